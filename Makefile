@@ -1,0 +1,48 @@
+# One environment for everything below; the stamp makes it again when the lock changes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed-$(shell sha256sum requirements.lock | cut -c1-16)
+WORKERS ?= auto
+SOURCES := card_os applet personalization reader_bridge test_vectors permitcard
+
+.PHONY: setup demo test long check bench format lock clean
+
+setup: $(STAMP)
+
+$(STAMP): requirements.lock
+	.ci/packages $(PYTHON)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --require-hashes -r requirements.lock
+	touch $@
+
+demo: setup
+	$(BIN)/python -m permitcard demo
+
+test: setup
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
+
+long: setup
+	$(BIN)/python -m pytest -m long
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/codespell
+	$(BIN)/python -m test_vectors
+
+bench: setup
+	$(BIN)/python benchmarks/run.py
+
+format: setup
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+lock:
+	uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 --output-file requirements.lock
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,1 @@
+"""Applications of the card, one folder each with its profile."""

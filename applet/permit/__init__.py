@@ -1,0 +1,1 @@
+"""The residence permit: identity, service and bank sections."""

@@ -1,0 +1,1 @@
+"""The secure access module that a terminal carries."""

@@ -1,0 +1,1 @@
+"""The card manager: registry, issuer domain, secure channels, content management."""

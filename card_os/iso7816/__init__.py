@@ -1,0 +1,1 @@
+"""The vocabulary that every part may import: APDUs, status words, errors, data objects, identifiers."""

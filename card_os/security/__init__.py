@@ -1,0 +1,1 @@
+"""Access rules, PINs, keys, authentication and secure messaging."""

@@ -1,0 +1,1 @@
+"""Objects and transactions on the non-volatile memory."""

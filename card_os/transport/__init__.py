@@ -1,0 +1,1 @@
+"""Transmission protocols as state machines without input and output."""

@@ -1,0 +1,1 @@
+"""From applicant to card: intake, keys, preparation, production, inspection, reports."""

@@ -1,0 +1,23 @@
+"""Errors of the issuing side: a code with parameters, which the front door turns into words."""
+
+from __future__ import annotations
+
+
+class PersonalizationError(Exception):
+    """A mistake or a failure that an operator has to know of.
+
+    Args:
+        code: stable identifier such as "batch-file-unreadable"; a message of that name stands in the catalogues.
+        exit_code: 1 found failures, 2 usage, 3 environment.
+        parameters: facts for the message; never keys, PINs, account numbers or personal data.
+    """
+
+    def __init__(self, code: str, *, exit_code: int = 1, **parameters: object) -> None:
+        super().__init__(code, parameters)
+        self.code = code
+        self.exit_code = exit_code
+        self.parameters = parameters
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"{self.code}: {facts}" if facts else self.code

@@ -1,0 +1,1 @@
+"""The host's side of GlobalPlatform: secure channel and commands."""

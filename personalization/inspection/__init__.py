@@ -1,0 +1,1 @@
+"""Finished cards read back and compared with what was asked for."""

@@ -1,0 +1,1 @@
+"""The permit's life: policy, casework, desk."""

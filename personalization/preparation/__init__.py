@@ -1,0 +1,1 @@
+"""Applicants in, sealed records of data groups out."""

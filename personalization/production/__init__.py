@@ -1,0 +1,1 @@
+"""Stations, stock, journal and audit: each card made once and accounted for."""

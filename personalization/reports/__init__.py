@@ -1,0 +1,1 @@
+"""What an operator and a customer are shown of a batch."""

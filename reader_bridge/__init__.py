@@ -1,0 +1,1 @@
+"""Simulated and real cards behind one connection."""

@@ -1,0 +1,1 @@
+"""Published and self-made vectors, with their schema and sources."""
