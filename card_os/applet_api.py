@@ -85,6 +85,7 @@ class Context:
         files: the application's files with this channel's current DF and EF.
         randomness: injected random source.
         clock: virtual time.
+        card_number: the chip's own number, 10 bytes of its CPLC data (fabricator 2 ‖ type 2 ‖ batch 2 ‖ serial 4).
     """
 
     application: Application
@@ -94,6 +95,7 @@ class Context:
     files: FileSystem
     randomness: Randomness
     clock: VirtualClock
+    card_number: bytes
 
 
 @dataclass(frozen=True, slots=True)
