@@ -96,7 +96,7 @@ def cmac(key: bytes, message: bytes) -> bytes:
 
 
 def derive(master: bytes, label: str, context: bytes, length: int) -> bytes:
-    """Derive a key: SP 800-108 in counter mode with AES-CMAC, counter of one byte in front, length in 16 bits.
+    """Derive a key with `kdf_counter` over label ‖ 00 ‖ context ‖ length in bits (2 bytes, big-endian).
 
     Args:
         master: AES key, 16, 24 or 32 bytes.
@@ -107,10 +107,23 @@ def derive(master: bytes, label: str, context: bytes, length: int) -> bytes:
     Raises:
         ValueError: ``length`` out of range, or a label that is not ASCII.
     """
+    return kdf_counter(master, label.encode("ascii") + b"\x00" + context + (length * _BITS).to_bytes(2, "big"), length)
+
+
+def kdf_counter(key: bytes, fixed: bytes, length: int) -> bytes:
+    """SP 800-108 in counter mode with AES-CMAC: MAC(i ‖ fixed) for i = 1, 2, …, the counter being one byte.
+
+    Args:
+        key: AES key, 16, 24 or 32 bytes.
+        fixed: fixed input data, which names purpose, context and length.
+        length: bytes wanted, 1..4080.
+
+    Raises:
+        ValueError: ``length`` out of range.
+    """
     if not 1 <= length <= _MAX_DERIVED:
         raise ValueError(f"cannot derive {length} bytes")
-    keyed = AesCmac(master)
-    fixed = label.encode("ascii") + b"\x00" + context + (length * _BITS).to_bytes(2, "big")
+    keyed = AesCmac(key)
     blocks = (keyed.compute(bytes((counter,)) + fixed) for counter in range(1, -(-length // BLOCK) + 1))
     return b"".join(blocks)[:length]
 
