@@ -1,0 +1,361 @@
+"""The off-card side of Secure Channel Protocol '03': derivation, cryptograms, wrapping and unwrapping.
+
+Pure functions and one state machine over bytes; nothing here speaks to a card.
+
+Source: GlobalPlatform Card Technology, Secure Channel Protocol '03', Amendment D v1.1.1, clauses 4 to 7; pseudo-random
+challenges and the derivation function are NIST SP 800-108 in counter mode with CMAC.
+"""
+
+from __future__ import annotations
+
+import hmac
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from typing import Final, NamedTuple
+
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.cmac import CMAC
+
+from card_os.iso7816.apdu import MAX_EXTENDED_NE, MAX_SHORT_NC, MAX_SHORT_NE, CommandApdu, ResponseApdu
+from card_os.iso7816.status import SW, StatusWord
+from personalization.errors import PersonalizationError
+
+BLOCK: Final = 16
+MAC_LENGTH: Final = 8
+CHALLENGE_LENGTH: Final = 8
+CRYPTOGRAM_LENGTH: Final = 8
+DIVERSIFICATION_LENGTH: Final = 10
+PROTOCOL: Final = 0x03
+
+_ZERO_BLOCK: Final = bytes(BLOCK)
+_KEY_LENGTHS: Final = (16, 24, 32)
+_SECURE_MESSAGING_CLASS_BIT: Final = 0x04
+_CHANNEL_BITS: Final = 0x03
+_RESPONSE_COUNTER_FLAG: Final = 0x80 << 120
+_FIXED_FIELDS: Final = DIVERSIFICATION_LENGTH + 3
+_SEQUENCE_LENGTH: Final = 3
+_STATUS_LENGTH: Final = 2
+_EXTERNAL_AUTHENTICATE: Final = (0x84, 0x82)
+_SHORT_LE: Final = tuple(bytes((ne & 0xFF,)) for ne in range(MAX_SHORT_NE + 1))
+_PADDING: Final = tuple(b"\x80" + bytes(BLOCK - 1 - remainder) for remainder in range(BLOCK))
+
+
+class SecurityLevel(IntFlag):
+    """P1 of EXTERNAL AUTHENTICATE: what protects the commands and responses that follow (table 7-1)."""
+
+    NONE = 0x00
+    C_MAC = 0x01
+    C_ENC = 0x02
+    R_MAC = 0x10
+    R_ENC = 0x20
+
+
+FULL_PROTECTION: Final = SecurityLevel.C_MAC | SecurityLevel.C_ENC | SecurityLevel.R_MAC | SecurityLevel.R_ENC
+SECURITY_LEVELS: Final = frozenset({0x00, 0x01, 0x03, 0x11, 0x13, 0x33})
+"""The levels that Amendment D defines; every other value is invalid."""
+
+
+class _ImplementationBit(IntFlag):
+    """Bits of the `i` parameter in the key information (table 5-1)."""
+
+    S16 = 0x01
+    PSEUDO_RANDOM_CHALLENGE = 0x10
+    R_MAC = 0x20
+    R_ENC = 0x40
+
+
+class _Derivation(IntEnum):
+    """Data derivation constants (table 4-1)."""
+
+    CARD_CRYPTOGRAM = 0x00
+    HOST_CRYPTOGRAM = 0x01
+    CARD_CHALLENGE = 0x02
+    S_ENC = 0x04
+    S_MAC = 0x06
+    S_RMAC = 0x07
+
+
+@dataclass(frozen=True, slots=True)
+class StaticKeys:
+    """A set of three static AES keys of one length; the values never show in a repr.
+
+    Attributes:
+        version: key version number, 01..7F or FF for the factory set; 00 asks the card for its default set.
+        enc: Key-ENC, 16, 24 or 32 bytes.
+        mac: Key-MAC, as long.
+        dek: Key-DEK, as long.
+    """
+
+    version: int
+    enc: bytes = field(repr=False)
+    mac: bytes = field(repr=False)
+    dek: bytes = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Refuse lengths that are none of AES, or that differ."""
+        if len(self.enc) not in _KEY_LENGTHS or not len(self.enc) == len(self.mac) == len(self.dek):
+            raise ValueError("the three keys of a set have one length of 16, 24 or 32 bytes")
+
+
+class SessionKeys(NamedTuple):
+    """The derived keys of one session."""
+
+    enc: bytes
+    mac: bytes
+    rmac: bytes
+
+    def __repr__(self) -> str:
+        """Nothing: the fields are keys."""
+        return "SessionKeys(…)"
+
+
+class InitializeUpdateResponse(NamedTuple):
+    """What a card answers to INITIALIZE UPDATE (clause 7.1.1.6).
+
+    Attributes:
+        diversification: 10 bytes of key diversification data; for our cards the card number.
+        key_version: version of the key set that the card uses.
+        implementation: the `i` parameter.
+        challenge: card challenge, 8 bytes.
+        cryptogram: card cryptogram, 8 bytes.
+        sequence: 3-byte sequence counter, empty when the challenge is truly random.
+    """
+
+    diversification: bytes
+    key_version: int
+    implementation: int
+    challenge: bytes
+    cryptogram: bytes
+    sequence: bytes
+
+    @property
+    def pseudo_random(self) -> bool:
+        """True when the challenge is derived from Key-ENC and the sequence counter."""
+        return bool(self.implementation & _ImplementationBit.PSEUDO_RANDOM_CHALLENGE)
+
+    def supports(self, level: int) -> bool:
+        """True when the card's `i` parameter offers the response protection of ``level``."""
+        needs_mac = bool(level & SecurityLevel.R_MAC)
+        needs_encryption = bool(level & SecurityLevel.R_ENC)
+        return not (
+            (needs_mac and not self.implementation & _ImplementationBit.R_MAC)
+            or (needs_encryption and not self.implementation & _ImplementationBit.R_ENC)
+        )
+
+
+def parse_initialize_update(data: bytes) -> InitializeUpdateResponse:
+    """Split the response data of INITIALIZE UPDATE in S8 mode.
+
+    Args:
+        data: 29 bytes, or 32 with the sequence counter.
+
+    Raises:
+        PersonalizationError: "initialize-update-malformed" or "secure-channel-unsupported".
+    """
+    short = _FIXED_FIELDS + CHALLENGE_LENGTH + CRYPTOGRAM_LENGTH
+    if len(data) < _FIXED_FIELDS:
+        raise PersonalizationError("initialize-update-malformed", length=len(data))
+    key_version, protocol, implementation = data[DIVERSIFICATION_LENGTH:_FIXED_FIELDS]
+    if protocol != PROTOCOL or implementation & _ImplementationBit.S16:
+        raise PersonalizationError(
+            "secure-channel-unsupported", protocol=f"{protocol:02X}", implementation=f"{implementation:02X}"
+        )
+    counted = bool(implementation & _ImplementationBit.PSEUDO_RANDOM_CHALLENGE)
+    if len(data) != short + (_SEQUENCE_LENGTH if counted else 0):
+        raise PersonalizationError("initialize-update-malformed", length=len(data))
+    challenge_end = _FIXED_FIELDS + CHALLENGE_LENGTH
+    return InitializeUpdateResponse(
+        data[:DIVERSIFICATION_LENGTH],
+        key_version,
+        implementation,
+        data[_FIXED_FIELDS:challenge_end],
+        data[challenge_end:short],
+        data[short:],
+    )
+
+
+def _derive(key: bytes, constant: _Derivation, context: bytes, length: int) -> bytes:
+    """Data derivation of clause 4.1.5: ``length`` bytes from ``key``."""
+    output = b""
+    counter = 0
+    while len(output) < length:
+        counter += 1
+        block = bytes(11) + bytes((constant, 0)) + (8 * length).to_bytes(2, "big") + bytes((counter,)) + context
+        mac = CMAC(algorithms.AES(key))
+        mac.update(block)
+        output += mac.finalize()
+    return output[:length]
+
+
+def derive_session_keys(keys: StaticKeys, host_challenge: bytes, card_challenge: bytes) -> SessionKeys:
+    """S-ENC, S-MAC and S-RMAC of a session (clause 6.2.1)."""
+    context = host_challenge + card_challenge
+    length = len(keys.enc)
+    return SessionKeys(
+        _derive(keys.enc, _Derivation.S_ENC, context, length),
+        _derive(keys.mac, _Derivation.S_MAC, context, length),
+        _derive(keys.mac, _Derivation.S_RMAC, context, length),
+    )
+
+
+def card_cryptogram(session: SessionKeys, host_challenge: bytes, card_challenge: bytes) -> bytes:
+    """The 8 bytes by which the card proves its keys (clause 6.2.2.2)."""
+    return _derive(session.mac, _Derivation.CARD_CRYPTOGRAM, host_challenge + card_challenge, CRYPTOGRAM_LENGTH)
+
+
+def host_cryptogram(session: SessionKeys, host_challenge: bytes, card_challenge: bytes) -> bytes:
+    """The 8 bytes by which the host proves its keys (clause 6.2.2.3)."""
+    return _derive(session.mac, _Derivation.HOST_CRYPTOGRAM, host_challenge + card_challenge, CRYPTOGRAM_LENGTH)
+
+
+def pseudo_random_challenge(keys: StaticKeys, sequence: bytes, aid: bytes) -> bytes:
+    """The card challenge that Key-ENC, the sequence counter and the domain's AID give (clause 6.2.2.1)."""
+    return _derive(keys.enc, _Derivation.CARD_CHALLENGE, sequence + aid, CHALLENGE_LENGTH)
+
+
+def max_command_data(level: int) -> int:
+    """The most plain data bytes that one short command holds under ``level``: 255, 247 or 239."""
+    if not level & SecurityLevel.C_MAC:
+        return MAX_SHORT_NC
+    room = MAX_SHORT_NC - MAC_LENGTH
+    return room if not level & SecurityLevel.C_ENC else room // BLOCK * BLOCK - 1
+
+
+class SecureMessaging:
+    """Wraps commands and unwraps responses of one session; commands and responses alternate.
+
+    The keyed CMAC objects are copied, not keyed again, and one CBC encryptor runs through the whole session: fed with
+    (its last ciphertext block xor the counter block) it gives the initial vector of a command, then takes the data.
+    The decryptor is fed the vector as a ciphertext block, whose own plaintext is thrown away.
+
+    Args:
+        keys: session keys.
+        level: one of `SECURITY_LEVELS`; holds from the first command after EXTERNAL AUTHENTICATE.
+
+    Raises:
+        ValueError: ``level`` is none of Amendment D.
+    """
+
+    __slots__ = (
+        "_block_cipher",
+        "_chain",
+        "_cmac",
+        "_counter",
+        "_decryptor",
+        "_encryptor",
+        "_encrypts_commands",
+        "_encrypts_responses",
+        "_last_block",
+        "_max_data",
+        "_rmac",
+        "_verifies_responses",
+        "level",
+    )
+
+    def __init__(self, keys: SessionKeys, level: int) -> None:
+        if level not in SECURITY_LEVELS:
+            raise ValueError(f"security level {level:02X} is not one of Amendment D")
+        self.level = int(level)
+        self._max_data = max_command_data(level)
+        self._encrypts_commands = bool(level & SecurityLevel.C_ENC)
+        self._encrypts_responses = bool(level & SecurityLevel.R_ENC)
+        self._verifies_responses = bool(level & SecurityLevel.R_MAC)
+        self._cmac = CMAC(algorithms.AES(keys.mac))
+        self._rmac = CMAC(algorithms.AES(keys.rmac))
+        key = algorithms.AES(keys.enc)
+        self._encryptor = Cipher(key, modes.CBC(_ZERO_BLOCK)).encryptor()
+        self._decryptor = Cipher(key, modes.CBC(_ZERO_BLOCK)).decryptor()
+        self._block_cipher = Cipher(key, modes.ECB()).encryptor()  # noqa: S305 - single counter blocks, Amendment D
+        self._last_block = 0
+        self._chain = _ZERO_BLOCK
+        self._counter = 0
+
+    def external_authenticate(self, cryptogram: bytes) -> bytes:
+        """The EXTERNAL AUTHENTICATE command with its C-MAC, which starts the MAC chain (clause 7.1.2)."""
+        length = len(cryptogram) + MAC_LENGTH
+        return self._seal(bytes((*_EXTERNAL_AUTHENTICATE, self.level, 0, length)) + cryptogram)
+
+    def wrap(self, command: CommandApdu) -> bytes:
+        """Protect one command and encode it; its class byte is given in plain.
+
+        Under R-MAC a command without Le gets one, for its response has data.
+
+        Raises:
+            ValueError: the data field does not fit (see `max_command_data`).
+        """
+        if not self.level:
+            return command.encode()
+        cla, ins, p1, p2, data, ne, extended = command
+        if len(data) > self._max_data and not extended:
+            raise ValueError(f"{len(data)} data bytes do not fit one short command under level {self.level:02X}")
+        self._counter += 1
+        if data and self._encrypts_commands:
+            first = (self._last_block ^ self._counter).to_bytes(BLOCK, "big")
+            data = self._encryptor.update(first + data + _PADDING[len(data) % BLOCK])[BLOCK:]
+            self._last_block = int.from_bytes(data[-BLOCK:], "big")
+        if not ne and self._verifies_responses:
+            ne = MAX_EXTENDED_NE if extended else MAX_SHORT_NE
+        length = len(data) + MAC_LENGTH
+        cla |= _SECURE_MESSAGING_CLASS_BIT
+        if extended:
+            header = bytes((cla, ins, p1, p2, 0, length >> 8, length & 0xFF))
+            return self._seal(header + data) + ((ne & 0xFFFF).to_bytes(2, "big") if ne else b"")
+        sealed = self._seal(bytes((cla, ins, p1, p2, length)) + data)
+        return sealed + _SHORT_LE[ne] if ne else sealed
+
+    def _seal(self, command: bytes) -> bytes:
+        """Move the MAC chain over header, Lc′ and data and append the 8 bytes that are sent (clause 6.2.4).
+
+        The class byte enters the MAC with its logical channel as zero.
+        """
+        mac = self._cmac.copy()
+        if command[0] & _CHANNEL_BITS:
+            mac.update(self._chain + bytes((command[0] & ~_CHANNEL_BITS,)) + command[1:])
+        else:
+            mac.update(self._chain + command)
+        self._chain = chain = mac.finalize()
+        return command + chain[:MAC_LENGTH]
+
+    def unwrap(self, response: bytes) -> ResponseApdu:
+        """Verify and decrypt one response.
+
+        Args:
+            response: data field ‖ SW1 ‖ SW2 as the card sent it.
+
+        Returns:
+            Plain data and status word. An error status (neither 9000 nor 62xx nor 63xx) has no MAC by clause 6.2.5; it
+            comes back as it is, without data, and can only mean that the command failed.
+
+        Raises:
+            PersonalizationError: "response-not-authentic": the R-MAC is missing or wrong, data came with an error
+                status, or the padding is wrong.
+        """
+        sw = StatusWord.parse(response)
+        if not self._verifies_responses:
+            return ResponseApdu(response[:-2], sw)
+        if sw != SW.OK and not sw.warning:
+            if len(response) > _STATUS_LENGTH:
+                raise PersonalizationError("response-not-authentic", reason="data with an error status")
+            return ResponseApdu(b"", sw)
+        data_length = len(response) - _STATUS_LENGTH - MAC_LENGTH
+        if data_length < 0:
+            raise PersonalizationError("response-not-authentic", reason="the response MAC is missing")
+        data = response[:data_length]
+        mac = self._rmac.copy()
+        mac.update(self._chain + data + response[-_STATUS_LENGTH:])
+        if not hmac.compare_digest(mac.finalize()[:MAC_LENGTH], response[data_length:-_STATUS_LENGTH]):
+            raise PersonalizationError("response-not-authentic", reason="the response MAC is wrong")
+        if data and self._encrypts_responses:
+            data = self._decrypt(data)
+        return ResponseApdu(data, sw)
+
+    def _decrypt(self, data: bytes) -> bytes:
+        """Decrypt response data under the counter of its command with the response flag (clause 6.2.7)."""
+        if len(data) % BLOCK:
+            raise PersonalizationError("response-not-authentic", reason="the cryptogram is no whole number of blocks")
+        vector = self._block_cipher.update((_RESPONSE_COUNTER_FLAG | self._counter).to_bytes(BLOCK, "big"))
+        plain = self._decryptor.update(vector + data)[BLOCK:]
+        end = plain.rfind(b"\x80")
+        if end < len(plain) - BLOCK or plain[end + 1 :].strip(b"\x00"):
+            raise PersonalizationError("response-not-authentic", reason="the padding is wrong")
+        return plain[:end]
