@@ -4,12 +4,12 @@ A set is three AES keys under one key version number. All its objects belong to 
 
 | object | identifier | body |
 |---|---|---|
-| `ObjectKind.KEY`, one a key | key version × 256 + key identifier (1 ENC, 2 MAC, 3 DEK) | key type (1), 88 = AES ‖ length of the key (1) ‖ key |
-| `ObjectKind.COUNTER`, sequence | 0100 + key version | Secure Channel Sequence Counter (3), big-endian |
-| `ObjectKind.COUNTER`, tries | 0200 + key version | tries that are left (2), big-endian, as that many low bits set |
+| KEY, one a key | version × 256 + key identifier (1 ENC, 2 MAC, 3 DEK) | type (1), 88 = AES ‖ key length (1) ‖ key |
+| COUNTER, sequence | 0100 + version | Secure Channel Sequence Counter (3), big-endian |
+| COUNTER, tries | 0200 + version | tries that are left (2), big-endian, as that many low bits set |
 
 A try is spent by clearing one bit, so that a torn word is the old or the new count and never more than the old one.
-The set that was put first is the default one (key version 00 in INITIALIZE UPDATE).
+The set with the lowest version is the default one (key version 00 in INITIALIZE UPDATE).
 
 Source: GlobalPlatform Card Specification 2.3.1, clauses 7.5 (keys), 11.1.8 (key types); Amendment D v1.1.1, clauses 5.1
 and 6.2.2.1 (sequence counter).
