@@ -20,7 +20,7 @@ from card_os.security.access import ALWAYS, AccessRule
 
 if TYPE_CHECKING:
     from card_os.files.system import FileSystem
-    from card_os.globalplatform.registry import Application
+    from card_os.globalplatform.registry import Application, Privilege, Registry
     from card_os.hardware.clock import VirtualClock
     from card_os.hardware.randomness import Randomness
     from card_os.storage.store import ObjectStore
@@ -75,7 +75,7 @@ class Session:
 
 @dataclass(slots=True)
 class Context:
-    """Everything a handler may touch.
+    """Everything a handler may touch; one object a logical channel, valid during the call.
 
     Attributes:
         application: registry entry of the selected application (AID, owner number, life cycle).
@@ -110,6 +110,9 @@ class Instruction:
         access: rule of the command itself; objects it touches have their own.
         states: application life-cycle states in which it is allowed; None = every selectable state.
         chaining: the command may be chained.
+        opens_secure_channel: with a secure messaging class byte and no layer open, the command goes to the handler as
+            it came, class byte and MAC included, and is answered in plain (EXTERNAL AUTHENTICATE of GlobalPlatform).
+            When a layer is open, it is unwrapped like any other command.
     """
 
     ins: int
@@ -119,6 +122,7 @@ class Instruction:
     access: AccessRule = ALWAYS
     states: frozenset[int] | None = None
     chaining: bool = False
+    opens_secure_channel: bool = False
 
 
 class Applet(Protocol):
@@ -155,6 +159,83 @@ class Applet(Protocol):
             value: its content.
             last: True for the last DGI of the last block, which personalizes the application.
         """
+        ...
+
+
+class Platform(Protocol):
+    """What the card offers to security domains and to nobody else; given to their constructor.
+
+    All changes join the transaction that is open. A command that fails after a change leaves the registry as stored.
+    """
+
+    @property
+    def registry(self) -> Registry:
+        """Applications, their life cycles and privileges, and the card's life cycle."""
+        ...
+
+    @property
+    def store(self) -> ObjectStore:
+        """The card's objects."""
+        ...
+
+    @property
+    def randomness(self) -> Randomness:
+        """Injected random source."""
+        ...
+
+    @property
+    def clock(self) -> VirtualClock:
+        """Virtual time."""
+        ...
+
+    @property
+    def modules(self) -> Mapping[bytes, Applet]:
+        """The code on the card by module AID; the security domain's own module is among them."""
+        ...
+
+    def code_of(self, application: Application) -> Applet:
+        """The code that runs an application.
+
+        Raises:
+            ReferenceDataNotFound: 6A88, the module is not on this card.
+        """
+        ...
+
+    def context_of(self, application: Application) -> Context:
+        """A context for calling an application's `Applet.install` or `Applet.store_data`: new session, no proofs."""
+        ...
+
+    def install(
+        self,
+        *,
+        package_aid: bytes,
+        module_aid: bytes,
+        aid: bytes,
+        privileges: Privilege,
+        domain: int,
+        life_cycle: int,
+        parameters: bytes = b"",
+    ) -> Application:
+        """Create an application: registry entry, then `Applet.install` with ``parameters`` (value of tag C9).
+
+        Raises:
+            ReferenceDataNotFound: 6A88, no such module in that package.
+            DfNameExists: 6A8A, the AID is taken.
+            WrongData: 6A80, an AID is not 5 to 16 bytes long.
+            NotEnoughMemory: 6A84, no space is left.
+        """
+        ...
+
+    def remove(self, application: Application) -> None:
+        """Delete an application with all its objects; channels on which it is selected lose it.
+
+        Raises:
+            ConditionsNotSatisfied: 6985, it is selected on another logical channel.
+        """
+        ...
+
+    def end_sessions(self, application: Application) -> None:
+        """Deselect an application on every channel of both interfaces except the one of the running command."""
         ...
 
 
