@@ -1,0 +1,226 @@
+"""What a file is: its row in a layout, and the same as a file control parameter template.
+
+Source: ISO/IEC 7816-4:2020, clause 7.4 (file control information, tables 10 to 13). The content of tag 86 is our own
+(7.4.3.2 leaves it to the application): repeated access mode (1) ‖ encoded `AccessRule`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, IntFlag
+from typing import Final
+
+from card_os.iso7816 import tlv
+from card_os.iso7816.errors import CardError, NcInconsistentWithTlv, WrongData
+from card_os.security.access import NEVER, AccessRule
+
+MAX_FILE_SIZE: Final = 0xFFFF
+MAX_RECORDS: Final = 254
+MAX_SFI: Final = 30
+
+
+class Tag(IntEnum):
+    """Tags of file control information (table 10)."""
+
+    FCP = 0x62
+    FMD = 0x64
+    FCI = 0x6F
+    SIZE = 0x80
+    DESCRIPTOR = 0x82
+    IDENTIFIER = 0x83
+    DF_NAME = 0x84
+    SECURITY = 0x86
+    SHORT_IDENTIFIER = 0x88
+    LIFE_CYCLE = 0x8A
+
+
+class FileStructure(IntEnum):
+    """File descriptor bytes that this file system knows (table 12)."""
+
+    TRANSPARENT = 0x01
+    LINEAR_FIXED = 0x02
+    LINEAR_VARIABLE = 0x04
+    CYCLIC = 0x06
+    DF = 0x38
+
+
+class AccessMode(IntFlag):
+    """Bits of the access mode byte in front of a rule."""
+
+    READ = 0x01
+    UPDATE = 0x02
+    APPEND = 0x04
+    DELETE = 0x08
+    ACTIVATE = 0x10
+    DEACTIVATE = 0x20
+
+
+class FileLifeCycle(IntEnum):
+    """Life-cycle status bytes of a file (table 14)."""
+
+    INITIALISATION = 0x03
+    DEACTIVATED = 0x04
+    ACTIVATED = 0x05
+
+
+MODES: Final = tuple(AccessMode)
+RECORD_STRUCTURES: Final = frozenset({FileStructure.LINEAR_FIXED, FileStructure.LINEAR_VARIABLE, FileStructure.CYCLIC})
+_SHAREABLE: Final = 0x40
+_SFI_SHIFT: Final = 3
+_DATA_CODING_BYTE: Final = 0x21
+"""Write functions proprietary, data unit one byte (table 119)."""
+_DESCRIPTOR_WITH_RECORDS: Final = 5
+_DESCRIPTOR_MAX: Final = 6
+_FID_LENGTH: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class FileSpec:
+    """One file of a layout.
+
+    Attributes:
+        fid: file identifier, 0001..FFFE.
+        structure: transparent, linear fixed, linear variable, cyclic, or a DF.
+        size: bytes of data, 0..65,535; for record files record length times record count, 0 for a DF.
+        sfi: short identifier, 1..30, 0 for none.
+        record_length: length, of linear variable files the greatest length, of a record in bytes, 1..255.
+        record_count: number of records there is room for, 1..254.
+        rules: access rule by mode; a mode that is not there is never.
+        life_cycle: life-cycle status byte.
+    """
+
+    fid: int
+    structure: FileStructure
+    size: int = 0
+    sfi: int = 0
+    record_length: int = 0
+    record_count: int = 0
+    rules: Mapping[AccessMode, AccessRule] = field(default_factory=dict[AccessMode, AccessRule])
+    life_cycle: int = FileLifeCycle.ACTIVATED
+
+    def rule(self, mode: AccessMode) -> AccessRule:
+        """The rule for one mode; never when none is given."""
+        return self.rules.get(mode, NEVER)
+
+    def encode(self, *, with_size: bool = True, tag: int = Tag.FCP) -> bytes:
+        """The FCP template.
+
+        Args:
+            with_size: False leaves tag 80 out.
+            tag: outer tag, FCP (62) or FCI (6F).
+        """
+        descriptor = bytes((self.structure,))
+        if self.structure in RECORD_STRUCTURES:
+            descriptor += bytes((_DATA_CODING_BYTE,))
+            descriptor += self.record_length.to_bytes(2, "big") + self.record_count.to_bytes(2, "big")
+        objects = [tlv.encode(Tag.DESCRIPTOR, descriptor), tlv.encode(Tag.IDENTIFIER, self.fid.to_bytes(2, "big"))]
+        if with_size and self.structure is not FileStructure.DF:
+            objects.insert(0, tlv.encode(Tag.SIZE, self.size.to_bytes(2, "big")))
+        if self.structure is not FileStructure.DF:
+            short = bytes((self.sfi << _SFI_SHIFT,)) if self.sfi else b""
+            objects.append(tlv.encode(Tag.SHORT_IDENTIFIER, short))
+        objects.append(tlv.encode(Tag.LIFE_CYCLE, bytes((self.life_cycle,))))
+        if self.rules:
+            objects.append(tlv.encode(Tag.SECURITY, encode_rules(self.rules)))
+        return tlv.encode(tag, *objects)
+
+    @classmethod
+    def parse(cls, template: bytes) -> FileSpec:
+        """Read an FCP template (tag 62), as CREATE FILE brings it.
+
+        Raises:
+            NcInconsistentWithTlv: 6A85, no well-formed template.
+            WrongData: 6A80, a value is not possible or a needed object is missing.
+        """
+        try:
+            outer = tlv.parse_one(template)
+            objects = {item.tag: item.value for item in outer.children()}
+        except tlv.TlvError as error:
+            raise NcInconsistentWithTlv(str(error)) from error
+        if outer.tag != Tag.FCP:
+            raise WrongData("not a file control parameter template")
+        try:
+            return cls._from_objects(objects)
+        except CardError:
+            raise
+        except (KeyError, IndexError, ValueError) as error:
+            raise WrongData("a file control parameter is missing or not possible") from error
+
+    @classmethod
+    def _from_objects(cls, objects: dict[int, bytes]) -> FileSpec:
+        descriptor, identifier = objects[Tag.DESCRIPTOR], objects[Tag.IDENTIFIER]
+        structure = FileStructure(descriptor[0] & ~_SHAREABLE)
+        fid = int.from_bytes(identifier, "big")
+        if len(identifier) != _FID_LENGTH or fid in _RESERVED_FIDS:
+            raise WrongData("file identifier is reserved or not two bytes long")
+        length, count, size = 0, 0, 0
+        if structure in RECORD_STRUCTURES:
+            length, count = _record_geometry(descriptor)
+            size = length * count
+        elif structure is FileStructure.TRANSPARENT:
+            size = int.from_bytes(objects[Tag.SIZE], "big")
+        if Tag.SIZE in objects and int.from_bytes(objects[Tag.SIZE], "big") != size:
+            raise WrongData("size does not fit the records")
+        if size > MAX_FILE_SIZE:
+            raise WrongData("file is too large")
+        return cls(
+            fid=fid,
+            structure=structure,
+            size=size,
+            sfi=0 if structure is FileStructure.DF else _short_identifier(objects.get(Tag.SHORT_IDENTIFIER), fid),
+            record_length=length,
+            record_count=count,
+            rules=decode_rules(objects.get(Tag.SECURITY, b"")),
+            life_cycle=FileLifeCycle(objects.get(Tag.LIFE_CYCLE, bytes((FileLifeCycle.ACTIVATED,)))[0]),
+        )
+
+
+_RESERVED_FIDS: Final = frozenset({0x0000, 0x3F00, 0x3FFF, 0xFFFF})
+
+
+def _record_geometry(descriptor: bytes) -> tuple[int, int]:
+    """Record length and count from a descriptor of 5 or 6 bytes (table 11, tag 82)."""
+    if not _DESCRIPTOR_WITH_RECORDS <= len(descriptor) <= _DESCRIPTOR_MAX:
+        raise WrongData("a record file needs the record length and count in its descriptor")
+    length = int.from_bytes(descriptor[2:4], "big")
+    count = int.from_bytes(descriptor[4:], "big")
+    if not 1 <= length <= 0xFF or not 1 <= count <= MAX_RECORDS:
+        raise WrongData("record length or record count is not possible")
+    return length, count
+
+
+def _short_identifier(value: bytes | None, fid: int) -> int:
+    """SFI from tag 88 (b8-b4); the tag without a value means none, no tag means the low bits of the FID (7.4.3)."""
+    if value is None:
+        sfi = fid & 0x1F
+        return sfi if 1 <= sfi <= MAX_SFI else 0
+    if not value:
+        return 0
+    sfi = value[0] >> _SFI_SHIFT
+    if len(value) != 1 or not 1 <= sfi <= MAX_SFI:
+        raise WrongData("short file identifier is not possible")
+    return sfi
+
+
+def encode_rules(rules: Mapping[AccessMode, AccessRule]) -> bytes:
+    """The value of tag 86: access mode (1) ‖ rule, in the order of the modes."""
+    return b"".join(bytes((mode,)) + rules[mode].encode() for mode in MODES if mode in rules)
+
+
+def decode_rules(raw: bytes) -> dict[AccessMode, AccessRule]:
+    """Read the value of tag 86; an access mode byte may name several modes at once.
+
+    Raises:
+        ValueError: cut short, or a mode that does not exist.
+    """
+    rules: dict[AccessMode, AccessRule] = {}
+    offset = 0
+    while offset < len(raw):
+        modes = raw[offset]
+        rule, offset = AccessRule.decode(raw, offset + 1)
+        named = [mode for mode in MODES if modes & mode]
+        if not named or modes & ~sum(named):
+            raise ValueError("unknown access mode")
+        rules.update(dict.fromkeys(named, rule))
+    return rules
