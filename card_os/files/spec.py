@@ -17,6 +17,7 @@ from card_os.security.access import NEVER, AccessRule
 
 MAX_FILE_SIZE: Final = 0xFFFF
 MAX_RECORDS: Final = 254
+MAX_RECORD_LENGTH: Final = 255
 MAX_SFI: Final = 30
 
 
@@ -185,7 +186,7 @@ def _record_geometry(descriptor: bytes) -> tuple[int, int]:
         raise WrongData("a record file needs the record length and count in its descriptor")
     length = int.from_bytes(descriptor[2:4], "big")
     count = int.from_bytes(descriptor[4:], "big")
-    if not 1 <= length <= 0xFF or not 1 <= count <= MAX_RECORDS:
+    if not 1 <= length <= MAX_RECORD_LENGTH or not 1 <= count <= MAX_RECORDS:
         raise WrongData("record length or record count is not possible")
     return length, count
 

@@ -77,7 +77,18 @@ class File:
         update_rule: rule of updating, likewise.
     """
 
-    __slots__ = ("body", "identifier", "item", "parent", "read_rule", "size", "spec", "stride", "structure", "update_rule")
+    __slots__ = (
+        "body",
+        "identifier",
+        "item",
+        "parent",
+        "read_rule",
+        "size",
+        "spec",
+        "stride",
+        "structure",
+        "update_rule",
+    )
 
     def __init__(self, item: StoredObject, spec: FileSpec, parent: int, body: int) -> None:
         self.item = item
@@ -325,7 +336,8 @@ class FileSystem:
         count = file.size - offset if length is None else length
         if offset < 0 or count < 0 or offset + count > file.size:
             raise WrongParameters("outside the file")
-        return self._store.read(file.item, file.body + offset, count)
+        content: bytes = self._store.read(file.item, file.body + offset, count)
+        return content
 
     def write(self, file: File, offset: int, data: bytes) -> None:
         """Write into a transparent file, or whole records by their place into a file of fixed records.
@@ -382,8 +394,10 @@ class FileSystem:
         """
         place = self._place(file, number)
         if file.structure is FileStructure.LINEAR_VARIABLE:
-            return self._store.read(file.item, place + 1, self._store.read(file.item, place, 1)[0])
-        return self._store.read(file.item, place, file.spec.record_length)
+            content: bytes = self._store.read(file.item, place + 1, self._store.read(file.item, place, 1)[0])
+            return content
+        content: bytes = self._store.read(file.item, place, file.spec.record_length)
+        return content
 
     def update_record(self, file: File, number: int, data: bytes) -> None:
         """Replace one record.
@@ -432,5 +446,3 @@ class FileSystem:
         if len(data) != length:
             raise WrongLength("not the length of the records")
         return data
-
-
