@@ -392,11 +392,10 @@ class FileSystem:
         Raises:
             RecordNotFound: 6A83.
         """
-        place = self._place(file, number)
+        place, length = self._place(file, number), file.spec.record_length
         if file.structure is FileStructure.LINEAR_VARIABLE:
-            content: bytes = self._store.read(file.item, place + 1, self._store.read(file.item, place, 1)[0])
-            return content
-        content: bytes = self._store.read(file.item, place, file.spec.record_length)
+            place, length = place + 1, self._store.read(file.item, place, 1)[0]
+        content: bytes = self._store.read(file.item, place, length)
         return content
 
     def update_record(self, file: File, number: int, data: bytes) -> None:
