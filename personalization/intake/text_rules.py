@@ -1,0 +1,83 @@
+"""What any text on a card must be: composed, visible, and made of characters that stay what they are."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+_NONCHARACTER_MASK: Final = 0xFFFE
+_NONCHARACTERS: Final = range(0xFDD0, 0xFDF0)
+_REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
+# Cf holds zero-width and direction marks: invisible on the card face, yet a different name in every register.
+_CONTROL_CATEGORIES: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
+_SPACE_CATEGORY: Final = "Zs"
+
+Facts = Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
+class TextRule:
+    """One row of the table.
+
+    Args:
+        code: of the rule.
+        broken_by: returns facts for the message when the text breaks the rule, else None.
+    """
+
+    code: str
+    broken_by: Callable[[str], Facts | None]
+
+
+def is_plain(text: str) -> bool:
+    """Whether no rule of this table can be broken: printable ASCII without a space at either end."""
+    return text.isascii() and text.isprintable() and text[:1] != " " and text[-1:] != " "
+
+
+def _has_category(text: str, categories: frozenset[str]) -> Facts | None:
+    for place, character in enumerate(text, 1):
+        if unicodedata.category(character) in categories:
+            return {"place": place, "code_point": f"U+{ord(character):04X}"}
+    return None
+
+
+def _control(text: str) -> Facts | None:
+    return None if text.isprintable() else _has_category(text, _CONTROL_CATEGORIES)
+
+
+def _private_use(text: str) -> Facts | None:
+    return None if text.isprintable() else _has_category(text, frozenset({"Co"}))
+
+
+def _surrogate(text: str) -> Facts | None:
+    return None if text.isprintable() else _has_category(text, frozenset({"Cs"}))
+
+
+def _noncharacter(text: str) -> Facts | None:
+    # Unassigned code points pass: characters of newer Unicode versions occur in names.
+    for place, character in enumerate(text, 1):
+        point = ord(character)
+        if character == _REPLACEMENT or point & _NONCHARACTER_MASK == _NONCHARACTER_MASK or point in _NONCHARACTERS:
+            return {"place": place, "code_point": f"U+{point:04X}"}
+    return None
+
+
+def _spaces(text: str) -> Facts | None:
+    if _SPACE_CATEGORY in (unicodedata.category(text[0]), unicodedata.category(text[-1])):
+        return {}
+    return None
+
+
+def _composed(text: str) -> Facts | None:
+    return None if unicodedata.is_normalized("NFC", text) else {}
+
+
+TEXT_RULES: Final = (
+    TextRule("text-surrogate", _surrogate),
+    TextRule("text-noncharacter", _noncharacter),
+    TextRule("text-control", _control),
+    TextRule("text-private-use", _private_use),
+    TextRule("text-spaces", _spaces),
+    TextRule("text-not-composed", _composed),
+)

@@ -1,0 +1,209 @@
+"""Spreadsheets: values by calamine, formulas by looking at what the file really stores.
+
+calamine gives a formula's last result as if it had been typed. Such a cell must be refused, so both file forms are
+searched for formulas: in .xlsx the `f` element of a cell, in .xls the FORMULA record.
+
+Source: ECMA-376-1 clause 18.3.1.40 (f); [MS-XLS] 2.4.127 (Formula), 2.4.28 (BoundSheet8).
+"""
+
+from __future__ import annotations
+
+import io
+import re
+import struct
+import zipfile
+from collections.abc import Iterator, Sequence
+from enum import IntEnum, unique
+from typing import Final
+
+import olefile
+import openpyxl
+import python_calamine
+
+from personalization.errors import PersonalizationError
+from personalization.intake.archive import BoundedArchive
+from personalization.intake.cells import Cell, CellFlaw, FlawedCell, SheetRow
+from personalization.intake.limits import ArchiveLimits
+
+XLS_MAGIC: Final = bytes.fromhex("D0CF11E0A1B11AE1")
+XLSX_MAGIC: Final = b"PK\x03\x04"
+_FORMULA_ELEMENT: Final = re.compile(rb"<(?:\w+:)?f[\s/>]")
+# References with two letters or six digits; nearer ones need no look.
+_FAR_REFERENCE: Final = re.compile(rb"""\br\s*=\s*["'](?P<column>(?=[A-Z]{2}|[A-Z]?\d{6})[A-Z]{0,3})(?P<row>\d{1,9})""")
+_LETTERS: Final = 26
+_DOCUMENT_TYPE: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
+_XML_STARTS: Final = (b"<", b"\xef\xbb\xbf<")
+
+Position = tuple[int, int]  # row and column, both from 0
+
+
+class Workbook:
+    """The sheets of one .xls or .xlsx file, in order.
+
+    Args:
+        content: the file.
+        limits: bounds of unpacking.
+        label: name for messages.
+    """
+
+    def __init__(self, content: bytes, limits: ArchiveLimits, label: str) -> None:
+        self._limits = limits
+        self._label = label
+        self._formulas: Sequence[frozenset[Position]]
+        if content.startswith(XLS_MAGIC):
+            self._formulas = self._formulas_of_xls(content)
+        elif content.startswith(XLSX_MAGIC):
+            content = self._repacked(content)
+            self._formulas = self._formulas_of_xlsx(content)
+        else:
+            raise PersonalizationError("batch-table-unreadable", file=label)
+        self._book = self._opened(content)
+        self.sheet_count = len(self._book.sheet_names)
+
+    def read_rows(self, index: int, columns: int) -> Iterator[SheetRow]:
+        """The rows of sheet ``index`` (from 0) that hold anything, each with at least ``columns`` cells."""
+        try:
+            sheet = self._book.get_sheet_by_index(index)
+        except python_calamine.CalamineError as error:
+            raise PersonalizationError("batch-table-unreadable", file=self._label) from error
+        if sheet.total_height > self._limits.rows + 1:
+            raise PersonalizationError("batch-table-rows", file=self._label, limit=self._limits.rows)
+        formulas = self._formulas[index] if index < len(self._formulas) else frozenset[Position]()
+        formula_rows = {row for row, _ in formulas}
+        # calamine's rows begin at the first used cell; positions count from the topmost and leftmost.
+        for row, values in enumerate(sheet.to_python(skip_empty_area=False)):
+            cells: list[Cell] = [value if isinstance(value, str) else _flawed(value) for value in values]
+            cells.extend([""] * (columns - len(cells)))
+            if row in formula_rows:
+                for column in range(len(cells)):
+                    if (row, column) in formulas:
+                        cells[column] = FlawedCell(
+                            CellFlaw.FORMULA, str(values[column]) if column < len(values) else ""
+                        )
+            if any(cells):
+                yield SheetRow(row + 1, tuple(cells))
+
+    def _opened(self, content: bytes) -> python_calamine.CalamineWorkbook:
+        try:
+            return python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
+        except python_calamine.PasswordError as error:
+            raise PersonalizationError("batch-table-encrypted", file=self._label) from error
+        except (python_calamine.CalamineError, OSError, ValueError) as error:
+            raise PersonalizationError("batch-table-unreadable", file=self._label) from error
+
+    def _repacked(self, content: bytes) -> bytes:
+        """The package with every part unpacked within bounds, so that no later reader meets a compressed part."""
+        archive = BoundedArchive(content, self._limits, self._label)
+        if sum(map(archive.size, archive.names)) > self._limits.table_bytes:
+            raise PersonalizationError("batch-archive-too-large", archive=self._label, limit=self._limits.table_bytes)
+        plain = io.BytesIO()
+        with zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as package:
+            for name in archive.names:
+                part = archive.read(name)
+                if name.endswith((".xml", ".rels")) and (
+                    not part.startswith(_XML_STARTS) or _DOCUMENT_TYPE.search(part)
+                ):
+                    raise PersonalizationError("batch-table-unreadable", file=self._label)
+                package.writestr(zipfile.ZipInfo(name), part)
+        return plain.getvalue()
+
+    def _formulas_of_xlsx(self, content: bytes) -> list[frozenset[Position]]:
+        with zipfile.ZipFile(io.BytesIO(content)) as package:
+            worksheets = [package.read(name) for name in package.namelist() if name.startswith("xl/worksheets/")]
+        for worksheet in worksheets:
+            self._refuse_far_cells(worksheet)
+        if not any(_FORMULA_ELEMENT.search(worksheet) for worksheet in worksheets):
+            return []
+        try:
+            book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=False)
+            return [
+                frozenset(
+                    (cell.row - 1, cell.column - 1)
+                    for row in sheet.iter_rows()
+                    for cell in row
+                    if cell.data_type == "f" and cell.row is not None and cell.column is not None
+                )
+                for sheet in book.worksheets
+            ]
+        except (KeyError, ValueError, TypeError, AttributeError, SyntaxError) as error:
+            # openpyxl reports broken markup by whatever its parser stumbled over; ParseError is a SyntaxError.
+            raise PersonalizationError("batch-table-unreadable", file=self._label) from error
+
+    def _formula_records(self, stream: bytes) -> list[frozenset[Position]]:
+        starts = [
+            struct.unpack_from("<I", content)[0] for kind, content in _records(stream, 0) if kind == _Record.BOUND_SHEET
+        ]
+        return [frozenset(self._formulas_from(stream, start)) for start in starts]
+
+    def _formulas_from(self, stream: bytes, start: int) -> Iterator[Position]:
+        for kind, content in _records(stream, start):
+            if kind in _CELLS:
+                row, column = struct.unpack_from("<HH", content)
+                self._refuse_far(row + 1, column + 1)
+                if kind == _Record.FORMULA:
+                    yield row, column
+
+    def _refuse_far_cells(self, worksheet: bytes) -> None:
+        """Refuse a cell far from the others: calamine holds the whole rectangle in memory."""
+        for match in _FAR_REFERENCE.finditer(worksheet):
+            self._refuse_far(int(match["row"]), _column_number(match["column"]))
+
+    def _refuse_far(self, row: int, column: int) -> None:
+        if row > self._limits.rows + 1 or column > self._limits.columns:
+            raise PersonalizationError("batch-table-rows", file=self._label, limit=self._limits.rows)
+
+    def _formulas_of_xls(self, content: bytes) -> list[frozenset[Position]]:
+        try:
+            with olefile.OleFileIO(io.BytesIO(content)) as container:
+                name = next(name for name in ("Workbook", "Book") if container.exists(name))
+                stream = container.openstream(name).read()
+            return self._formula_records(stream)
+        except (OSError, StopIteration, struct.error, ValueError, IndexError, TypeError) as error:
+            raise PersonalizationError("batch-table-unreadable", file=self._label) from error
+
+
+@unique
+class _Record(IntEnum):
+    """Record types of BIFF8 that are looked for. Source: [MS-XLS] 2.3.1."""
+
+    FORMULA = 0x0006
+    END = 0x000A
+    BOUND_SHEET = 0x0085
+    MULTIPLE_RK = 0x00BD
+    MULTIPLE_BLANK = 0x00BE
+    RICH_STRING = 0x00D6
+    SHARED_STRING = 0x00FD
+    BLANK = 0x0201
+    NUMBER = 0x0203
+    LABEL = 0x0204
+    TRUTH_OR_ERROR = 0x0205
+    RK = 0x027E
+
+
+_CELLS: Final = frozenset(_Record) - {_Record.END, _Record.BOUND_SHEET}
+
+
+def _records(stream: bytes, offset: int) -> Iterator[tuple[int, bytes]]:
+    """Records from ``offset`` to the end of the substream: type and content, both headers little-endian."""
+    while True:
+        kind, length = struct.unpack_from("<HH", stream, offset)
+        yield kind, stream[offset + 4 : offset + 4 + length]
+        if kind == _Record.END:
+            return
+        offset += 4 + length
+
+
+def _column_number(letters: bytes) -> int:
+    """1 for A, 27 for AA; 0 for no letters, which is the reference of a row."""
+    number = 0
+    for letter in letters:
+        number = number * _LETTERS + letter - ord("A") + 1
+    return number
+
+
+def _flawed(value: object) -> FlawedCell:
+    if isinstance(value, bool):
+        return FlawedCell(CellFlaw.OTHER, str(value))
+    if isinstance(value, float) and value.is_integer():
+        return FlawedCell(CellFlaw.NUMBER, str(int(value)))
+    return FlawedCell(CellFlaw.NUMBER, str(value))
