@@ -1,0 +1,57 @@
+"""Files that are there as a whole or not at all, readable by their owner only."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+
+@contextmanager
+def open_atomically(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
+    """A binary stream, readable and writable, whose content appears at ``path`` when the block ends well.
+
+    The content is flushed to the medium before it gets its name. An exception in the block leaves what was there.
+
+    Args:
+        path: final name.
+        replace: take the place of a file that is there.
+
+    Raises:
+        FileExistsError: ``replace`` is False and the name is taken.
+        OSError: the directory cannot be written.
+    """
+    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(descriptor, "w+b") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        if replace:
+            part.replace(path)
+        else:
+            path.hardlink_to(part)  # fails when the name is taken, in one step
+        _flush_directory(path.parent)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> None:
+    """Write a whole file; see `open_atomically`."""
+    with open_atomically(path, replace=replace) as stream:
+        stream.write(content)
+
+
+def _flush_directory(directory: Path) -> None:
+    """Make the new name itself durable, where the system can open a directory."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

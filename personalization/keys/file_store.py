@@ -1,0 +1,337 @@
+"""A key store in one encrypted file, for rehearsals; production uses an HSM.
+
+The file is JSON, so that anybody who opens it reads at once what it is::
+
+    label    "REHEARSAL – not for production"
+    format   "permitcard key store", version 1
+    scrypt   n, r, p, salt (hex)
+    verifier HMAC-SHA-256 of the label under the second half of the scrypt output (hex): tells a wrong passphrase
+             from a damaged file
+    sealed   nonce ‖ AES-256-GCM of the key table under the first half (base64); everything above is authenticated
+
+Source: RFC 7914 (scrypt); NIST SP 800-38D (GCM).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import datetime as dt
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, Self
+
+from cryptography import x509
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import ECB
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from personalization.atomic_file import write_atomically
+from personalization.errors import PersonalizationError
+from personalization.keys.certificates import REHEARSAL_LABEL, make_authority, make_document_signer
+from personalization.keys.derivation import Deriver
+from personalization.keys.keystore import KEY_USES, KeyName, KeyUse
+from personalization.keys.passphrase import PassphraseSource
+
+FORMAT: Final = "permitcard key store"
+VERSION: Final = 1
+
+_AES_128: Final = 16
+_AES_256: Final = 32
+_P256_BYTES: Final = 32
+_NONCE: Final = 12
+_DIGEST: Final = 32
+_CHECK_VALUE: Final = 3
+_CHECK_INPUT: Final = b"\x01" * 16
+_SALT: Final = 16
+_SCRYPT_N: Final = 1 << 15
+_SCRYPT_R: Final = 8
+_SCRYPT_P: Final = 1
+_MAX_SCRYPT_N: Final = 1 << 20
+_MAX_SCRYPT_R: Final = 8
+_SCRYPT_MEMORY: Final = (1 << 31) - 1 - 1024
+_SHORTEST_PASSPHRASE: Final = 8
+_BACKDATED: Final = dt.timedelta(days=1)
+
+_SYMMETRIC_LENGTHS: Final = MappingProxyType(
+    {
+        name: _AES_256 if KeyUse.SEAL in uses or KeyUse.RECOGNISE in uses else _AES_128
+        for name, uses in KEY_USES.items()
+        if KeyUse.CERTIFY not in uses
+    }
+)
+_KEY_PAIRS: Final = tuple(name for name, uses in KEY_USES.items() if KeyUse.CERTIFY in uses)
+
+
+class FileKeyStore:
+    """All keys of a rehearsal, in memory after `open`; see the module for the file.
+
+    ``production`` is False: stations refuse such a store for real cards.
+    """
+
+    __slots__ = ("_certificates", "_derivers", "_pairs", "_sealers", "_symmetric")
+
+    def __init__(
+        self,
+        symmetric: Mapping[KeyName, bytes],
+        pairs: Mapping[KeyName, ec.EllipticCurvePrivateKey],
+        certificates: Mapping[KeyName, bytes],
+    ) -> None:
+        self._symmetric = dict(symmetric)
+        self._pairs = dict(pairs)
+        self._certificates = dict(certificates)
+        self._derivers = {
+            name: Deriver(key) for name, key in self._symmetric.items() if KeyUse.DERIVE in KEY_USES[name]
+        }
+        self._sealers = {name: AESGCM(key) for name, key in self._symmetric.items() if KeyUse.SEAL in KEY_USES[name]}
+
+    @classmethod
+    def create(
+        cls, path: Path, passphrase: bytes, *, now: dt.datetime | None = None, scrypt_n: int = _SCRYPT_N
+    ) -> Self:
+        """Make all keys at random, the authority and the signer, and write the file (mode 600).
+
+        Args:
+            path: the file; it must not be there yet.
+            passphrase: at least 8 bytes.
+            now: time from which the certificates are valid, aware; the present by default.
+            scrypt_n: cost, a power of two; the default takes about a tenth of a second and 32 MB.
+
+        Raises:
+            PersonalizationError: "key-store-exists", "passphrase-too-short" (exit 2), "key-store-unwritable" (exit 3).
+        """
+        if len(passphrase) < _SHORTEST_PASSPHRASE:
+            raise PersonalizationError("passphrase-too-short", exit_code=2, shortest=_SHORTEST_PASSPHRASE)
+        if path.exists():
+            raise PersonalizationError("key-store-exists", exit_code=2, file=str(path))
+        not_before = ((now or dt.datetime.now(dt.UTC)) - _BACKDATED).replace(microsecond=0)
+        pairs = {name: ec.generate_private_key(ec.SECP256R1()) for name in _KEY_PAIRS}
+        authority = make_authority(pairs[KeyName.AUTHORITY], not_before)
+        signer = make_document_signer(
+            pairs[KeyName.DOCUMENT_SIGNER].public_key(), authority, pairs[KeyName.AUTHORITY], not_before
+        )
+        store = cls(
+            {name: os.urandom(length) for name, length in _SYMMETRIC_LENGTHS.items()},
+            pairs,
+            {KeyName.AUTHORITY: _der(authority), KeyName.DOCUMENT_SIGNER: _der(signer)},
+        )
+        content = _encode_file(store._table(), passphrase, scrypt_n)
+        try:
+            write_atomically(path, content, replace=False)
+        except FileExistsError as error:
+            raise PersonalizationError("key-store-exists", exit_code=2, file=str(path)) from error
+        except OSError as error:
+            raise PersonalizationError(
+                "key-store-unwritable", exit_code=3, file=str(path), reason=error.strerror
+            ) from error
+        return store
+
+    @classmethod
+    def open(cls, path: Path, passphrase: bytes) -> Self:
+        """Read the file.
+
+        Raises:
+            PersonalizationError: exit 3: "key-store-missing", "key-store-damaged", "key-store-passphrase-wrong".
+        """
+        try:
+            content = path.read_bytes()
+        except OSError as error:
+            raise PersonalizationError("key-store-missing", exit_code=3, file=str(path)) from error
+        try:
+            table = _decode_file(content, passphrase)
+            return cls._from_table(table)
+        except _WrongPassphraseError as error:
+            raise PersonalizationError("key-store-passphrase-wrong", exit_code=3, file=str(path)) from error
+        except (ValueError, KeyError, TypeError, AttributeError, InvalidTag, binascii.Error) as error:
+            # The cause is not chained: a parser's message may quote what it could not read.
+            del error
+            raise PersonalizationError("key-store-damaged", exit_code=3, file=str(path)) from None
+
+    @classmethod
+    def _from_table(cls, table: dict[str, dict[str, str]]) -> Self:
+        symmetric = {name: bytes.fromhex(table["symmetric"][name]) for name in _SYMMETRIC_LENGTHS}
+        if any(len(key) != _SYMMETRIC_LENGTHS[name] for name, key in symmetric.items()):
+            raise ValueError("a key has another length")
+        pairs = {
+            name: ec.derive_private_key(int.from_bytes(bytes.fromhex(table["private"][name]), "big"), ec.SECP256R1())
+            for name in _KEY_PAIRS
+        }
+        return cls(symmetric, pairs, {name: bytes.fromhex(table["certificates"][name]) for name in _KEY_PAIRS})
+
+    def _table(self) -> dict[str, dict[str, str]]:
+        return {
+            "symmetric": {name: key.hex() for name, key in self._symmetric.items()},
+            "private": {
+                name: key.private_numbers().private_value.to_bytes(_P256_BYTES, "big").hex()
+                for name, key in self._pairs.items()
+            },
+            "certificates": {name: der.hex() for name, der in self._certificates.items()},
+        }
+
+    def __repr__(self) -> str:
+        return f"FileKeyStore({REHEARSAL_LABEL})"
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        raise TypeError("a key store does not travel between processes; send its location")
+
+    @property
+    def production(self) -> bool:
+        """False: a file is no place for keys of real cards."""
+        return False
+
+    def check_value(self, name: KeyName) -> bytes:
+        """Three bytes that tell keys apart; see `KeyStore.check_value`."""
+        if name in self._pairs:
+            public = self._pairs[name].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+            return hashlib.sha256(public).digest()[:_CHECK_VALUE]
+        key = self._symmetric[name]
+        if KeyUse.RECOGNISE in KEY_USES[name]:
+            return hmac.digest(key, _CHECK_INPUT, "sha256")[:_CHECK_VALUE]
+        return aes_check_value(key)
+
+    def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
+        """Diversify a master; see `KeyStore.derive`."""
+        deriver = self._derivers.get(name)
+        if deriver is None:
+            raise _refused(name, KeyUse.DERIVE)
+        return deriver.derive(label, context, length)
+
+    def wrap_master(self, name: KeyName) -> bytes:
+        """A master for a SAM; see `KeyStore.wrap_master`."""
+        _require(name, KeyUse.LOAD_INTO_SAM)
+        return self._symmetric[name]
+
+    def seal(self, name: KeyName, plaintext: bytes, associated: bytes) -> bytes:
+        """Encrypt and authenticate; see `KeyStore.seal`.
+
+        The nonce is random, which NIST SP 800-38D 8.3 bounds to 2^32 sealings under one key.
+        """
+        sealer = self._sealers.get(name)
+        if sealer is None:
+            raise _refused(name, KeyUse.SEAL)
+        nonce = os.urandom(_NONCE)
+        return nonce + sealer.encrypt(nonce, plaintext, associated)
+
+    def unseal(self, name: KeyName, sealed: bytes, associated: bytes) -> bytes:
+        """Undo `seal`; see `KeyStore.unseal`."""
+        sealer = self._sealers.get(name)
+        if sealer is None:
+            raise _refused(name, KeyUse.SEAL)
+        try:
+            return sealer.decrypt(sealed[:_NONCE], sealed[_NONCE:], associated)
+        except (InvalidTag, ValueError) as error:
+            raise PersonalizationError("sealed-data-refused", key=name.value) from error
+
+    def recognise(self, value: bytes) -> bytes:
+        """HMAC of a value; see `KeyStore.recognise`."""
+        return hmac.digest(self._symmetric[KeyName.RECOGNITION], value, "sha256")
+
+    def sign_digest(self, name: KeyName, digest: bytes) -> bytes:
+        """ECDSA; see `KeyStore.sign_digest`."""
+        _require(name, KeyUse.SIGN)
+        if len(digest) != _DIGEST:
+            raise ValueError(f"a SHA-256 digest has {_DIGEST} bytes, not {len(digest)}")
+        r, s = decode_dss_signature(self._pairs[name].sign(digest, ec.ECDSA(Prehashed(SHA256()))))
+        return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
+
+    def certificate(self, name: KeyName) -> bytes:
+        """X.509, DER; see `KeyStore.certificate`."""
+        _require(name, KeyUse.CERTIFY)
+        return self._certificates[name]
+
+
+@dataclass(frozen=True, slots=True)
+class FileKeyStoreLocation:
+    """Where a file store is and where its passphrase is taken from; picklable, holds no secret.
+
+    Attributes:
+        path: the file.
+        passphrase: environment variable or file.
+    """
+
+    path: Path
+    passphrase: PassphraseSource
+
+    def open(self) -> FileKeyStore:
+        """Open the store in this process."""
+        return FileKeyStore.open(self.path, self.passphrase.read())
+
+
+def aes_check_value(key: bytes) -> bytes:
+    """Leftmost 3 bytes of AES-ECB(key, 16 × 01).
+
+    Source: GlobalPlatform Card Specification 2.3.1 Amendment D 1.1.2, clause 4.1.4.
+    """
+    # ECB over one fixed block is what the specification defines a check value to be; no data is encrypted with it.
+    encryptor = Cipher(AES(key), ECB()).encryptor()  # noqa: S305
+    return encryptor.update(_CHECK_INPUT)[:_CHECK_VALUE]
+
+
+class _WrongPassphraseError(Exception):
+    """The verifier does not match."""
+
+
+def _require(name: KeyName, use: KeyUse) -> None:
+    if use not in KEY_USES[name]:
+        raise _refused(name, use)
+
+
+def _refused(name: KeyName, use: KeyUse) -> PersonalizationError:
+    return PersonalizationError("key-use-refused", exit_code=2, key=name.value, use=use.value)
+
+
+def _der(certificate: x509.Certificate) -> bytes:
+    return certificate.public_bytes(Encoding.DER)
+
+
+def _stretch(passphrase: bytes, salt: bytes, n: int, r: int, p: int) -> tuple[bytes, bytes]:
+    stretched = hashlib.scrypt(passphrase, salt=salt, n=n, r=r, p=p, maxmem=_SCRYPT_MEMORY, dklen=2 * _AES_256)
+    return stretched[:_AES_256], hmac.digest(stretched[_AES_256:], REHEARSAL_LABEL.encode(), "sha256")
+
+
+def _associated(header: Mapping[str, object]) -> bytes:
+    return json.dumps(header, ensure_ascii=False, sort_keys=True).encode()
+
+
+def _encode_file(table: dict[str, dict[str, str]], passphrase: bytes, scrypt_n: int) -> bytes:
+    salt = os.urandom(_SALT)
+    key, verifier = _stretch(passphrase, salt, scrypt_n, _SCRYPT_R, _SCRYPT_P)
+    header: dict[str, object] = {
+        "label": REHEARSAL_LABEL,
+        "format": FORMAT,
+        "version": VERSION,
+        "scrypt": {"n": scrypt_n, "r": _SCRYPT_R, "p": _SCRYPT_P, "salt": salt.hex()},
+        "verifier": verifier.hex(),
+    }
+    nonce = os.urandom(_NONCE)
+    sealed = nonce + AESGCM(key).encrypt(nonce, json.dumps(table).encode(), _associated(header))
+    document = {**header, "sealed": base64.b64encode(sealed).decode("ascii")}
+    return json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
+
+
+def _decode_file(content: bytes, passphrase: bytes) -> dict[str, dict[str, str]]:
+    document = json.loads(content)
+    if (document["format"], document["version"], document["label"]) != (FORMAT, VERSION, REHEARSAL_LABEL):
+        raise ValueError("another format")
+    cost = document["scrypt"]
+    if not (1 < cost["n"] <= _MAX_SCRYPT_N and 1 <= cost["r"] <= _MAX_SCRYPT_R and cost["p"] == _SCRYPT_P):
+        raise ValueError("cost out of bounds")
+    key, verifier = _stretch(passphrase, bytes.fromhex(cost["salt"]), cost["n"], cost["r"], cost["p"])
+    if not hmac.compare_digest(verifier, bytes.fromhex(document["verifier"])):
+        raise _WrongPassphraseError
+    sealed = base64.b64decode(document.pop("sealed"), validate=True)
+    opened = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _associated(document))
+    table: dict[str, dict[str, str]] = json.loads(opened)
+    return table

@@ -1,0 +1,144 @@
+"""The seam to whatever keeps the issuer's keys: names, operations, and where a process finds the store again.
+
+A caller never holds a master key: it names one and asks for what has to be done with it. What a key may be used for
+is a table, not a habit of callers.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, Protocol, runtime_checkable
+
+
+class KeyName(StrEnum):
+    """The keys of an issuing centre.
+
+    ``FACTORY`` and ``CARD`` diversify the issuer domain's key sets, the four roles and ``CONCEALMENT`` what a terminal
+    needs, ``TERMINAL`` what opens a SAM. ``TRANSPORT``, ``MAILER`` and ``REJECTS`` seal files, ``RECOGNITION``
+    recognises numbers, ``DOCUMENT_SIGNER`` signs identity data under the certificate of ``AUTHORITY``.
+    """
+
+    FACTORY = "factory"
+    CARD = "card"
+    INSPECTION = "inspection"
+    SERVICE_DESK = "service_desk"
+    BANK_BRANCH = "bank_branch"
+    ISSUER = "issuer"
+    CONCEALMENT = "concealment"
+    TERMINAL = "terminal"
+    TRANSPORT = "transport"
+    MAILER = "mailer"
+    REJECTS = "rejects"
+    RECOGNITION = "recognition"
+    DOCUMENT_SIGNER = "document_signer"
+    AUTHORITY = "authority"
+
+
+class KeyUse(StrEnum):
+    """What a key can be asked for."""
+
+    DERIVE = "derive"
+    LOAD_INTO_SAM = "load_into_sam"
+    SEAL = "seal"
+    RECOGNISE = "recognise"
+    SIGN = "sign"
+    CERTIFY = "certify"
+
+
+_ROLE_MASTER: Final = frozenset({KeyUse.DERIVE, KeyUse.LOAD_INTO_SAM})
+_DERIVATION_MASTER: Final = frozenset({KeyUse.DERIVE})
+_FILE_KEY: Final = frozenset({KeyUse.SEAL})
+
+KEY_USES: Final = MappingProxyType(
+    {
+        KeyName.FACTORY: _DERIVATION_MASTER,
+        KeyName.CARD: _DERIVATION_MASTER,
+        KeyName.INSPECTION: _ROLE_MASTER,
+        KeyName.SERVICE_DESK: _ROLE_MASTER,
+        KeyName.BANK_BRANCH: _ROLE_MASTER,
+        KeyName.ISSUER: _ROLE_MASTER,
+        KeyName.CONCEALMENT: _ROLE_MASTER,
+        KeyName.TERMINAL: _DERIVATION_MASTER,
+        KeyName.TRANSPORT: _FILE_KEY,
+        KeyName.MAILER: _FILE_KEY,
+        KeyName.REJECTS: _FILE_KEY,
+        KeyName.RECOGNITION: frozenset({KeyUse.RECOGNISE}),
+        KeyName.DOCUMENT_SIGNER: frozenset({KeyUse.SIGN, KeyUse.CERTIFY}),
+        KeyName.AUTHORITY: frozenset({KeyUse.CERTIFY}),
+    }
+)
+"""What each key may be used for; a use that does not stand here is refused by every store."""
+
+
+@runtime_checkable
+class KeyStore(Protocol):
+    """Keys by name and operations on them.
+
+    Every operation raises `PersonalizationError` with the code "key-use-refused" (exit 2) when `KEY_USES` does not
+    grant it, and "sealed-data-refused" (exit 1) when sealed data is not what was sealed under this key and context.
+    """
+
+    @property
+    def production(self) -> bool:
+        """True when the store may hold keys of real cards."""
+        ...
+
+    def check_value(self, name: KeyName) -> bytes:
+        """Three bytes that tell one key from another and say nothing of it.
+
+        AES keys: leftmost bytes of AES-ECB(key, 16 × 01). The recognition key: leftmost bytes of HMAC-SHA-256 over
+        16 × 01. Key pairs: leftmost bytes of SHA-256 over the SubjectPublicKeyInfo.
+
+        Source: GlobalPlatform Card Specification 2.3.1 Amendment D 1.1.2, clause 4.1.4 (AES check value).
+        """
+        ...
+
+    def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
+        """Diversify: the leftmost ``length`` bytes (1..4080) of the derivation (AES-CMAC, counter mode).
+
+        Args:
+            name: a master key.
+            label: ASCII, such as "SCP03 ENC".
+            context: the card number (10 bytes), or what else the key is for.
+            length: bytes wanted.
+
+        Source: NIST SP 800-108r1, clause 4.1.
+        """
+        ...
+
+    def wrap_master(self, name: KeyName) -> bytes:
+        """A master that a SAM carries; leaves the store only for a SAM on a station."""
+        ...
+
+    def seal(self, name: KeyName, plaintext: bytes, associated: bytes) -> bytes:
+        """AES-256-GCM: nonce (12) ‖ ciphertext ‖ tag (16); ``associated`` is authenticated and not contained."""
+        ...
+
+    def unseal(self, name: KeyName, sealed: bytes, associated: bytes) -> bytes:
+        """Undo `seal`."""
+        ...
+
+    def recognise(self, value: bytes) -> bytes:
+        """HMAC-SHA-256 (32 bytes) under the recognition key: to know a number again without keeping it."""
+        ...
+
+    def sign_digest(self, name: KeyName, digest: bytes) -> bytes:
+        """ECDSA P-256 over a SHA-256 digest (32 bytes); r ‖ s, 64 bytes."""
+        ...
+
+    def certificate(self, name: KeyName) -> bytes:
+        """X.509 certificate, DER."""
+        ...
+
+
+class KeyStoreLocation(Protocol):
+    """Where a store is; picklable and free of secrets, so that a worker process can open the store again."""
+
+    def open(self) -> KeyStore:
+        """Open the store.
+
+        Raises:
+            PersonalizationError: exit 3; the store or its passphrase is missing, wrong or damaged.
+        """
+        ...
