@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
 
 @contextmanager
-def open_atomically(path: Path, *, replace: bool = True) -> Iterator[BinaryIO]:
+def open_atomically(path: Path, *, replace: bool = True) -> Generator[BinaryIO]:
     """A binary stream, readable and writable, whose content appears at ``path`` when the block ends well.
 
     The content is flushed to the medium before it gets its name. An exception in the block leaves what was there.

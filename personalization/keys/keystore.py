@@ -58,7 +58,7 @@ KEY_USES: Final = MappingProxyType(
         KeyName.SERVICE_DESK: _ROLE_MASTER,
         KeyName.BANK_BRANCH: _ROLE_MASTER,
         KeyName.ISSUER: _ROLE_MASTER,
-        KeyName.CONCEALMENT: _ROLE_MASTER,
+        KeyName.CONCEALMENT: _DERIVATION_MASTER,
         KeyName.TERMINAL: _DERIVATION_MASTER,
         KeyName.TRANSPORT: _FILE_KEY,
         KeyName.MAILER: _FILE_KEY,

@@ -7,6 +7,7 @@ import json
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -238,7 +239,7 @@ def test_sealed_data_cut_short_is_refused(store: FileKeyStore, length: int) -> N
 
 @pytest.mark.parametrize("name", list(KeyName))
 def test_a_key_does_only_what_it_is_for(store: FileKeyStore, name: KeyName) -> None:
-    uses = {
+    uses: dict[KeyUse, Callable[[], bytes]] = {
         KeyUse.DERIVE: lambda: store.derive(name, "ROLE", CARD_NUMBER, 32),
         KeyUse.LOAD_INTO_SAM: lambda: store.wrap_master(name),
         KeyUse.SEAL: lambda: store.seal(name, b"", b""),
