@@ -1,0 +1,61 @@
+"""Chip geometries: what an image is made after."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass
+from importlib import resources
+from typing import Final
+
+DEFAULT_CHIP: Final = "flash-144k"
+_MIN_WORD: Final = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """Geometry and times of a memory.
+
+    Attributes:
+        name: up to 24 ASCII characters.
+        size: bytes, a multiple of ``page_size``.
+        page_size: bytes of a page, a power of two.
+        word_size: bytes of a programming unit, a power of two, 4 or more, at most a page.
+        erased: value of an erased byte, 00 or FF.
+        word_program_ns: time to program one word, erase included.
+        endurance: programming cycles that a page is good for.
+    """
+
+    name: str
+    size: int
+    page_size: int
+    word_size: int
+    erased: int
+    word_program_ns: int
+    endurance: int
+
+    def __post_init__(self) -> None:
+        sound = (
+            _is_power_of_two(self.page_size)
+            and _is_power_of_two(self.word_size)
+            and _MIN_WORD <= self.word_size <= self.page_size
+            and self.size > 0
+            and self.size % self.page_size == 0
+            and self.erased in (0x00, 0xFF)
+        )
+        if not sound:
+            raise ValueError(f"chip {self.name}: geometry is not possible")
+
+    @property
+    def pages(self) -> int:
+        """Number of pages."""
+        return self.size // self.page_size
+
+
+def load_chips() -> dict[str, Chip]:
+    """The chips that come with the product, by name."""
+    text = resources.files("card_os.hardware").joinpath("chips.toml").read_text(encoding="utf-8")
+    return {name: Chip(name=name, **row) for name, row in tomllib.loads(text).items()}
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number > 0 and number & (number - 1) == 0

@@ -1,0 +1,239 @@
+"""The card file: header | cells | wear table, mapped and locked by its owner.
+
+```
+offset 0    8  magic "PERMITCD"
+offset 8    2  image version, big-endian as all numbers of the header
+offset 10   2  bytes of a word
+offset 12   4  bytes of a page
+offset 16   4  bytes of cells
+offset 20   4  value of an erased byte
+offset 24   4  nanoseconds to program a word
+offset 28   4  endurance in cycles
+offset 32  24  name of the chip, ASCII, padded with 00
+offset 56   4  reserved, 00
+offset 60   4  CRC-32 of offsets 0 to 59
+offset 64      cells
+then           wear: 4 bytes little-endian a page
+```
+
+Every write of the card is in the file when it happens, so that a killed process leaves exactly what a torn card would.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import zlib
+from os import PathLike
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, Self
+
+from card_os.hardware.chip import DEFAULT_CHIP, Chip, load_chips
+from card_os.hardware.clock import VirtualClock
+from card_os.hardware.nvm import Nvm
+from card_os.hardware.power import PowerSupply
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
+
+IMAGE_VERSION: Final = 1
+LOCK_SUFFIX: Final = ".lock"
+_MAGIC: Final = b"PERMITCD"
+_HEADER: Final = struct.Struct(">8sHHIIIII24s4x")
+_CRC: Final = struct.Struct(">I")
+_CELLS: Final = _HEADER.size + _CRC.size
+_WEAR_BYTES: Final = 4
+
+
+class ImageError(Exception):
+    """A card file cannot be used.
+
+    Args:
+        code: "image-exists", "image-missing", "image-in-use", "image-damaged", "image-version", "image-unwritable" or
+            "chip-unknown".
+        parameters: facts for the message.
+    """
+
+    def __init__(self, code: str, **parameters: object) -> None:
+        super().__init__(code, parameters)
+        self.code = code
+        self.parameters = parameters
+
+    def __str__(self) -> str:
+        facts = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"{self.code}: {facts}" if facts else self.code
+
+
+class NvmImage:
+    """A memory image, in a locked file or in memory; made by `create`, `open`, `from_snapshot` or `fork`.
+
+    Attributes:
+        chip: the geometry that its header states.
+        path: the file, None for an image in memory.
+    """
+
+    __slots__ = ("_cells", "_lock", "_memory", "_view", "_wear", "chip", "path")
+
+    def __init__(self, memory: mmap.mmap | bytearray, chip: Chip, path: Path | None, lock: BaseFileLock | None) -> None:
+        self._memory = memory
+        self._view = memoryview(memory)
+        self._cells = self._view[_CELLS : _CELLS + chip.size]
+        self._wear = self._view[_CELLS + chip.size :].cast("I")
+        self._lock = lock
+        self.chip = chip
+        self.path = path
+
+    @classmethod
+    def create(cls, path: str | PathLike[str] | None = None, chip: Chip | str = DEFAULT_CHIP) -> NvmImage:
+        """A blank image: all cells erased, no wear.
+
+        Args:
+            path: where the file is made; None makes the image in memory.
+            chip: a geometry, or the name of one that comes with the product.
+
+        Raises:
+            ImageError: the file exists or cannot be made, or no such chip.
+        """
+        if isinstance(chip, str):
+            chips = load_chips()
+            if chip not in chips:
+                raise ImageError("chip-unknown", chip=chip, known=", ".join(sorted(chips)))
+            chip = chips[chip]
+        blank = _header(chip) + bytes((chip.erased,)) * chip.size + bytes(_WEAR_BYTES * chip.pages)
+        if path is None:
+            return cls(bytearray(blank), chip, None, None)
+        target = Path(path)
+        lock = _acquire(target)
+        try:
+            with target.open("xb") as file:
+                file.write(blank)
+            return cls(_map(target), chip, target, lock)
+        except FileExistsError as error:
+            lock.release()
+            raise ImageError("image-exists", path=str(target)) from error
+        except OSError as error:
+            lock.release()
+            raise ImageError("image-unwritable", path=str(target), reason=error.strerror) from error
+
+    @classmethod
+    def open(cls, path: str | PathLike[str]) -> NvmImage:
+        """Map and lock a card file; a second opener is refused until the first closes or dies.
+
+        Raises:
+            ImageError: missing, in use, not readable and writable, damaged, or of a version not known here.
+        """
+        target = Path(path)
+        if not target.is_file():
+            raise ImageError("image-missing", path=str(target))
+        lock = _acquire(target)
+        memory: mmap.mmap | None = None
+        try:
+            memory = _map(target)
+            return cls(memory, _parse_header(memory, str(target)), target, lock)
+        except OSError as error:
+            lock.release()
+            raise ImageError("image-unwritable", path=str(target), reason=error.strerror) from error
+        except ValueError as error:  # an empty file cannot be mapped
+            lock.release()
+            raise ImageError("image-damaged", path=str(target)) from error
+        except ImageError:
+            if memory is not None:
+                memory.close()
+            lock.release()
+            raise
+
+    @classmethod
+    def from_snapshot(cls, raw: bytes) -> NvmImage:
+        """An image in memory from the bytes of `snapshot` or of a card file.
+
+        Raises:
+            ImageError: damaged, or of a version not known here.
+        """
+        chip = _parse_header(raw, "snapshot")
+        return cls(bytearray(raw), chip, None, None)
+
+    def nvm(self, clock: VirtualClock | None = None, power: PowerSupply | None = None) -> Nvm:
+        """The memory of a chip that has this image; a clock and a supply of its own unless given."""
+        return Nvm(self._cells, self._wear, self.chip, clock or VirtualClock(), power or PowerSupply())
+
+    def snapshot(self) -> bytes:
+        """The whole image; written to a file it is a card file, a clone of this one."""
+        return self._view.tobytes()
+
+    def fork(self) -> NvmImage:
+        """A copy in memory that goes its own way."""
+        return NvmImage(bytearray(self._view), self.chip, None, None)
+
+    def close(self) -> None:
+        """Unmap and unlock; safe to call twice. Memories made from the image raise ``ValueError`` afterwards."""
+        for view in (self._wear, self._cells, self._view):
+            view.release()
+        if isinstance(self._memory, mmap.mmap):
+            self._memory.close()
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _acquire(path: Path) -> BaseFileLock:
+    """Lock ``path`` by a file beside it: the lock goes with its process and does not touch the image."""
+    from filelock import FileLock, Timeout  # costs 50 ms, which a program without card files need not pay
+
+    if not path.parent.is_dir():
+        raise ImageError("image-unwritable", path=str(path), reason="no such folder")
+    lock = FileLock(f"{path}{LOCK_SUFFIX}", timeout=0, thread_local=False)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise ImageError("image-in-use", path=str(path)) from error
+    except OSError as error:
+        raise ImageError("image-unwritable", path=str(path), reason=error.strerror) from error
+    return lock
+
+
+def _map(path: Path) -> mmap.mmap:
+    with path.open("r+b") as file:
+        return mmap.mmap(file.fileno(), 0)
+
+
+def _header(chip: Chip) -> bytes:
+    head = _HEADER.pack(
+        _MAGIC,
+        IMAGE_VERSION,
+        chip.word_size,
+        chip.page_size,
+        chip.size,
+        chip.erased,
+        chip.word_program_ns,
+        chip.endurance,
+        chip.name.encode("ascii"),
+    )
+    return head + _CRC.pack(zlib.crc32(head))
+
+
+def _parse_header(raw: bytes | mmap.mmap, name: str) -> Chip:
+    head = raw[: _HEADER.size]
+    if len(raw) < _CELLS or head[: len(_MAGIC)] != _MAGIC:
+        raise ImageError("image-damaged", path=name)
+    _, version, word_size, page_size, size, erased, word_ns, endurance, chip_name = _HEADER.unpack(head)
+    if version > IMAGE_VERSION:
+        raise ImageError("image-version", path=name, version=version, known=IMAGE_VERSION)
+    if _CRC.unpack(raw[_HEADER.size : _CELLS])[0] != zlib.crc32(head):
+        raise ImageError("image-damaged", path=name)
+    text = chip_name.rstrip(b"\x00").decode("ascii", "replace")
+    try:
+        chip = Chip(text, size, page_size, word_size, erased, word_ns, endurance)
+    except ValueError as error:
+        raise ImageError("image-damaged", path=name) from error
+    if len(raw) != _CELLS + size + _WEAR_BYTES * chip.pages:
+        raise ImageError("image-damaged", path=name)
+    return chip

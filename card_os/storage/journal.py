@@ -1,0 +1,165 @@
+"""Redo journals: what makes a change of many words happen at once.
+
+`Journal` carries a transaction, `WordJournal` one word that must not wait for it. Both are blank at rest, so that no
+secret stays behind in them; after a cut anything that is not blank is either complete and done again, or wiped.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Sequence
+from typing import Final
+
+from card_os.hardware.nvm import Nvm
+
+_NUMBER: Final = struct.Struct(">I")
+_RECORD: Final = struct.Struct(">II")
+_WIPE: Final = 1 << 31
+RECORD_OVERHEAD: Final = _RECORD.size
+
+
+class Journal:
+    """The journal of transactions.
+
+    ```
+    offset 0           4  commit mark: CRC-32 of all that follows, in a programming unit of its own
+    offset word size   4  bytes of records
+    then               8  record: address, length (bit 31: wipe, no data follows) ‖ data
+    ```
+
+    Args:
+        nvm: the memory.
+        start: address, a multiple of the word size.
+        capacity: largest number of record bytes.
+    """
+
+    __slots__ = ("_blank", "_body", "_nvm", "_start", "capacity")
+
+    def __init__(self, nvm: Nvm, start: int, capacity: int) -> None:
+        self._nvm = nvm
+        self._start = start
+        self._body = start + nvm.word_size
+        self.capacity = capacity
+        self._blank = bytes((nvm.erased,)) * self.extent(nvm.word_size, capacity)
+
+    @staticmethod
+    def extent(word_size: int, capacity: int) -> int:
+        """Bytes of memory that a journal of ``capacity`` takes, whole words."""
+        return word_size - (-(_NUMBER.size + capacity) // word_size) * word_size
+
+    def commit(self, writes: Sequence[tuple[int, bytes]], wipes: Sequence[tuple[int, int]] = ()) -> None:
+        """Do all writes (address, data), then wipe all areas (address, length), or nothing of both.
+
+        Raises:
+            CardTorn: the power went; `replay` at boot finishes or forgets the transaction.
+        """
+        parts: list[bytes] = []
+        for address, data in writes:
+            parts.append(_RECORD.pack(address, len(data)))
+            parts.append(data)
+        for address, length in wipes:
+            parts.append(_RECORD.pack(address, length | _WIPE))
+        records = b"".join(parts)
+        body = _NUMBER.pack(len(records)) + records
+        self._write_records(body)
+        self._write_mark(body)
+        self._apply(writes, wipes)
+        self._erase(len(body))
+
+    def _write_records(self, body: bytes) -> None:
+        self._nvm.write(self._body, body)
+
+    def _write_mark(self, body: bytes) -> None:
+        self._nvm.write(self._start, _NUMBER.pack(zlib.crc32(body)))
+
+    def _apply(self, writes: Sequence[tuple[int, bytes]], wipes: Sequence[tuple[int, int]]) -> None:
+        nvm = self._nvm
+        for address, data in writes:
+            nvm.write(address, data)
+        for address, length in wipes:
+            nvm.write(address, bytes((nvm.erased,)) * length)
+
+    def _erase(self, length: int) -> None:
+        """Wipe mark and body; the mark goes first, so that a half wiped journal is not done again."""
+        self._nvm.write(self._start, self._blank[: self._nvm.word_size + length])
+
+    def replay(self) -> bool:
+        """At boot: finish a committed transaction, forget an uncommitted one; True when one was finished."""
+        nvm = self._nvm
+        raw = nvm.read(self._start, len(self._blank))
+        if raw == self._blank:
+            return False
+        parsed = self._parse(raw)
+        if parsed is not None:
+            self._apply(*parsed)
+        nvm.write(self._start, self._blank)
+        return parsed is not None
+
+    def _parse(self, raw: bytes) -> tuple[list[tuple[int, bytes]], list[tuple[int, int]]] | None:
+        """The records of a marked journal, None when the mark does not hold."""
+        body = raw[self._nvm.word_size :]
+        (length,) = _NUMBER.unpack_from(body)
+        end = _NUMBER.size + length
+        if length > self.capacity or _NUMBER.unpack_from(raw)[0] != zlib.crc32(body[:end]):
+            return None
+        writes: list[tuple[int, bytes]] = []
+        wipes: list[tuple[int, int]] = []
+        at = _NUMBER.size
+        while at < end:
+            address, size = _RECORD.unpack_from(body, at)
+            at += _RECORD.size
+            if size & _WIPE:
+                wipes.append((address, size & ~_WIPE))
+            else:
+                writes.append((address, body[at : at + size]))
+                at += size
+        return writes, wipes
+
+
+class WordJournal:
+    """Writes one word so that it is the old or the new one, also when the cut tears it.
+
+    ```
+    offset 0               4  address
+    offset 4       word size  the new word
+    then                   4  CRC-32 of the above
+    ```
+    """
+
+    __slots__ = ("_blank", "_nvm", "_start")
+
+    def __init__(self, nvm: Nvm, start: int) -> None:
+        self._nvm = nvm
+        self._start = start
+        self._blank = bytes((nvm.erased,)) * self.extent(nvm.word_size)
+
+    @staticmethod
+    def extent(word_size: int) -> int:
+        """Bytes of memory it takes, whole words."""
+        return -(-(2 * _NUMBER.size + word_size) // word_size) * word_size
+
+    def write(self, address: int, word: bytes) -> None:
+        """Program the whole word at ``address``.
+
+        Raises:
+            CardTorn: the power went; `replay` makes it old or new.
+        """
+        nvm = self._nvm
+        record = _NUMBER.pack(address) + word
+        nvm.write(self._start, record + _NUMBER.pack(zlib.crc32(record)))
+        nvm.write(address, word)
+        nvm.write(self._start, self._blank)
+
+    def replay(self) -> bool:
+        """At boot: finish a recorded write; True when there was one."""
+        nvm = self._nvm
+        raw = nvm.read(self._start, len(self._blank))
+        if raw == self._blank:
+            return False
+        end = _NUMBER.size + nvm.word_size
+        complete = bool(_NUMBER.unpack_from(raw, end)[0] == zlib.crc32(raw[:end]))
+        if complete:
+            nvm.write(_NUMBER.unpack_from(raw)[0], raw[_NUMBER.size : end])
+        nvm.write(self._start, self._blank)
+        return complete

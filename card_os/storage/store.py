@@ -1,0 +1,538 @@
+"""Objects on the non-volatile memory, changed by transactions: old or new after a cut, never between.
+
+```
+superblock      16  magic 4 ‖ number of table slots 4 ‖ journal capacity 4 ‖ CRC-32 4, big-endian
+scrub word       1 word, not blank while free memory may hold bytes of an object that was not committed
+word journal    see `WordJournal`
+journal         see `Journal`
+object table    16 a slot: kind 1 (00 = free) ‖ 00 ‖ owner 2 ‖ identifier 4 ‖ address 4 ‖ size 4
+heap            object contents, each from a word boundary; free memory is blank
+```
+
+The content of a new object goes straight into free memory and is committed by its table row, so that its size is not
+bounded by the journal. The scrub word is set before, and boot wipes free memory when it finds it set.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from enum import IntEnum
+from types import TracebackType
+from typing import Final
+
+from card_os.hardware.nvm import Nvm
+from card_os.iso7816.errors import CardTorn, FileExists, MemoryFailure, NotEnoughMemory
+from card_os.storage.heap import FirstFitHeap
+from card_os.storage.journal import RECORD_OVERHEAD, Journal, WordJournal
+
+MAX_TRANSACTION_DATA: Final = 2_048
+_JOURNAL_CAPACITY: Final = MAX_TRANSACTION_DATA + 1_024
+_BYTES_A_SLOT: Final = 512
+_MAGIC: Final = b"OBJ1"
+_SUPERBLOCK: Final = struct.Struct(">4sIII")
+_ROW: Final = struct.Struct(">BxHIII")
+_ROW_COST: Final = RECORD_OVERHEAD + _ROW.size
+_MAX_OWNER: Final = 0xFFFF
+_MAX_IDENTIFIER: Final = 0xFFFF_FFFF
+_CRC_BYTES: Final = 4
+_GONE: Final = -1
+
+
+class ObjectKind(IntEnum):
+    """What an object is to the card; the numbers are in the image."""
+
+    APPLICATION = 1
+    FILE = 2
+    KEY = 3
+    PIN = 4
+    DATA = 5
+    COUNTER = 6
+    PACKAGE = 7
+    CARD = 8
+
+
+class StoredObject:
+    """One object of the store; the same Python object until it is deleted or the card boots again.
+
+    Attributes:
+        slot: row of the object table, -1 once deleted.
+        owner: number of the application that owns it, 0..65,535.
+        kind: what it is.
+        identifier: name within owner and kind, 0..2^32-1.
+        size: content in bytes.
+        address: where the content stands in the memory.
+    """
+
+    __slots__ = ("address", "identifier", "kind", "owner", "size", "slot")
+
+    def __init__(self, slot: int, owner: int, kind: ObjectKind, identifier: int, size: int, address: int) -> None:
+        self.slot = slot
+        self.owner = owner
+        self.kind = kind
+        self.identifier = identifier
+        self.size = size
+        self.address = address
+
+    def __repr__(self) -> str:
+        return f"StoredObject({self.kind.name} {self.identifier:04X} of {self.owner}, {self.size} bytes)"
+
+
+class _Write:
+    """A pending write of whole words."""
+
+    __slots__ = ("address", "data", "slot")
+
+    def __init__(self, slot: int, address: int, data: bytes) -> None:
+        self.slot = slot
+        self.address = address
+        self.data = data
+
+
+class _Savepoint:
+    __slots__ = ("created", "deleted", "used", "writes")
+
+    def __init__(self, writes: int, created: int, deleted: int, used: int) -> None:
+        self.writes = writes
+        self.created = created
+        self.deleted = deleted
+        self.used = used
+
+
+class Transaction:
+    """The context manager that `ObjectStore.transaction` hands out.
+
+    Leaving the outermost one commits; an exception undoes what its own block did.
+    """
+
+    __slots__ = ("_store",)
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+
+    def __enter__(self) -> None:
+        self._store._begin()  # noqa: SLF001 - the store's own scope
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._store._end()  # noqa: SLF001 - same
+        else:
+            self._store._abandon(error)  # noqa: SLF001 - same
+
+
+class ObjectStore:
+    """The objects of one card.
+
+    Making a store boots it: a blank memory is formatted, a committed transaction finished, an uncommitted one
+    forgotten. After a `CardTorn` the store is dead: boot another one from the memory.
+
+    Args:
+        nvm: the memory; it alone is the truth.
+
+    Raises:
+        MemoryFailure: the memory is neither blank nor a sound store.
+    """
+
+    __slots__ = (
+        "_by_owner",
+        "_created",
+        "_deleted",
+        "_dirty",
+        "_free_slots",
+        "_heap",
+        "_index",
+        "_journal",
+        "_savepoints",
+        "_scope",
+        "_scrub_address",
+        "_scrub_set",
+        "_table",
+        "_used",
+        "_word",
+        "_word_journal",
+        "_writes",
+        "nvm",
+    )
+
+    def __init__(self, nvm: Nvm) -> None:
+        self.nvm = nvm
+        self._word = nvm.word_size
+        self._scope = Transaction(self)
+        self._writes: list[_Write] = []
+        self._dirty: set[int] = set()
+        self._created: list[StoredObject] = []
+        self._deleted: list[StoredObject] = []
+        self._used = 0
+        self._savepoints: list[_Savepoint] = []
+        self._scrub_set = False
+        self._index: dict[tuple[int, int, int], StoredObject] = {}
+        self._by_owner: dict[int, list[StoredObject]] = {}
+        self._free_slots: list[int] = []
+        self._boot()
+
+    # ------------------------------------------------------------------ boot
+
+    def _boot(self) -> None:
+        nvm, word = self.nvm, self._word
+        raw = nvm.read(0, _SUPERBLOCK.size)
+        if raw[: len(_MAGIC)] == bytes((nvm.erased,)) * len(_MAGIC):
+            raw = self._format()
+        _, slots, capacity, checksum = _SUPERBLOCK.unpack(raw)
+        if checksum != zlib.crc32(_MAGIC + raw[len(_MAGIC) : -_CRC_BYTES]):
+            raise MemoryFailure("the superblock is damaged")
+        if raw[: len(_MAGIC)] != _MAGIC:  # the last word of the formatting was torn
+            nvm.write(0, _MAGIC)
+        self._scrub_address = _words(_SUPERBLOCK.size, word)
+        at = self._scrub_address + word
+        self._word_journal = WordJournal(nvm, at)
+        at += WordJournal.extent(word)
+        self._journal = Journal(nvm, at, capacity)
+        self._table = at + Journal.extent(word, capacity)
+        self._word_journal.replay()
+        self._journal.replay()
+        self._load(slots)
+        if nvm.read(self._scrub_address, word) != bytes((nvm.erased,)) * word:
+            self._scrub()
+
+    def _format(self) -> bytes:
+        """Make a blank memory a store; the magic is programmed last, so that a cut leaves a memory to be formatted."""
+        nvm, word = self.nvm, self._word
+        blank = bytes((nvm.erased,))
+        slots = nvm.size // _BYTES_A_SLOT
+        head = _SUPERBLOCK.pack(_MAGIC, slots, _JOURNAL_CAPACITY, 0)[:-_CRC_BYTES]
+        raw = head + zlib.crc32(head).to_bytes(_CRC_BYTES, "big")
+        start = _words(_SUPERBLOCK.size, word)
+        table = start + word + WordJournal.extent(word) + Journal.extent(word, _JOURNAL_CAPACITY)
+        heap = _words(table + slots * _ROW.size, word)
+        if nvm.read(start, table - start) != blank * (table - start):
+            nvm.write(start, blank * (table - start))
+        nvm.write(table, bytes(slots * _ROW.size))
+        if nvm.read(heap, nvm.size - heap) != blank * (nvm.size - heap):
+            nvm.write(heap, blank * (nvm.size - heap))
+        nvm.write(len(_MAGIC), raw[len(_MAGIC) :])
+        nvm.write(0, _MAGIC)
+        return raw
+
+    def _load(self, slots: int) -> None:
+        nvm = self.nvm
+        length = slots * _ROW.size
+        heap_start = _words(self._table + length, self._word)
+        free: list[int] = []
+        extents: list[tuple[int, int]] = []
+        try:
+            for slot, (kind, owner, identifier, address, size) in enumerate(
+                _ROW.iter_unpack(nvm.read(self._table, length))
+            ):
+                if not kind:
+                    free.append(slot)
+                    continue
+                self._enter(StoredObject(slot, owner, _KINDS[kind], identifier, size, address))
+                extents.append((address, size))
+            heap = FirstFitHeap(heap_start, nvm.size, self._word)
+            heap.occupy((address, size) for address, size in extents if size)
+        except (KeyError, ValueError) as error:
+            raise MemoryFailure("the object table is damaged") from error
+        free.reverse()
+        self._free_slots = free
+        self._heap = heap
+
+    def _scrub(self) -> None:
+        """Wipe what an uncommitted creation left in free memory."""
+        nvm = self.nvm
+        blank = bytes((nvm.erased,))
+        for start, end in self._heap.gaps():
+            if nvm.read(start, end - start) == blank * (end - start):
+                continue
+            for at in range(start, end, nvm.page_size):
+                size = min(nvm.page_size, end - at)
+                if nvm.read(at, size) != blank * size:
+                    nvm.write(at, blank * size)
+        self._clear_scrub()
+
+    def _announce_scrub(self) -> None:
+        """Note that free memory is about to hold bytes of an object that is not committed."""
+        if not self._scrub_set:
+            self.nvm.write(self._scrub_address, bytes((self.nvm.erased ^ 0xFF,)) * self._word)
+            self._scrub_set = True
+
+    def _clear_scrub(self) -> None:
+        self.nvm.write(self._scrub_address, bytes((self.nvm.erased,)) * self._word)
+        self._scrub_set = False
+
+    # ------------------------------------------------------------------ looking
+
+    def find(self, owner: int, kind: ObjectKind, identifier: int) -> StoredObject | None:
+        """The object of that name, or None."""
+        return self._index.get((owner, kind, identifier))
+
+    def owned(self, owner: int, kind: ObjectKind | None = None) -> list[StoredObject]:
+        """The objects of an owner, of one kind or of all."""
+        items = self._by_owner.get(owner, ())
+        if kind is None:
+            return list(items)
+        return [item for item in items if item.kind == kind]
+
+    @property
+    def free(self) -> int:
+        """Largest size in bytes that an object created now can have."""
+        return self._heap.largest if self._free_slots else 0
+
+    def read(self, item: StoredObject, offset: int = 0, length: int | None = None) -> bytes:
+        """Content of ``item`` from ``offset``, as the open transaction sees it.
+
+        Args:
+            item: an object of this store.
+            offset: first byte, 0..size.
+            length: bytes, all that follow when None.
+
+        Raises:
+            ValueError: outside the object, or the object is deleted.
+        """
+        size = item.size
+        if length is None:
+            length = size - offset
+        if offset < 0 or length < 0 or offset + length > size or item.slot < 0:
+            raise ValueError(f"read outside {item!r}")
+        if item.slot in self._dirty:
+            return self._read_pending(item.address + offset, length)
+        return self.nvm.read(item.address + offset, length)
+
+    def _read_pending(self, address: int, length: int) -> bytes:
+        content = bytearray(self.nvm.read(address, length))
+        end = address + length
+        for write in self._writes:
+            first = max(address, write.address)
+            last = min(end, write.address + len(write.data))
+            if first < last:
+                content[first - address : last - address] = write.data[first - write.address : last - write.address]
+        return bytes(content)
+
+    # ------------------------------------------------------------------ changing
+
+    def transaction(self) -> Transaction:
+        """A scope whose changes happen all or not at all; scopes nest, the outermost commits."""
+        return self._scope
+
+    def write(self, item: StoredObject, offset: int, data: bytes) -> None:
+        """Change content within the open transaction.
+
+        Raises:
+            NotEnoughMemory: the commit buffer is full; let it leave the transaction, which changes nothing then.
+            ValueError: outside the object, or the object is deleted.
+            RuntimeError: no transaction is open.
+        """
+        if not self._savepoints:
+            raise RuntimeError("a write needs a transaction")
+        length = len(data)
+        if offset < 0 or offset + length > item.size or item.slot < 0:
+            raise ValueError(f"write outside {item!r}")
+        if not length:
+            return
+        word = self._word
+        address = item.address + offset
+        start = address & -word
+        stop = -(-(address + length) // word) * word
+        data = bytes(data)
+        if start != address:
+            data = self._around(item, start, address - start) + data
+        if stop - start != len(data):
+            data += self._around(item, address + length, stop - address - length)
+        self._spend(RECORD_OVERHEAD + len(data))
+        self._writes.append(_Write(item.slot, start, data))
+        self._dirty.add(item.slot)
+
+    def _around(self, item: StoredObject, address: int, length: int) -> bytes:
+        """Bytes that share a programming unit with a write, as the transaction sees them."""
+        if item.slot in self._dirty:
+            return self._read_pending(address, length)
+        return self.nvm.read(address, length)
+
+    def _spend(self, cost: int) -> None:
+        used = self._used + cost
+        if used > self._journal.capacity:
+            raise NotEnoughMemory("the transaction is larger than the commit buffer")
+        self._used = used
+
+    def write_through(self, item: StoredObject, offset: int, data: bytes) -> None:
+        """Change bytes of one word at once, whatever becomes of the open transaction; for counters.
+
+        Old or new after a cut at any unit. A pending write of the same bytes is changed too, so that a later commit
+        does not bring the old value back.
+
+        Raises:
+            ValueError: more than one word, outside the object, or the object is deleted.
+        """
+        word = self._word
+        length = len(data)
+        if offset < 0 or not length or offset + length > item.size or item.slot < 0:
+            raise ValueError(f"write outside {item!r}")
+        address = item.address + offset
+        start = address & -word
+        if address + length > start + word:
+            raise ValueError("more than one word is written through")
+        data = bytes(data)
+        if length != word:
+            old = self.nvm.read(start, word)
+            data = old[: address - start] + data + old[address - start + length :]
+        if self._created:
+            self._announce_scrub()
+        self._word_journal.write(start, data)
+        if item.slot in self._dirty:
+            part = data[address - start : address - start + length]
+            for write in self._writes:
+                at = address - write.address
+                if 0 <= at < len(write.data):
+                    write.data = write.data[:at] + part + write.data[at + length :]
+
+    def create(
+        self, owner: int, kind: ObjectKind, identifier: int, size: int, content: bytes = b"", fill: int = 0x00
+    ) -> StoredObject:
+        """Make an object, in the open transaction or in one of its own.
+
+        Args:
+            owner: 0..65,535.
+            kind: what it is.
+            identifier: name within owner and kind, 0..2^32-1.
+            size: bytes.
+            content: its first bytes; not bounded by the commit buffer.
+            fill: value of the bytes after ``content``.
+
+        Raises:
+            FileExists: an object of that name exists.
+            NotEnoughMemory: no gap of that size, no free slot, or the transaction is too large; nothing is changed.
+            ValueError: a number is out of range, or ``content`` is longer than ``size``.
+        """
+        if not (0 <= owner <= _MAX_OWNER and 0 <= identifier <= _MAX_IDENTIFIER and len(content) <= size):
+            raise ValueError(f"not creatable: owner {owner}, identifier {identifier}, {size} bytes")
+        if (owner, kind, identifier) in self._index:
+            raise FileExists(f"{kind.name} {identifier:04X} of {owner} exists")
+        with self._scope:
+            if not self._free_slots:
+                raise NotEnoughMemory("the object table is full")
+            self._spend(_ROW_COST)
+            address = self._heap.allocate(size) if size else 0
+            if address is None:
+                self._used -= _ROW_COST
+                raise NotEnoughMemory(f"no gap of {size} bytes")
+            item = StoredObject(self._free_slots.pop(), owner, kind, identifier, size, address)
+            self._created.append(item)
+            self._enter(item)
+            self._fill(item, content, fill)
+        return item
+
+    def _fill(self, item: StoredObject, content: bytes, fill: int) -> None:
+        """Program a new object's content into free memory, after a note that it may have to be wiped."""
+        nvm = self.nvm
+        if fill == nvm.erased:
+            if not content:
+                return
+            data = bytes(content)
+        else:
+            data = bytes(content) + bytes((fill,)) * (item.size - len(content))
+        if not data:
+            return
+        self._announce_scrub()
+        nvm.write(item.address, data)
+
+    def delete(self, item: StoredObject) -> None:
+        """Remove an object and wipe its content, in the open transaction or in one of its own.
+
+        Memory and slot can be used again after the commit.
+
+        Raises:
+            NotEnoughMemory: the transaction is larger than the commit buffer.
+            ValueError: it is deleted already.
+        """
+        if item.slot < 0 or self._index.get((item.owner, item.kind, item.identifier)) is not item:
+            raise ValueError(f"{item!r} is deleted")
+        with self._scope:
+            self._spend(_ROW_COST + RECORD_OVERHEAD)
+            self._deleted.append(item)
+            self._leave(item)
+
+    def _enter(self, item: StoredObject) -> None:
+        key = (item.owner, int(item.kind), item.identifier)
+        if key in self._index:
+            raise ValueError("two objects of one name")
+        self._index[key] = item
+        self._by_owner.setdefault(item.owner, []).append(item)
+
+    def _leave(self, item: StoredObject) -> None:
+        del self._index[item.owner, item.kind, item.identifier]
+        self._by_owner[item.owner].remove(item)
+
+    # ------------------------------------------------------------------ transaction scopes
+
+    def _begin(self) -> None:
+        self._savepoints.append(_Savepoint(len(self._writes), len(self._created), len(self._deleted), self._used))
+
+    def _end(self) -> None:
+        if len(self._savepoints) == 1:
+            if self._used:
+                self._commit()
+            elif self._scrub_set:
+                self._clear_scrub()
+            self._forget()
+        self._savepoints.pop()
+
+    def _commit(self) -> None:
+        writes = [(write.address, write.data) for write in self._writes]
+        wipes: list[tuple[int, int]] = []
+        if self._created or self._deleted:
+            for item in self._created:
+                row = _ROW.pack(item.kind, item.owner, item.identifier, item.address, item.size)
+                writes.append((self._table + item.slot * _ROW.size, row))
+            for item in self._deleted:
+                writes.append((self._table + item.slot * _ROW.size, bytes(_ROW.size)))
+                if item.size:
+                    wipes.append((item.address, item.size))
+        self._journal.commit(writes, wipes)
+        if self._scrub_set:
+            self._clear_scrub()
+        for item in self._deleted:
+            self._heap.release(item.address, item.size)
+            self._free_slots.append(item.slot)
+            item.slot = _GONE
+
+    def _forget(self) -> None:
+        if self._used:
+            self._writes.clear()
+            self._dirty.clear()
+            self._created.clear()
+            self._deleted.clear()
+            self._used = 0
+
+    def _abandon(self, error: BaseException | None) -> None:
+        """Undo what the innermost scope did; with the power gone there is nothing left to undo."""
+        savepoint = self._savepoints.pop()
+        if isinstance(error, CardTorn):
+            return
+        nvm = self.nvm
+        for item in reversed(self._created[savepoint.created :]):
+            if self._index.get((item.owner, item.kind, item.identifier)) is item:
+                self._leave(item)
+            if item.size:
+                nvm.write(item.address, bytes((nvm.erased,)) * item.size)
+            self._heap.release(item.address, item.size)
+            self._free_slots.append(item.slot)
+            item.slot = _GONE
+        del self._created[savepoint.created :]
+        for item in self._deleted[savepoint.deleted :]:
+            if item.slot != _GONE:  # it was made in this scope too
+                self._enter(item)
+        del self._deleted[savepoint.deleted :]
+        del self._writes[savepoint.writes :]
+        self._dirty = {write.slot for write in self._writes}
+        self._used = savepoint.used
+        if not self._savepoints and self._scrub_set:
+            self._clear_scrub()
+
+
+def _words(length: int, word: int) -> int:
+    """``length`` rounded up to whole words."""
+    return -(-length // word) * word
+
+
+_KINDS: Final = {int(kind): kind for kind in ObjectKind}
