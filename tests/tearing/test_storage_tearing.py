@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
 
@@ -252,7 +253,7 @@ class MarkFirst(Journal):
         length = int.from_bytes(body[:4], "big")
         if raw[:4] == bytes((self._nvm.erased,)) * 4 or length > self.capacity:
             return None
-        checksum = store_module.zlib.crc32(body[: 4 + length]).to_bytes(4, "big")
+        checksum = zlib.crc32(body[: 4 + length]).to_bytes(4, "big")
         return super()._parse(checksum + raw[4:])
 
 
