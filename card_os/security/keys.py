@@ -1,0 +1,207 @@
+"""Keys of an application: objects in the store, and the DGIs that bring them.
+
+A key is an object of kind KEY, the identifier of which is its reference (P2 of the authentication commands):
+
+```
+offset 0  1  tries left
+offset 1  1  try limit, 0..15; 0 = the key authenticates nobody
+offset 2  1  role number, 0..16: which `Proof.key` it gives, 0 none
+offset 3  1  algorithm (`KeyAlgorithm`)
+offset 4  1  usage (`KeyUsage`)
+offset 5  1  length n of the key in bytes
+offset 6  n  key
+```
+
+Source: GlobalPlatform Card Specification 2.3.1, clauses 11.1.8 (key types) and B.6 (check values).
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, IntFlag
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from card_os.iso7816.errors import ReferenceDataNotFound, WrongData
+from card_os.security.cryptography import CHECK_VALUE_LENGTH, P256_LENGTH, P256PrivateKey, check_value, equal
+from card_os.security.tries import MAX_TRY_LIMIT, TRIES_LEFT_AT, initial_tries
+from card_os.storage.store import ObjectKind
+
+if TYPE_CHECKING:
+    from card_os.applet_api import Context
+    from card_os.storage.store import StoredObject
+
+AES_LENGTHS: Final = (16, 24, 32)
+PAIR_LENGTH: Final = 32
+"""Length of K.ENC ‖ K.MAC, two AES-128 keys."""
+CHIP_KEY: Final = 0xA0
+"""Usual reference of the key that proves the card."""
+
+_MAX_ROLE: Final = 16
+_MAX_REFERENCE: Final = 0xFF
+_VALUE_AT: Final = 6
+_DGI_HEADER: Final = 4
+
+
+class KeyAlgorithm(IntEnum):
+    """What a key is for arithmetic; GlobalPlatform key types (table 11-16)."""
+
+    AES = 0x88
+    EC_P256_PRIVATE = 0xB1
+
+
+class KeyUsage(IntFlag):
+    """What a key may be used for; nothing else works with it."""
+
+    TERMINAL = 1 << 0
+    """A terminal authenticates with it: EXTERNAL and MUTUAL AUTHENTICATE."""
+    CHIP = 1 << 1
+    """The card proves itself with it: INTERNAL AUTHENTICATE."""
+    APPLICATION = 1 << 2
+    """The application's own code uses it: concealment, derivation."""
+
+
+class Key(NamedTuple):
+    """A key, read for one command.
+
+    Attributes:
+        item: the stored object, for its counter.
+        role: 0..16.
+        algorithm: what it is.
+        usage: what it is for.
+        try_limit: 0..15.
+        tries_left: 0..15.
+        value: the key.
+    """
+
+    item: StoredObject
+    role: int
+    algorithm: int
+    usage: int
+    try_limit: int
+    tries_left: int
+    value: bytes
+
+    @property
+    def encryption(self) -> bytes:
+        """K.ENC of a pair."""
+        return self.value[: PAIR_LENGTH // 2]
+
+    @property
+    def mac(self) -> bytes:
+        """K.MAC of a pair."""
+        return self.value[PAIR_LENGTH // 2 :]
+
+    def __repr__(self) -> str:
+        """Everything but the value."""
+        return f"Key({self.item.identifier:02X}, role {self.role}, {self.tries_left} of {self.try_limit} tries)"
+
+
+def create_key(
+    context: Context,
+    reference: int,
+    value: bytes,
+    *,
+    usage: KeyUsage,
+    algorithm: KeyAlgorithm = KeyAlgorithm.AES,
+    role: int = 0,
+    try_limit: int = 0,
+) -> StoredObject:
+    """Create a key of the application, in the open transaction or in one of its own.
+
+    Args:
+        context: the application's context.
+        reference: 1..255, P2 of the commands.
+        value: AES: 16, 24 or 32 bytes, for usage TERMINAL the pair K.ENC ‖ K.MAC; P-256: 32 bytes big-endian.
+        usage: what it is for.
+        algorithm: what it is.
+        role: 1..16, the `Proof.key` it gives; 0 gives none.
+        try_limit: 1..15; 0 = authenticates nobody.
+
+    Raises:
+        WrongData: 6A80, a value is out of range.
+        FileExists: 6A89, the reference is taken.
+        NotEnoughMemory: 6A84.
+    """
+    if not (0 < reference <= _MAX_REFERENCE and 0 <= role <= _MAX_ROLE and 0 <= try_limit <= MAX_TRY_LIMIT):
+        raise WrongData("a key's reference, role or limit is out of range")
+    if usage & KeyUsage.TERMINAL and not (try_limit and role and len(value) == PAIR_LENGTH):
+        raise WrongData("a terminal's key is a pair with a role and tries")
+    if algorithm is KeyAlgorithm.EC_P256_PRIVATE:
+        try:
+            P256PrivateKey(value)
+        except ValueError:
+            raise WrongData("no private key of P-256") from None
+    elif len(value) not in AES_LENGTHS:
+        raise WrongData("no length of an AES key")
+    body = initial_tries(try_limit) + bytes((role, algorithm, usage, len(value))) + value
+    return context.store.create(context.application.owner, ObjectKind.KEY, reference, len(body), body)
+
+
+def find_key(context: Context, reference: int, usage: KeyUsage) -> Key:
+    """Read a key of the application.
+
+    Raises:
+        ReferenceDataNotFound: 6A88, no key of that reference, or it is for something else.
+    """
+    item = context.store.find(context.application.owner, ObjectKind.KEY, reference)
+    if item is None:
+        raise ReferenceDataNotFound(f"no key {reference:02X}")
+    left, limit, role, algorithm, allowed, length, *_ = body = context.store.read(item)
+    if allowed & usage != usage:
+        raise ReferenceDataNotFound(f"key {reference:02X} is for something else")
+    return Key(item, role, algorithm, allowed, limit, left, body[_VALUE_AT : _VALUE_AT + length])
+
+
+def key_tries_left(context: Context, reference: int) -> int:
+    """Tries left of a key; 0 = blocked, or it authenticates nobody.
+
+    Raises:
+        ReferenceDataNotFound: 6A88.
+    """
+    item = context.store.find(context.application.owner, ObjectKind.KEY, reference)
+    if item is None:
+        raise ReferenceDataNotFound(f"no key {reference:02X}")
+    return context.store.read(item, TRIES_LEFT_AT, 1)[0]
+
+
+def load_keys(context: Context, content: bytes) -> None:
+    """Create the AES keys of a DGI: repeated reference 1 ‖ role 1 ‖ try limit 1 ‖ length 1 ‖ key ‖ check value 3.
+
+    A key with a role and tries is a terminal's; any other one is for the application's own code.
+
+    Args:
+        context: the application's context.
+        content: the DGI, decrypted.
+
+    Raises:
+        WrongData: 6A80, cut short, a value is out of range, or a check value does not match; nothing is created.
+        FileExists: 6A89, a reference is taken; nothing is created.
+    """
+    if not content:
+        raise WrongData("no keys")
+    at = 0
+    with context.store.transaction():
+        while at < len(content):
+            value_at = at + _DGI_HEADER
+            if value_at > len(content):
+                raise WrongData("key entry is cut short")
+            reference, role, try_limit, length = content[at:value_at]
+            at = value_at + length + CHECK_VALUE_LENGTH
+            value = content[value_at : value_at + length]
+            if at > len(content) or length not in AES_LENGTHS:
+                raise WrongData("key entry is cut short, or no length of an AES key")
+            if not equal(check_value(value), content[value_at + length : at]):
+                raise WrongData(f"check value of key {reference:02X} does not match")
+            usage = KeyUsage.TERMINAL if role and try_limit else KeyUsage.APPLICATION
+            create_key(context, reference, value, usage=usage, role=role, try_limit=try_limit)
+
+
+def load_chip_key(context: Context, content: bytes, reference: int = CHIP_KEY) -> None:
+    """Create the key that proves the card from a DGI: private key, 32 bytes big-endian.
+
+    Raises:
+        WrongData: 6A80, not 32 bytes, or out of range.
+        FileExists: 6A89, the reference is taken.
+    """
+    if len(content) != P256_LENGTH:
+        raise WrongData("a private key of P-256 has 32 bytes")
+    create_key(context, reference, content, usage=KeyUsage.CHIP, algorithm=KeyAlgorithm.EC_P256_PRIVATE)

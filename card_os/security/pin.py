@@ -1,0 +1,294 @@
+"""PINs of an application: objects, VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER.
+
+A PIN is an object of kind PIN, the identifier of which is its reference (P2 of the commands):
+
+```
+offset 0  1  tries left
+offset 1  1  try limit, 1..15
+offset 2  1  PIN number, 1..8: which `Proof.pin` it gives
+offset 3  1  reference of the PIN that unblocks it, 00 none
+offset 4  8  PIN block
+```
+
+PINs travel and rest as PIN blocks of format 2: control 2, number of digits (4 to 12), digits, filled with F.
+
+Source: ISO/IEC 7816-4:2020, clauses 11.6.6 (VERIFY), 11.6.7 (CHANGE REFERENCE DATA), 11.6.10 (RESET RETRY COUNTER);
+ISO 9564-1:2017, clause 9.3.4 (format 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+from card_os.iso7816.errors import (
+    IncorrectP1P2,
+    MethodBlocked,
+    ReferenceDataNotFound,
+    VerificationFailed,
+    WrongData,
+    WrongLength,
+)
+from card_os.security.access import AccessRule, Proof
+from card_os.security.cryptography import equal
+from card_os.security.tries import MAX_TRY_LIMIT, TRIES_LEFT_AT, initial_tries, restore_tries, spend_try
+from card_os.storage.store import ObjectKind
+
+if TYPE_CHECKING:
+    from card_os.applet_api import Context, Instruction
+    from card_os.iso7816.apdu import CommandApdu
+    from card_os.storage.store import StoredObject
+
+PIN_BLOCK_LENGTH: Final = 8
+MIN_DIGITS: Final = 4
+MAX_DIGITS: Final = 12
+PIN_ACCESS: Final = AccessRule((int(Proof.CONTACT), int(Proof.SECURE_MESSAGING)))
+"""On contact, or over the field under secure messaging: never in plain where it can be overheard."""
+NO_UNBLOCKING: Final[Mapping[int, int]] = MappingProxyType({})
+
+_BLOCK_AT: Final = 4
+_FORMAT_2: Final = 2
+_FILL: Final = "f"
+_MAX_NUMBER: Final = 8
+_PROOFS: Final = (0, *(int(Proof.pin(number)) for number in range(1, _MAX_NUMBER + 1)))
+_MAX_REFERENCE: Final = 0xFF
+_DGI_ENTRY: Final = 3 + PIN_BLOCK_LENGTH
+
+_P1_DEFAULT: Final = 0x00
+_P1_LOG_OUT: Final = 0xFF  # VERIFY: set the status to not verified
+_P1_CODE_ONLY: Final = 0x01  # RESET RETRY COUNTER: resetting code without new reference data
+
+
+def pin_block(digits: str) -> bytes:
+    """The PIN block of format 2 for 4 to 12 decimal digits, 8 bytes.
+
+    Raises:
+        ValueError: not 4 to 12 decimal digits; the message does not repeat them.
+    """
+    if not (MIN_DIGITS <= len(digits) <= MAX_DIGITS and digits.isascii() and digits.isdecimal()):
+        raise ValueError(f"a PIN has {MIN_DIGITS} to {MAX_DIGITS} decimal digits")
+    return bytes.fromhex(f"{_FORMAT_2}{len(digits):x}{digits}".ljust(2 * PIN_BLOCK_LENGTH, _FILL))
+
+
+def is_pin_block(block: bytes) -> bool:
+    """True for a well-formed PIN block of format 2."""
+    text = block.hex()
+    count = block[0] & 0x0F if block else 0
+    return (
+        len(block) == PIN_BLOCK_LENGTH
+        and block[0] >> 4 == _FORMAT_2
+        and MIN_DIGITS <= count <= MAX_DIGITS
+        and text[2 : 2 + count].isdecimal()
+        and text[2 + count :].strip(_FILL) == ""
+    )
+
+
+def create_pin(
+    context: Context, reference: int, block: bytes, *, number: int, try_limit: int, unblocking: int = 0
+) -> StoredObject:
+    """Create a PIN of the application, in the open transaction or in one of its own.
+
+    Args:
+        context: the application's context.
+        reference: 1..255, P2 of the commands.
+        block: PIN block of format 2, 8 bytes.
+        number: 1..8, the `Proof.pin` that it gives.
+        try_limit: 1..15.
+        unblocking: reference of the PIN that RESET RETRY COUNTER asks for, 0 for none.
+
+    Raises:
+        WrongData: 6A80, a value is out of range or the block is malformed.
+        FileExists: 6A89, the reference is taken.
+        NotEnoughMemory: 6A84.
+    """
+    if not (
+        0 < reference <= _MAX_REFERENCE
+        and 1 <= number <= _MAX_NUMBER
+        and 1 <= try_limit <= MAX_TRY_LIMIT
+        and 0 <= unblocking <= _MAX_REFERENCE
+        and is_pin_block(block)
+    ):
+        raise WrongData("a PIN's reference, number, limit or block is out of range")
+    body = initial_tries(try_limit) + bytes((number, unblocking)) + block
+    return context.store.create(context.application.owner, ObjectKind.PIN, reference, len(body), body)
+
+
+def load_pins(context: Context, content: bytes, unblocking: Mapping[int, int] = NO_UNBLOCKING) -> None:
+    """Create the PINs of a DGI: repeated reference 1 ‖ PIN number 1 ‖ try limit 1 ‖ PIN block 8.
+
+    Args:
+        context: the application's context.
+        content: the DGI, decrypted.
+        unblocking: for a reference the reference of the PIN that unblocks it.
+
+    Raises:
+        WrongData: 6A80, not whole entries, or a value is out of range; nothing is created.
+        FileExists: 6A89, a reference is taken; nothing is created.
+    """
+    if not content or len(content) % _DGI_ENTRY:
+        raise WrongData("not whole entries of PINs")
+    with context.store.transaction():
+        for at in range(0, len(content), _DGI_ENTRY):
+            reference, number, try_limit = content[at : at + 3]
+            block = content[at + 3 : at + _DGI_ENTRY]
+            create_pin(
+                context,
+                reference,
+                block,
+                number=number,
+                try_limit=try_limit,
+                unblocking=unblocking.get(reference, 0),
+            )
+
+
+def pin_tries_left(context: Context, reference: int) -> int:
+    """Tries left of a PIN; 0 = blocked.
+
+    Raises:
+        ReferenceDataNotFound: 6A88.
+    """
+    return context.store.read(_find(context, reference), TRIES_LEFT_AT, 1)[0]
+
+
+def verify_pin(context: Context, reference: int, block: bytes) -> None:
+    """Compare a PIN block; success gives the proof to the session, failure takes it away.
+
+    A malformed block is refused without a try: it says nothing about the PIN and comes from a broken terminal.
+
+    Raises:
+        ReferenceDataNotFound: 6A88.
+        WrongLength: 6700, not 8 bytes.
+        WrongData: 6A80, no PIN block of format 2.
+        VerificationFailed: 63CX, wrong PIN.
+        MethodBlocked: 6983, no tries left.
+    """
+    item = _find(context, reference)
+    _check_block(block)
+    body = context.store.read(item)
+    _compare(context, item, body, block)
+    restore_tries(context.store, item, body[1])
+    context.session.proofs |= _PROOFS[body[2]]
+
+
+def _compare(context: Context, item: StoredObject, body: bytes, block: bytes) -> None:
+    """Take proof and try away, then compare; the caller gives them back."""
+    context.session.proofs &= ~_PROOFS[body[2]]
+    left = spend_try(context.store, item, body[TRIES_LEFT_AT])
+    if not equal(body[_BLOCK_AT:], block):
+        raise VerificationFailed(left)
+
+
+def _find(context: Context, reference: int) -> StoredObject:
+    item = context.store.find(context.application.owner, ObjectKind.PIN, reference)
+    if item is None:
+        raise ReferenceDataNotFound(f"no PIN {reference:02X}")
+    return item
+
+
+def _check_block(block: bytes) -> None:
+    if len(block) != PIN_BLOCK_LENGTH:
+        raise WrongLength("a PIN block has 8 bytes")
+    if not is_pin_block(block):
+        raise WrongData("no PIN block of format 2")
+
+
+def verify(context: Context, command: CommandApdu) -> bytes:
+    """VERIFY (INS 20): P1 00, P2 reference, data PIN block.
+
+    Without data it tells the state: 9000 verified, 63CX not verified, 6983 blocked. P1 FF without data logs out.
+    """
+    p1, reference, data = command.p1, command.p2, command.data
+    if p1 == _P1_DEFAULT and data:
+        verify_pin(context, reference, data)
+        return b""
+    if p1 not in {_P1_DEFAULT, _P1_LOG_OUT}:
+        raise IncorrectP1P2("VERIFY has P1 00 or FF")
+    if data:
+        raise WrongLength("logging out has no data")
+    body = context.store.read(_find(context, reference))
+    proof = _PROOFS[body[2]]
+    if p1 == _P1_LOG_OUT:
+        context.session.proofs &= ~proof
+        return b""
+    if body[TRIES_LEFT_AT] == 0:
+        raise MethodBlocked("no tries left")
+    if not context.session.proofs & proof:
+        raise VerificationFailed(body[TRIES_LEFT_AT], "not verified")
+    return b""
+
+
+def change_reference_data(context: Context, command: CommandApdu) -> bytes:
+    """CHANGE REFERENCE DATA (INS 24): P1 00, P2 reference, data old PIN block ‖ new PIN block.
+
+    Whether the PIN counts as verified stays as it was; a wrong old PIN takes the proof away.
+    """
+    if command.p1 != _P1_DEFAULT:
+        raise IncorrectP1P2("CHANGE REFERENCE DATA has P1 00")
+    item = _find(context, command.p2)
+    old, new = _two_blocks(command.data)
+    body = context.store.read(item)
+    held = context.session.proofs & _PROOFS[body[2]]
+    _compare(context, item, body, old)
+    _renew(context, item, body, new)
+    context.session.proofs |= held
+    return b""
+
+
+def reset_retry_counter(context: Context, command: CommandApdu) -> bytes:
+    """RESET RETRY COUNTER (INS 2C): P2 reference; P1 00 unblocking PIN block ‖ new PIN block, P1 01 unblocking only.
+
+    The unblocking PIN has tries of its own and gives no proof; the PIN itself is not verified afterwards.
+    """
+    if command.p1 not in {_P1_DEFAULT, _P1_CODE_ONLY}:
+        raise IncorrectP1P2("RESET RETRY COUNTER has P1 00 or 01")
+    store = context.store
+    item = _find(context, command.p2)
+    if command.p1 == _P1_CODE_ONLY:
+        code, new = command.data, None
+        _check_block(code)
+    else:
+        code, new = _two_blocks(command.data)
+    body = store.read(item)
+    unblocking = _find(context, body[3])
+    unblocking_body = store.read(unblocking)
+    _compare(context, unblocking, unblocking_body, code)
+    with store.transaction():
+        _renew(context, item, body, new)
+        store.write(unblocking, TRIES_LEFT_AT, unblocking_body[1:2])
+    context.session.proofs &= ~_PROOFS[body[2]]
+    return b""
+
+
+def _two_blocks(data: bytes) -> tuple[bytes, bytes]:
+    """Two PIN blocks that follow each other, both well-formed."""
+    if len(data) != 2 * PIN_BLOCK_LENGTH:
+        raise WrongLength("two PIN blocks have 16 bytes")
+    first, second = data[:PIN_BLOCK_LENGTH], data[PIN_BLOCK_LENGTH:]
+    _check_block(first)
+    _check_block(second)
+    return first, second
+
+
+def _renew(context: Context, item: StoredObject, body: bytes, block: bytes | None) -> None:
+    """All tries, and a new PIN block unless None: both or neither."""
+    with context.store.transaction():
+        context.store.write(item, TRIES_LEFT_AT, body[1:2] + body[1:_BLOCK_AT] + (block or body[_BLOCK_AT:]))
+
+
+def pin_instructions(
+    access: AccessRule = PIN_ACCESS, states: frozenset[int] | None = None
+) -> tuple[Instruction, Instruction, Instruction]:
+    """The rows of VERIFY, CHANGE REFERENCE DATA and RESET RETRY COUNTER for an application's command table.
+
+    Args:
+        access: rule of all three commands.
+        states: application life-cycle states in which they are allowed; None = every selectable state.
+    """
+    from card_os.applet_api import Instruction
+
+    return (
+        Instruction(0x20, "VERIFY", verify, access=access, states=states),
+        Instruction(0x24, "CHANGE REFERENCE DATA", change_reference_data, access=access, states=states),
+        Instruction(0x2C, "RESET RETRY COUNTER", reset_retry_counter, access=access, states=states),
+    )
