@@ -16,7 +16,42 @@ from typing import TYPE_CHECKING, ClassVar, Protocol
 
 from card_os.iso7816.apdu import CommandApdu, SecureMessagingIndication
 from card_os.iso7816.status import StatusWord
-from card_os.security.access import ALWAYS, AccessRule
+from card_os.security.access import ALWAYS, NEVER, AccessRule, Proof, explain
+from card_os.security.authentication import authentication_instructions
+from card_os.security.cryptography import (
+    AesCmac,
+    P256PrivateKey,
+    aes_cbc_decrypt,
+    aes_cbc_encrypt,
+    aes_ecb_encrypt,
+    check_value,
+    cmac,
+    derive,
+    equal,
+    pad,
+    sha256,
+    unpad,
+)
+from card_os.security.keys import (
+    CHIP_KEY,
+    Key,
+    KeyAlgorithm,
+    KeyUsage,
+    create_key,
+    find_key,
+    key_tries_left,
+    load_chip_key,
+    load_keys,
+)
+from card_os.security.pin import (
+    PIN_ACCESS,
+    create_pin,
+    load_pins,
+    pin_block,
+    pin_instructions,
+    pin_tries_left,
+    verify_pin,
+)
 
 if TYPE_CHECKING:
     from card_os.files.system import FileSystem
@@ -252,3 +287,42 @@ def instruction_table(*rows: Instruction) -> dict[tuple[bool, int], Instruction]
             raise ValueError(f"two rows for INS {row.ins:02X}")
         table[key] = row
     return table
+
+
+# Not all there is here: what applications take through this module from the firmware's security.
+__all__ = [
+    "ALWAYS",
+    "CHIP_KEY",
+    "NEVER",
+    "PIN_ACCESS",
+    "AccessRule",
+    "AesCmac",
+    "Key",
+    "KeyAlgorithm",
+    "KeyUsage",
+    "P256PrivateKey",
+    "Proof",
+    "aes_cbc_decrypt",
+    "aes_cbc_encrypt",
+    "aes_ecb_encrypt",
+    "authentication_instructions",
+    "check_value",
+    "cmac",
+    "create_key",
+    "create_pin",
+    "derive",
+    "equal",
+    "explain",
+    "find_key",
+    "key_tries_left",
+    "load_chip_key",
+    "load_keys",
+    "load_pins",
+    "pad",
+    "pin_block",
+    "pin_instructions",
+    "pin_tries_left",
+    "sha256",
+    "unpad",
+    "verify_pin",
+]
