@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Final
 from card_os.files.spec import (
     RECORD_STRUCTURES,
     AccessMode,
+    FileLifeCycle,
     FileSpec,
     FileStructure,
     decode_rules,
@@ -75,10 +76,12 @@ class File:
         stride: distance of two records in bytes.
         read_rule: rule of reading, taken out of the spec for speed.
         update_rule: rule of updating, likewise.
+        deactivated: the life cycle says so, likewise.
     """
 
     __slots__ = (
         "body",
+        "deactivated",
         "identifier",
         "item",
         "parent",
@@ -98,6 +101,7 @@ class File:
         self.body = body
         self.structure = spec.structure
         self.size = spec.size
+        self.deactivated = spec.life_cycle == FileLifeCycle.DEACTIVATED
         self.stride = spec.record_length + (spec.structure is FileStructure.LINEAR_VARIABLE)
         self.read_rule = spec.rule(AccessMode.READ)
         self.update_rule = spec.rule(AccessMode.UPDATE)

@@ -1,0 +1,71 @@
+"""What the card says of itself when it gets power: ATR and ATS, with historical bytes that tell the truth.
+
+Source: ISO/IEC 7816-3:2006, clause 8; ISO/IEC 14443-4:2018, clause 5.2; ISO/IEC 7816-4:2020, clause 12.1.1.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from card_os.channels import CHANNEL_COUNT
+from card_os.iso7816.atr import (
+    Atr,
+    Ats,
+    Capabilities,
+    CompactObject,
+    CompactTag,
+    HistoricalBytes,
+    InterfaceGroup,
+)
+
+_SELECTION: Final = 0b1101_1110
+"""Full and partial DF name, FID, implicit selection, SFI, record number; no path, no record identifier."""
+_DATA_CODING: Final = 0x21
+"""Write functions proprietary, data unit one byte."""
+_SERVICE_DATA: Final = 0b1100_0000
+"""Applications are selected by full and by partial DF name."""
+_FI_DI: Final = 0x96
+"""Fi 512, Di 32: 78 kbit/s at 5 MHz after PPS."""
+_IFSC: Final = 0xFE
+_BWI_CWI: Final = 0x45
+_T1: Final = 1
+_T0: Final = 0
+_RATES: Final = 0x77
+"""212, 424 and 848 kbit/s, each direction on its own."""
+
+CAPABILITIES: Final = Capabilities(
+    selection=_SELECTION,
+    data_coding=_DATA_CODING,
+    chaining=True,
+    extended=True,
+    assigned_by_card=True,
+    assigned_by_interface=True,
+    channels=CHANNEL_COUNT,
+)
+
+
+def historical_bytes() -> bytes:
+    """Card service data and card capabilities."""
+    return HistoricalBytes(
+        (
+            CompactObject(CompactTag.SERVICE_DATA, bytes((_SERVICE_DATA,))),
+            CompactObject(CompactTag.CAPABILITIES, CAPABILITIES.encode()),
+        )
+    ).encode()
+
+
+def default_atr() -> bytes:
+    """ATR of a card that speaks T=0 and T=1 (IFSC 254, BWI 4, CWI 5)."""
+    return Atr(
+        groups=(
+            InterfaceGroup(ta=_FI_DI),
+            InterfaceGroup(protocol=_T0),
+            InterfaceGroup(protocol=_T1, ta=_IFSC, tb=_BWI_CWI),
+        ),
+        historical=historical_bytes(),
+    ).encode()
+
+
+def default_ats() -> bytes:
+    """ATS with frames of 256 bytes, all bit rates and CID."""
+    return Ats(fsci=8, rates=_RATES, fwi=8, sfgi=0, cid=True, nad=False, historical=historical_bytes()).encode()

@@ -1,0 +1,141 @@
+"""The card: it boots from its image, and has a contact and a contactless port.
+
+Source: docs/decisions/0001-architecture-of-the-main-job.md, clause 1.1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+from card_os.answers import default_atr, default_ats
+from card_os.dispatch import Dispatcher
+from card_os.globalplatform.registry import CARD_OWNER, CARD_STATE_ARBITRATION, CardObject
+from card_os.hardware.randomness import Randomness, SystemRandomness
+from card_os.port import Port, PortMute
+from card_os.runtime import FaultLog, Runtime
+from card_os.security.access import Proof
+from card_os.storage.store import ObjectKind, ObjectStore
+
+if TYPE_CHECKING:
+    from card_os.applet_api import Applet, Platform
+    from card_os.hardware.clock import VirtualClock
+    from card_os.hardware.nvm import Nvm
+
+
+class Arbitration(IntEnum):
+    """What happens when both interfaces get power; a byte of the card's state object."""
+
+    CONCURRENT = 0
+    FIRST = 1
+    """The second interface is mute until the first is off."""
+
+
+class Card:
+    """A card on a memory.
+
+    The card boots when it is made, and again whenever power comes after a time without power on both interfaces or
+    after a cut: all that lasts is in the memory.
+
+    Args:
+        nvm: the memory with its power supply.
+        applets: code of the applications: applet classes, or objects without state.
+        randomness: source of all random bytes; the operating system's when none is given.
+        clock: virtual time; the memory's when none is given.
+        issuer_domain: makes the code of security domains for the platform.
+
+    Attributes:
+        contact: the contact port.
+        contactless: the contactless port.
+        randomness: the injected source.
+        clock: virtual time.
+
+    Raises:
+        MemoryFailure: the memory holds no sound object store.
+    """
+
+    def __init__(
+        self,
+        nvm: Nvm,
+        applets: Iterable[Applet | type[Applet]] = (),
+        *,
+        randomness: Randomness | None = None,
+        clock: VirtualClock | None = None,
+        issuer_domain: Callable[[Platform], Applet] | None = None,
+    ) -> None:
+        self.nvm = nvm
+        self.randomness: Randomness = SystemRandomness() if randomness is None else randomness
+        self.clock = nvm.clock if clock is None else clock
+        self._applets = tuple(applets)
+        self._issuer_domain = issuer_domain
+        self._faults = FaultLog()
+        self.contact = Port(self, Proof.CONTACT)
+        self.contactless = Port(self, Proof.CONTACTLESS)
+        self._runtime = self._boot()
+        self._fresh = True
+
+    def _boot(self) -> Runtime:
+        runtime = Runtime(ObjectStore(self.nvm), self.randomness, self.clock, self._faults)
+        applets = [applet() if isinstance(applet, type) else applet for applet in self._applets]
+        if self._issuer_domain is not None:
+            applets.append(self._issuer_domain(runtime))
+        runtime.load(applets)
+        return runtime
+
+    @property
+    def faults(self) -> int:
+        """Exceptions other than `CardError` in applets so far; each was answered 6F00 and is a bug."""
+        return self._faults.count
+
+    @property
+    def last_fault(self) -> Exception | None:
+        """The last of them."""
+        return self._faults.last
+
+    @property
+    def platform(self) -> Platform:
+        """What the security domains see; for manufacture and tests."""
+        return self._runtime
+
+    def activate(self, port: Port) -> None:
+        """A port gets power or a reset: arbitrate, and boot when the card was without power.
+
+        Raises:
+            PortMute: the other interface has the card.
+            CardTorn: power was cut while the card booted.
+        """
+        other = self.contactless if port is self.contact else self.contact
+        if other.powered:
+            if self._arbitration() is Arbitration.FIRST:
+                raise PortMute("the other interface has the card")
+            return
+        if not self.nvm.power.on:
+            self.nvm.power.restore()
+        if not self._fresh:
+            self._runtime = self._boot()
+        self._fresh = False
+
+    def _arbitration(self) -> Arbitration:
+        store = self._runtime.store
+        item = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.STATE)
+        return Arbitration.CONCURRENT if item is None else Arbitration(store.read(item, CARD_STATE_ARBITRATION, 1)[0])
+
+    def new_dispatcher(self, interface: Proof) -> Dispatcher:
+        """A dispatcher with the basic channel open and its default application selected."""
+        return Dispatcher(self._runtime, interface)
+
+    def answer(self, interface: Proof) -> bytes:
+        """ATR or ATS: the one in the image, else the one that says what this card can do."""
+        contact = interface is Proof.CONTACT
+        store = self._runtime.store
+        item = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.ATR if contact else CardObject.ATS)
+        if item is not None:
+            return store.read(item)
+        return default_atr() if contact else default_ats()
+
+    def tear(self) -> None:
+        """Power was cut: both ports are without power until they get it again."""
+        self.contact.power_off()
+        self.contactless.power_off()
+        self._fresh = False

@@ -1,0 +1,84 @@
+"""Command chaining, and response data in several pieces.
+
+Source: ISO/IEC 7816-4:2020, clauses 5.3.3 (command chaining) and 5.3.4 (response chaining), 11.8.1 (GET RESPONSE).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from card_os.iso7816.apdu import MAX_EXTENDED_NC, CommandApdu
+from card_os.iso7816.errors import ConditionsNotSatisfied, IncorrectP1P2, LastOfChainExpected, WrongLength
+from card_os.iso7816.status import SW, StatusWord
+
+if TYPE_CHECKING:
+    from card_os.channels import Channel
+
+INS_GET_RESPONSE: Final = 0xC0
+_CHAINING_BIT: Final = 0x10
+_OK: Final = SW.OK.encode()
+
+
+class CommandChain:
+    """The pieces of one chained command so far.
+
+    Args:
+        first: the first command of the chain.
+    """
+
+    __slots__ = ("_head", "_parts", "_size")
+
+    def __init__(self, first: CommandApdu) -> None:
+        self._head = _head(first)
+        self._parts: list[bytes] = []
+        self._size = 0
+
+    def add(self, command: CommandApdu) -> None:
+        """Take the next piece.
+
+        Raises:
+            LastOfChainExpected: 6883, another command than the one that is chained.
+            WrongLength: 6700, more than 65,535 bytes in all.
+        """
+        if _head(command) != self._head:
+            raise LastOfChainExpected("another command in the middle of a chain")
+        self._size += len(command.data)
+        if self._size > MAX_EXTENDED_NC:
+            raise WrongLength("chained data longer than 65,535 bytes")
+        self._parts.append(command.data)
+
+    def whole(self, last: CommandApdu) -> CommandApdu:
+        """The command with the data of all its pieces; Ne is that of the last one."""
+        return last._replace(data=b"".join(self._parts))
+
+
+def _head(command: CommandApdu) -> tuple[int, int, int, int]:
+    return command.cla & ~_CHAINING_BIT, command.ins, command.p1, command.p2
+
+
+def respond(channel: Channel, ne: int, data: bytes, sw: StatusWord) -> bytes:
+    """The response APDU; what is longer than ``ne`` waits for GET RESPONSE and is announced by 61xx."""
+    if len(data) <= ne:
+        return data + (_OK if sw == SW.OK else sw.to_bytes(2, "big"))
+    channel.pending = data[ne:]
+    channel.pending_sw = sw
+    return data[:ne] + StatusWord.more_available(len(data) - ne).encode()
+
+
+def get_response(channel: Channel, command: CommandApdu) -> bytes:
+    """GET RESPONSE: the next piece of what waits.
+
+    Raises:
+        IncorrectP1P2: 6A86, P1-P2 not 0000.
+        WrongLength: 6700, data or no Le.
+        ConditionsNotSatisfied: 6985, nothing waits.
+    """
+    data, sw = channel.pending, channel.pending_sw
+    if command.p1 or command.p2:
+        raise IncorrectP1P2("GET RESPONSE has P1-P2 0000")
+    if command.data or not command.ne:
+        raise WrongLength("GET RESPONSE has Le and no data")
+    if sw is None:
+        raise ConditionsNotSatisfied("no response data waits")
+    channel.pending, channel.pending_sw = b"", None
+    return respond(channel, command.ne, data, sw)

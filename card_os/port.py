@@ -1,0 +1,109 @@
+"""The two ways into the card: contact and contactless.
+
+A port has power or not, answers bytes with bytes, or is mute. Nothing volatile is shared between the two ports.
+
+Source: ISO/IEC 7816-3:2006, clauses 6 and 8 (activation, answer to reset); ISO/IEC 14443-3:2018, clause 6.5.4 (random
+UID) and 14443-4:2018, clause 5 (RATS and ATS).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from card_os.iso7816.errors import CardTorn
+from card_os.security.access import Proof
+
+if TYPE_CHECKING:
+    from card_os.card import Card
+    from card_os.dispatch import Dispatcher
+    from card_os.iso7816.errors import CardError
+
+UID_LENGTH: Final = 4
+_RANDOM_UID: Final = 0x08
+
+
+class PortMute(Exception):
+    """The card does not answer: no power, torn by a power cut, or the other interface has the card."""
+
+
+class Port:
+    """One interface of a card.
+
+    Args:
+        card: the card behind it.
+        interface: `Proof.CONTACT` or `Proof.CONTACTLESS`.
+
+    Attributes:
+        interface: which of the two.
+        uid: contactless: the random UID of this activation, 4 bytes beginning with 08; empty without power.
+    """
+
+    __slots__ = ("_card", "_dispatcher", "interface", "uid")
+
+    def __init__(self, card: Card, interface: Proof) -> None:
+        self._card = card
+        self._dispatcher: Dispatcher | None = None
+        self.interface = interface
+        self.uid = b""
+
+    @property
+    def powered(self) -> bool:
+        """True between `power_on` and `power_off` or a cut."""
+        return self._dispatcher is not None
+
+    def power_on(self) -> bytes:
+        """Give power, or reset when it is on already; returns the ATR (contact) or the ATS (contactless).
+
+        Power after a cut is power restored; a cut that is armed in the power supply may strike while the card boots.
+
+        Raises:
+            PortMute: the other interface has the card, or power was cut during boot.
+        """
+        card = self._card
+        try:
+            self.power_off()
+            card.activate(self)
+            if self.interface is Proof.CONTACTLESS:
+                self.uid = bytes((_RANDOM_UID,)) + card.randomness.bytes(UID_LENGTH - 1)
+            self._dispatcher = card.new_dispatcher(self.interface)
+        except CardTorn as cut:
+            card.tear()
+            raise PortMute("power was cut while the card started") from cut
+        return card.answer(self.interface)
+
+    def process(self, command: bytes) -> bytes:
+        """Execute one command APDU; returns response data and status word.
+
+        Raises:
+            PortMute: the port has no power, or power was cut during this command.
+        """
+        dispatcher = self._dispatcher
+        if dispatcher is None:
+            raise PortMute("the port has no power")
+        try:
+            return dispatcher.process(command)
+        except CardTorn as cut:
+            self._card.tear()
+            raise PortMute("power was cut") from cut
+
+    def reset(self) -> bytes:
+        """Reset this interface: its channels and sessions are gone; returns ATR or ATS.
+
+        Raises:
+            PortMute: the port has no power.
+        """
+        if self._dispatcher is None:
+            raise PortMute("the port has no power")
+        return self.power_on()
+
+    def power_off(self) -> None:
+        """Take power away; does nothing without power."""
+        if self._dispatcher is not None:
+            self._dispatcher.close()
+            self._dispatcher = None
+        self.uid = b""
+
+    @property
+    def last_error(self) -> CardError | None:
+        """Why the last command did not end with 9000: the error with its reason, None after success."""
+        return None if self._dispatcher is None else self._dispatcher.last_error

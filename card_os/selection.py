@@ -1,0 +1,163 @@
+"""Which application a channel talks to: SELECT by DF name, default selection, deselection.
+
+Source: ISO/IEC 7816-4:2020, clauses 8.2 and 11.2.2; GlobalPlatform Card Specification 2.3.1, clauses 6.4 and 11.9.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Final
+
+from card_os.files.spec import FileLifeCycle, FileStructure, Tag
+from card_os.globalplatform.registry import ISSUER_DOMAIN, CardLifeCycle
+from card_os.iso7816 import tlv
+from card_os.iso7816.errors import (
+    CardError,
+    FileDeactivatedWarning,
+    FileNotFound,
+    FunctionNotSupported,
+    IncorrectP1P2,
+)
+from card_os.security.access import Proof
+
+if TYPE_CHECKING:
+    from card_os.channels import Channel
+    from card_os.globalplatform.registry import Application
+    from card_os.iso7816.apdu import CommandApdu
+    from card_os.runtime import Runtime
+
+INS_SELECT: Final = 0xA4
+P1_BY_NAME: Final = 0x04
+
+_OCCURRENCE: Final = 0x03
+_FIRST: Final = 0x00
+_NEXT: Final = 0x02
+_RESPONSE: Final = 0x0C
+_FCI: Final = 0x00
+_FCP: Final = 0x04
+_NO_RESPONSE: Final = 0x0C
+
+
+class Selector:
+    """Selection on one interface.
+
+    Args:
+        runtime: what the card has booted.
+        interface: `Proof.CONTACT` or `Proof.CONTACTLESS`.
+    """
+
+    __slots__ = ("_interface", "_proof", "_runtime")
+
+    def __init__(self, runtime: Runtime, interface: Proof) -> None:
+        self._runtime = runtime
+        self._interface = interface
+        self._proof = int(interface)
+
+    def select(self, channel: Channel, command: CommandApdu) -> bytes:
+        """SELECT by DF name, P1 04; data is an AID or its beginning, none stands for the issuer domain.
+
+        The channel keeps its application when no other is found.
+
+        Raises:
+            IncorrectP1P2: 6A86.
+            FunctionNotSupported: 6A81, last or previous occurrence.
+            FileNotFound: 6A82, no (other) application matches.
+            FileDeactivatedWarning: 6283 with the response, the issuer domain of a locked card.
+        """
+        p2 = command.p2
+        if p2 & ~(_OCCURRENCE | _RESPONSE) or p2 & _RESPONSE not in (_FCI, _FCP, _NO_RESPONSE):
+            raise IncorrectP1P2("no such form of SELECT")
+        occurrence = p2 & _OCCURRENCE
+        if occurrence not in (_FIRST, _NEXT):
+            raise FunctionNotSupported("first and next occurrence only")
+        application = self._find(channel, command.data, following=occurrence == _NEXT)
+        if application is None:
+            raise FileNotFound("no application with this name")
+        template = self.enter(channel, application)
+        if p2 & _RESPONSE == _NO_RESPONSE:
+            template = b""
+        elif p2 & _RESPONSE == _FCP:
+            template = _control_parameters(application)
+        if self._runtime.registry.card_life_cycle == CardLifeCycle.CARD_LOCKED:
+            raise FileDeactivatedWarning("the card is locked", data=template)
+        return template
+
+    def _find(self, channel: Channel, name: bytes, *, following: bool) -> Application | None:
+        registry = self._runtime.registry
+        if not name:
+            application = registry.issuer_domain
+            return application if application is not None and self.allowed(application) else None
+        if not following:
+            exact = registry.by_aid(name)
+            if exact is not None and self.allowed(exact):
+                return exact
+        after = None
+        if following and channel.context is not None and channel.context.application.aid.startswith(name):
+            after = channel.context.application
+        return next(self._candidates(name, after), None)
+
+    def _candidates(self, name: bytes, after: Application | None) -> Iterator[Application]:
+        return filter(self.allowed, self._runtime.registry.matching(name, after=after))
+
+    def allowed(self, application: Application) -> bool:
+        """True when an application may be selected on this interface in the card's present state.
+
+        A locked card offers the issuer domain only; once the card is secured the issuer domain is reached over contact
+        only, because it tells the card number.
+        """
+        if not application.selectable or application.module_aid not in self._runtime.modules:
+            return False
+        card_state = self._runtime.registry.card_life_cycle
+        if application.owner != ISSUER_DOMAIN:
+            return card_state < CardLifeCycle.CARD_LOCKED
+        return card_state < CardLifeCycle.SECURED or self._interface is Proof.CONTACT
+
+    def enter(self, channel: Channel, application: Application) -> bytes:
+        """Leave the application of a channel and select another (or the same again); returns its FCI.
+
+        When the application refuses with an error, none is selected afterwards.
+        """
+        self.leave(channel)
+        runtime = self._runtime
+        applet = runtime.modules[application.module_aid]
+        context = runtime.new_context(application)
+        context.proofs = self._proof
+        template = applet.select(context)
+        channel.applet, channel.context, channel.instructions = applet, context, applet.instructions
+        return template
+
+    def leave(self, channel: Channel) -> None:
+        """Deselect the application of a channel; an error in its code is counted and changes nothing."""
+        applet, context = channel.applet, channel.context
+        channel.clear_application()
+        if applet is None or context is None:
+            return
+        try:
+            applet.deselect(context)
+        except CardError:
+            pass
+        except Exception as fault:  # noqa: BLE001 - the dispatcher's rule: a fault of an applet is counted
+            self._runtime.count_fault(fault)
+
+    def enter_default(self, channel: Channel) -> None:
+        """Select the application that is selected by default, when this interface may have it."""
+        application = self._runtime.registry.default_selected
+        if application is None or not self.allowed(application):
+            return
+        try:
+            self.enter(channel, application)
+        except CardError:
+            channel.clear_application()
+        except Exception as fault:  # noqa: BLE001 - as above
+            channel.clear_application()
+            self._runtime.count_fault(fault)
+
+
+def _control_parameters(application: Application) -> bytes:
+    """The FCP template of an application: descriptor, DF name, life cycle."""
+    return tlv.encode(
+        Tag.FCP,
+        tlv.encode(Tag.DESCRIPTOR, bytes((FileStructure.DF,))),
+        tlv.encode(Tag.DF_NAME, application.aid),
+        tlv.encode(Tag.LIFE_CYCLE, bytes((FileLifeCycle.ACTIVATED,))),
+    )
