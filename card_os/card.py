@@ -6,10 +6,10 @@ Source: docs/decisions/0001-architecture-of-the-main-job.md, clause 1.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from enum import IntEnum
 from typing import TYPE_CHECKING
 
 from card_os.answers import default_atr, default_ats
+from card_os.arbitration import Arbitration
 from card_os.dispatch import Dispatcher
 from card_os.globalplatform.registry import CARD_OWNER, CARD_STATE_ARBITRATION, CardObject
 from card_os.hardware.randomness import Randomness, SystemRandomness
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
     from card_os.applet_api import Applet, Platform
     from card_os.hardware.clock import VirtualClock
     from card_os.hardware.nvm import Nvm
-
-
-class Arbitration(IntEnum):
-    """What happens when both interfaces get power; a byte of the card's state object."""
-
-    CONCURRENT = 0
-    FIRST = 1
-    """The second interface is mute until the first is off."""
 
 
 class Card:

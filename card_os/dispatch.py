@@ -11,8 +11,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from card_os.channels import CHANNEL_COUNT, Channel
 from card_os.chaining import INS_GET_RESPONSE, CommandChain, get_response, respond
+from card_os.channels import CHANNEL_COUNT, Channel
 from card_os.globalplatform.registry import ISSUER_DOMAIN, CardLifeCycle
 from card_os.iso7816.apdu import CLASS_BYTES, ClassByte, CommandApdu, SecureMessagingIndication
 from card_os.iso7816.errors import (
@@ -174,9 +174,7 @@ class Dispatcher:
         self.last_error = CardError("internal fault")
         return SW.NO_PRECISE_DIAGNOSIS
 
-    def _run(
-        self, channel: Channel, class_byte: ClassByte, command: CommandApdu, layer: SecureChannel | None
-    ) -> bytes:
+    def _run(self, channel: Channel, class_byte: ClassByte, command: CommandApdu, layer: SecureChannel | None) -> bytes:
         """Find the command in the table, ask life cycle and rule, call the handler."""
         ins = command.ins
         if class_byte.interindustry:
@@ -253,7 +251,7 @@ class Dispatcher:
             return b""
         if p1 != _OPEN:
             raise IncorrectP1P2("open or close only")
-        if p2 >= CHANNEL_COUNT or p2 in self._channels and p2:
+        if p2 >= CHANNEL_COUNT or (p2 and p2 in self._channels):
             raise ChannelNotSupported("no such channel, or it is open")
         if p2 == 0 and not command.ne:
             raise WrongLength("the number of the channel needs Le")

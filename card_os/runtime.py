@@ -1,4 +1,4 @@
-"""What a booted card keeps in RAM: the store, the registry, the decoded files, the code; and what domains may do with it.
+"""What a booted card keeps in RAM: store, registry, decoded files, code; and what security domains may do with it.
 
 Everything here is rebuilt from the image at boot.
 """
@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING
 
 from card_os.applet_api import Applet, Context, Session
 from card_os.files.system import FileSystem, FileTable
-from card_os.globalplatform.registry import Application, Privilege, Registry
+from card_os.globalplatform.production_data import CARD_NUMBER_LENGTH, card_number
+from card_os.globalplatform.registry import CARD_OWNER, Application, CardObject, Privilege, Registry
 from card_os.iso7816.aid import Aid
 from card_os.iso7816.errors import ConditionsNotSatisfied, ReferenceDataNotFound, WrongData
+from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
     from card_os.channels import Channel
     from card_os.hardware.clock import VirtualClock
     from card_os.hardware.randomness import Randomness
     from card_os.storage.store import ObjectStore
-
-
 
 
 class FaultLog:
@@ -54,13 +54,25 @@ class Runtime:
 
     Attributes:
         registry: applications and life cycles.
+        card_number: the chip's own number, 10 bytes; zeros when the card holds no CPLC.
         files: decoded files of all applications.
         modules: code by module AID.
         channels: open channels of both interfaces.
         running: the channel whose command is being executed.
     """
 
-    __slots__ = ("channels", "clock", "faults", "files", "modules", "randomness", "registry", "running", "store")
+    __slots__ = (
+        "card_number",
+        "channels",
+        "clock",
+        "faults",
+        "files",
+        "modules",
+        "randomness",
+        "registry",
+        "running",
+        "store",
+    )
 
     def __init__(self, store: ObjectStore, randomness: Randomness, clock: VirtualClock, faults: FaultLog) -> None:
         self.store = store
@@ -68,6 +80,8 @@ class Runtime:
         self.clock = clock
         self.faults = faults
         self.registry = Registry(store)
+        cplc = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.PRODUCTION_DATA)
+        self.card_number = bytes(CARD_NUMBER_LENGTH) if cplc is None else card_number(store.read(cplc))
         self.files = FileTable(store)
         self.modules: Mapping[bytes, Applet] = {}
         self.channels: set[Channel] = set()
@@ -88,6 +102,7 @@ class Runtime:
             FileSystem(self.files, application.owner, session),
             self.randomness,
             self.clock,
+            self.card_number,
         )
 
     def context_of(self, application: Application) -> Context:

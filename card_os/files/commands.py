@@ -123,32 +123,48 @@ def _own_template(context: Context, tag: int) -> bytes:
 
 def _find_file(context: Context, by: int, data: bytes) -> File | None:
     """The file that SELECT names; None is the application's own DF."""
-    files = context.files
-    here = files.current_df
+    here = context.files.current_df
     parent = APPLICATION_DF if here is None else here.identifier
-    if by in (SelectBy.PATH_FROM_ROOT, SelectBy.PATH_FROM_CURRENT):
-        return _walk(context, APPLICATION_DF if by == SelectBy.PATH_FROM_ROOT else parent, data)
-    if by == SelectBy.PARENT:
-        if data:
-            raise WrongLength("the parent has no name")
-        return _by_identifier(context, here.parent) if here is not None else None
-    if by not in (SelectBy.FID, SelectBy.CHILD_DF, SelectBy.CHILD_EF):
-        raise IncorrectP1P2("no such selection")
-    if by == SelectBy.FID and not data:
-        return None
+    match by:
+        case SelectBy.PATH_FROM_ROOT:
+            return _walk(context, APPLICATION_DF, data)
+        case SelectBy.PATH_FROM_CURRENT:
+            return _walk(context, parent, data)
+        case SelectBy.PARENT:
+            if data:
+                raise WrongLength("the parent has no name")
+            return None if here is None else _by_identifier(context, here.parent)
+        case SelectBy.FID:
+            return _find_by_fid(context, here, data)
+        case SelectBy.CHILD_DF | SelectBy.CHILD_EF:
+            file = context.files.get(_fid(data), parent)
+            if (file.structure is FileStructure.DF) != (by == SelectBy.CHILD_DF):
+                raise FileNotFound("a file of the other kind has this identifier")
+            return file
+        case _:
+            raise IncorrectP1P2("no such selection")
+
+
+def _fid(data: bytes) -> int:
     if len(data) != _FID_LENGTH:
         raise WrongLength("a file identifier has two bytes")
-    fid = int.from_bytes(data, "big")
-    if by == SelectBy.FID and fid in _ROOT_FIDS:
+    return int.from_bytes(data, "big")
+
+
+def _find_by_fid(context: Context, here: File | None, data: bytes) -> File | None:
+    """Below the current DF, the DF itself, then below the application's own; no data or 3F00 is the application."""
+    if not data:
         return None
-    file = files.find(fid, parent)
-    if file is None and by == SelectBy.FID:
-        if here is not None and here.spec.fid == fid:
+    fid = _fid(data)
+    if fid in _ROOT_FIDS:
+        return None
+    if here is not None:
+        below = context.files.find(fid, here.identifier)
+        if below is not None:
+            return below
+        if here.spec.fid == fid:
             return here
-        file = files.find(fid)
-    if file is None or (by != SelectBy.FID and (file.structure is FileStructure.DF) != (by == SelectBy.CHILD_DF)):
-        raise FileNotFound(f"no file {fid:04X} here")
-    return file
+    return context.files.get(fid)
 
 
 def _walk(context: Context, start: int, path: bytes) -> File | None:
@@ -467,10 +483,8 @@ def _managed(context: Context, command: CommandApdu, mode: AccessMode) -> File:
     if command.p1 or command.p2:
         raise IncorrectP1P2("the file is named by its identifier or is the current one")
     if command.data:
-        if len(command.data) != _FID_LENGTH:
-            raise WrongLength("a file identifier has two bytes")
         df = context.files.current_df
-        file = context.files.get(int.from_bytes(command.data, "big"), APPLICATION_DF if df is None else df.identifier)
+        file = context.files.get(_fid(command.data), APPLICATION_DF if df is None else df.identifier)
     else:
         current = context.files.current
         if current is None:

@@ -37,6 +37,12 @@ CARD_OWNER: Final = 0
 """Owner number of what belongs to the card itself."""
 ISSUER_DOMAIN: Final = 1
 """Owner number of the issuer security domain."""
+ISSUER_DOMAIN_AID: Final = Aid(bytes.fromhex("A000000151000000"))
+"""AID of the issuer security domain (appendix H.1.3)."""
+DOMAIN_PACKAGE_AID: Final = Aid(bytes.fromhex("A0000001515350"))
+"""AID of the executable load file of security domains."""
+DOMAIN_MODULE_AID: Final = Aid(bytes.fromhex("A000000151535041"))
+"""AID of the executable module of security domains."""
 
 _MAX_OWNER: Final = 0xFFFF
 _FORMAT: Final = 1
@@ -63,6 +69,8 @@ class CardObject(IntEnum):
     """Answer to select of the contactless interface; absent: built from what the card can do."""
 
 
+CARD_STATE_FORMAT: Final = 1
+"""First byte of the object CardObject.STATE."""
 CARD_STATE_LIFE_CYCLE: Final = 1
 """Offset of the life cycle in the object CardObject.STATE."""
 CARD_STATE_ARBITRATION: Final = 2
