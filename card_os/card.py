@@ -6,6 +6,7 @@ Source: docs/decisions/0001-architecture-of-the-main-job.md, clause 1.1.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from threading import RLock
 from typing import TYPE_CHECKING
 
 from card_os.answers import default_atr, default_ats
@@ -27,8 +28,8 @@ if TYPE_CHECKING:
 class Card:
     """A card on a memory.
 
-    The card boots when it is made, and again whenever power comes after a time without power on both interfaces or
-    after a cut: all that lasts is in the memory.
+    The card boots when an interface gets power while the other has none: all that lasts is in the memory. Commands
+    are executed one at a time, whichever thread brings them.
 
     Args:
         nvm: the memory with its power supply.
@@ -42,9 +43,6 @@ class Card:
         contactless: the contactless port.
         randomness: the injected source.
         clock: virtual time.
-
-    Raises:
-        MemoryFailure: the memory holds no sound object store.
     """
 
     def __init__(
@@ -62,10 +60,10 @@ class Card:
         self._applets = tuple(applets)
         self._issuer_domain = issuer_domain
         self._faults = FaultLog()
+        self._lock = RLock()
         self.contact = Port(self, Proof.CONTACT)
         self.contactless = Port(self, Proof.CONTACTLESS)
-        self._runtime = self._boot()
-        self._fresh = True
+        self._runtime: Runtime | None = None
 
     def _boot(self) -> Runtime:
         runtime = Runtime(ObjectStore(self.nvm), self.randomness, self.clock, self._faults)
@@ -86,8 +84,18 @@ class Card:
         return self._faults.last
 
     @property
+    def lock(self) -> RLock:
+        """Held while a command is executed or power changes."""
+        return self._lock
+
+    @property
     def platform(self) -> Platform:
-        """What the security domains see; for manufacture and tests."""
+        """What the security domains see, for manufacture and tests; boots a card that has not booted."""
+        return self._booted()
+
+    def _booted(self) -> Runtime:
+        if self._runtime is None:
+            self._runtime = self._boot()
         return self._runtime
 
     def activate(self, port: Port) -> None:
@@ -96,6 +104,7 @@ class Card:
         Raises:
             PortMute: the other interface has the card.
             CardTorn: power was cut while the card booted.
+            MemoryFailure: the memory holds no sound object store.
         """
         other = self.contactless if port is self.contact else self.contact
         if other.powered:
@@ -104,23 +113,21 @@ class Card:
             return
         if not self.nvm.power.on:
             self.nvm.power.restore()
-        if not self._fresh:
-            self._runtime = self._boot()
-        self._fresh = False
+        self._runtime = self._boot()
 
     def _arbitration(self) -> Arbitration:
-        store = self._runtime.store
+        store = self._booted().store
         item = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.STATE)
         return Arbitration.CONCURRENT if item is None else Arbitration(store.read(item, CARD_STATE_ARBITRATION, 1)[0])
 
     def new_dispatcher(self, interface: Proof) -> Dispatcher:
         """A dispatcher with the basic channel open and its default application selected."""
-        return Dispatcher(self._runtime, interface)
+        return Dispatcher(self._booted(), interface)
 
     def answer(self, interface: Proof) -> bytes:
         """ATR or ATS: the one in the image, else the one that says what this card can do."""
         contact = interface is Proof.CONTACT
-        store = self._runtime.store
+        store = self._booted().store
         item = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.ATR if contact else CardObject.ATS)
         if item is not None:
             return store.read(item)
@@ -130,4 +137,4 @@ class Card:
         """Power was cut: both ports are without power until they get it again."""
         self.contact.power_off()
         self.contactless.power_off()
-        self._fresh = False
+        self._runtime = None

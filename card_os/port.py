@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from card_os.iso7816.errors import CardTorn
+from card_os.iso7816.errors import CardTorn, MemoryFailure
 from card_os.security.access import Proof
 
 if TYPE_CHECKING:
@@ -38,10 +38,11 @@ class Port:
         uid: contactless: the random UID of this activation, 4 bytes beginning with 08; empty without power.
     """
 
-    __slots__ = ("_card", "_dispatcher", "interface", "uid")
+    __slots__ = ("_card", "_dispatcher", "_lock", "interface", "uid")
 
     def __init__(self, card: Card, interface: Proof) -> None:
         self._card = card
+        self._lock = card.lock
         self._dispatcher: Dispatcher | None = None
         self.interface = interface
         self.uid = b""
@@ -57,19 +58,23 @@ class Port:
         Power after a cut is power restored; a cut that is armed in the power supply may strike while the card boots.
 
         Raises:
-            PortMute: the other interface has the card, or power was cut during boot.
+            PortMute: the other interface has the card, power was cut during boot, or the memory holds no sound store.
         """
         card = self._card
-        try:
+        with self._lock:
             self.power_off()
-            card.activate(self)
+            try:
+                card.activate(self)
+                dispatcher = card.new_dispatcher(self.interface)
+            except CardTorn as cut:
+                card.tear()
+                raise PortMute("power was cut while the card started") from cut
+            except MemoryFailure as error:
+                raise PortMute(f"the card does not start: {error.reason}") from error
             if self.interface is Proof.CONTACTLESS:
                 self.uid = bytes((_RANDOM_UID,)) + card.randomness.bytes(UID_LENGTH - 1)
-            self._dispatcher = card.new_dispatcher(self.interface)
-        except CardTorn as cut:
-            card.tear()
-            raise PortMute("power was cut while the card started") from cut
-        return card.answer(self.interface)
+            self._dispatcher = dispatcher
+            return card.answer(self.interface)
 
     def process(self, command: bytes) -> bytes:
         """Execute one command APDU; returns response data and status word.
@@ -77,14 +82,15 @@ class Port:
         Raises:
             PortMute: the port has no power, or power was cut during this command.
         """
-        dispatcher = self._dispatcher
-        if dispatcher is None:
-            raise PortMute("the port has no power")
-        try:
-            return dispatcher.process(command)
-        except CardTorn as cut:
-            self._card.tear()
-            raise PortMute("power was cut") from cut
+        with self._lock:
+            dispatcher = self._dispatcher
+            if dispatcher is None:
+                raise PortMute("the port has no power")
+            try:
+                return dispatcher.process(command)
+            except CardTorn as cut:
+                self._card.tear()
+                raise PortMute("power was cut") from cut
 
     def reset(self) -> bytes:
         """Reset this interface: its channels and sessions are gone; returns ATR or ATS.
@@ -98,10 +104,11 @@ class Port:
 
     def power_off(self) -> None:
         """Take power away; does nothing without power."""
-        if self._dispatcher is not None:
-            self._dispatcher.close()
-            self._dispatcher = None
-        self.uid = b""
+        with self._lock:
+            if self._dispatcher is not None:
+                self._dispatcher.close()
+                self._dispatcher = None
+            self.uid = b""
 
     @property
     def last_error(self) -> CardError | None:

@@ -156,6 +156,9 @@ class Runtime:
             raise ConditionsNotSatisfied("the application is selected on another channel")
         self.registry.remove(application)
         self.files.change(application.owner)
+        running = self.running
+        if running is not None and running.context is not None and running.context.application is application:
+            running.clear_application()
 
     def end_sessions(self, application: Application) -> None:
         """See `Platform.end_sessions`."""

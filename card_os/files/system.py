@@ -340,8 +340,7 @@ class FileSystem:
         count = file.size - offset if length is None else length
         if offset < 0 or count < 0 or offset + count > file.size:
             raise WrongParameters("outside the file")
-        content: bytes = self._store.read(file.item, file.body + offset, count)
-        return content
+        return self._store.read(file.item, file.body + offset, count)
 
     def write(self, file: File, offset: int, data: bytes) -> None:
         """Write into a transparent file, or whole records by their place into a file of fixed records.
@@ -399,8 +398,7 @@ class FileSystem:
         place, length = self._place(file, number), file.spec.record_length
         if file.structure is FileStructure.LINEAR_VARIABLE:
             place, length = place + 1, self._store.read(file.item, place, 1)[0]
-        content: bytes = self._store.read(file.item, place, length)
-        return content
+        return self._store.read(file.item, place, length)
 
     def update_record(self, file: File, number: int, data: bytes) -> None:
         """Replace one record.
