@@ -1,0 +1,297 @@
+"""Batches and their rows: taking them in, finding them, counting them."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import InstrumentedAttribute
+
+from personalization.errors import PersonalizationError
+from personalization.production.journal.database import Journal, now_us
+from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.tables import Batch, Blank, Event, Row, Run, Shift
+from personalization.production.states import (
+    BATCH_TRANSITIONS,
+    BatchState,
+    BlankState,
+    RowState,
+    RunState,
+)
+
+_MICROSECONDS: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class RowEntry:
+    """One accepted row as it enters the journal.
+
+    Attributes:
+        number: row in the delivered sheet.
+        prepared_index: place in the prepared file, 0 is the first.
+        permit: `KeyStore.recognise` of the permit number.
+        citizen: `KeyStore.recognise` of the citizen number.
+    """
+
+    number: int
+    prepared_index: int
+    permit: bytes
+    citizen: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedRow:
+    """One row that intake refused.
+
+    Attributes:
+        number: row in the delivered sheet.
+        reason: code of the first rule that it breaks.
+    """
+
+    number: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class BatchEntry:
+    """A batch as it enters the journal.
+
+    Attributes:
+        identifier: name of the batch, unique, such as the delivered file's name without its ending.
+        source_hash: SHA-256 or HMAC of the delivered file, 32 bytes.
+        area: six digits of GB/T 2260.
+        delivered: rows that were delivered.
+        prepared: path of the prepared file.
+        source: path of the sealed source data that inspection compares with.
+        rows: accepted rows.
+        rejected: refused rows.
+    """
+
+    identifier: str
+    source_hash: bytes
+    area: str
+    delivered: int
+    prepared: str
+    source: str
+    rows: Sequence[RowEntry]
+    rejected: Sequence[RejectedRow] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """A batch as the journal knows it.
+
+    Attributes:
+        id: key in the journal.
+        identifier: name.
+        area: six digits of GB/T 2260.
+        delivered: rows that were delivered.
+        prepared: path of the prepared file.
+        source: path of the sealed source data.
+        state: where it is.
+        reason: code of why it stopped.
+        received_at: microseconds since 1970 UTC.
+    """
+
+    id: int
+    identifier: str
+    area: str
+    delivered: int
+    prepared: str
+    source: str
+    state: BatchState
+    reason: str | None
+    received_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class BatchStatus:
+    """Where a batch is, in numbers that add up.
+
+    Attributes:
+        batch: the batch.
+        rows: rows by state; their sum is what was delivered.
+        runs: runs by state; the active ones are cards in somebody's hands.
+        stock: the whole stock's blanks by state.
+        seconds: time that coordinators worked on it.
+        recovered: cards found by recovery, by condition.
+    """
+
+    batch: BatchFacts
+    rows: dict[RowState, int]
+    runs: dict[RunState, int]
+    stock: dict[BlankState, int]
+    seconds: float
+    recovered: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def accepted(self) -> int:
+        """Rows that production was asked to make."""
+        return sum(self.rows.values()) - self.rows[RowState.REJECTED]
+
+    @property
+    def good(self) -> int:
+        """Rows with a card that passed inspection, later cancelled ones included."""
+        return self.rows[RowState.GOOD] + self.runs[RunState.CANCELLED]
+
+    @property
+    def left(self) -> int:
+        """Rows that still need a card."""
+        return self.rows[RowState.WAITING] + self.rows[RowState.IN_PRODUCTION]
+
+    @property
+    def cards_per_second(self) -> float:
+        """Good cards by working time, 0 before there is any."""
+        return self.good / self.seconds if self.seconds else 0.0
+
+
+def register_batch(journal: Journal, entry: BatchEntry, who: str) -> BatchFacts:
+    """Take an accepted batch in; all of it or nothing.
+
+    Args:
+        journal: where to.
+        entry: the batch with its rows.
+        who: operator.
+
+    Raises:
+        PersonalizationError: "batch-known", the identifier or file is in the journal already; "permit-known", one of
+            its permits is.
+    """
+    try:
+        with journal.transaction() as connection:
+            batch_id = _insert(connection, entry)
+            counts = {"accepted": len(entry.rows), "rejected": len(entry.rejected)}
+            record(connection, who, [Entry(What.BATCH_LOADED, batch_id, facts=counts)])
+    except IntegrityError as error:
+        code = "permit-known" if "rows" in str(error.orig) else "batch-known"
+        raise PersonalizationError(code, batch=entry.identifier) from None
+    return find_batch(journal, entry.identifier)
+
+
+def _insert(connection: Connection, entry: BatchEntry) -> int:
+    values = {
+        "identifier": entry.identifier,
+        "source_hash": entry.source_hash,
+        "area": entry.area,
+        "delivered": entry.delivered,
+        "prepared": entry.prepared,
+        "source": entry.source,
+        "state": BatchState.LOADED.value,
+        "received_at": now_us(),
+    }
+    batch_id = connection.execute(insert(Batch).values(values).returning(Batch.id)).scalar_one()
+    rows: list[dict[str, object]] = [
+        {
+            "batch_id": batch_id,
+            "number": row.number,
+            "state": RowState.WAITING.value,
+            "permit": row.permit,
+            "citizen": row.citizen,
+            "prepared_index": row.prepared_index,
+            "attempts": 0,
+            "reason": None,
+        }
+        for row in entry.rows
+    ]
+    rows += [
+        {
+            "batch_id": batch_id,
+            "number": row.number,
+            "state": RowState.REJECTED.value,
+            "permit": None,
+            "citizen": None,
+            "prepared_index": None,
+            "attempts": 0,
+            "reason": row.reason,
+        }
+        for row in entry.rejected
+    ]
+    if rows:
+        connection.execute(insert(Row), rows)
+    return batch_id
+
+
+def find_batch(journal: Journal, identifier: str) -> BatchFacts:
+    """The batch of that name.
+
+    Raises:
+        PersonalizationError: "batch-unknown".
+    """
+    with journal.reading() as connection:
+        found = connection.execute(select(Batch.__table__).where(Batch.identifier == identifier)).one_or_none()
+    if found is None:
+        raise PersonalizationError("batch-unknown", exit_code=2, batch=identifier)
+    return BatchFacts(
+        found.id,
+        found.identifier,
+        found.area,
+        found.delivered,
+        found.prepared,
+        found.source,
+        BatchState(found.state),
+        found.reason,
+        found.received_at,
+    )
+
+
+def list_batches(journal: Journal) -> list[str]:
+    """Names of all batches, oldest first."""
+    with journal.reading() as connection:
+        return list(connection.execute(select(Batch.identifier).order_by(Batch.id)).scalars())
+
+
+def change_batch(connection: Connection, batch_id: int, state: BatchState, reason: str | None = None) -> None:
+    """Move a batch to ``state``.
+
+    Raises:
+        PersonalizationError: "batch-state", it is not in a state from which that is allowed.
+    """
+    sources = [source.value for source, targets in BATCH_TRANSITIONS.items() if state in targets]
+    statement = update(Batch).where(Batch.id == batch_id, Batch.state.in_(sources))
+    if connection.execute(statement.values(state=state.value, reason=reason)).rowcount != 1:
+        raise PersonalizationError("batch-state", exit_code=2, wanted=state.value)
+
+
+def batch_status(journal: Journal, identifier: str) -> BatchStatus:
+    """Count a batch; one consistent view, also while stations work.
+
+    Raises:
+        PersonalizationError: "batch-unknown".
+    """
+    batch = find_batch(journal, identifier)
+    with journal.reading() as connection:
+        rows = _count(connection, Row.state, Row.batch_id == batch.id)
+        runs = _count(connection, Run.state, Run.batch_id == batch.id)
+        stock = _count(connection, Blank.state)
+        worked = func.sum(func.coalesce(Shift.ended_at, Shift.last_seen_at) - Shift.started_at)
+        seconds = (connection.execute(select(worked).where(Shift.batch_id == batch.id)).scalar() or 0) / _MICROSECONDS
+        found = connection.execute(
+            select(Event.facts).where(Event.batch_id == batch.id, Event.what == What.RECOVERED.value)
+        ).scalars()
+        recovered = _conditions(found)
+    return BatchStatus(
+        batch,
+        {state: rows.get(state.value, 0) for state in RowState},
+        {state: runs.get(state.value, 0) for state in RunState},
+        {state: stock.get(state.value, 0) for state in BlankState},
+        seconds,
+        recovered,
+    )
+
+
+def _count(
+    connection: Connection, state: InstrumentedAttribute[str], *conditions: ColumnElement[bool]
+) -> dict[str, int]:
+    """Rows of a table by state."""
+    found = connection.execute(select(state, func.count()).where(*conditions).group_by(state))
+    return {row[0]: row[1] for row in found}
+
+
+def _conditions(facts: Iterable[str | None]) -> dict[str, int]:
+    conditions = Counter(json.loads(entry)["condition"] for entry in facts if entry)
+    return dict(sorted(conditions.items()))

@@ -1,0 +1,414 @@
+"""Who works on what: claims, and what became of them, as compare-and-set statements over whole trays.
+
+Commit order is what makes a killed run recoverable. `claim_to_make` commits before the card receives its first byte:
+it is the write-ahead entry of everything irreversible that making does to that chip (new keys, SECURED). What came of
+it may be committed later and together for a tray, because the card itself tells after a crash how far it is.
+`record_spoiled` commits before a spoiled card is terminated. Every function runs in the caller's transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Final, TypeVar
+
+from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
+from sqlalchemy.orm import aliased
+
+from personalization.errors import PersonalizationError
+from personalization.production.journal.database import now_us
+from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.tables import Blank, Cancellation, Evidence, Row, Run
+from personalization.production.states import (
+    ACTIVE_RUNS,
+    BLANK_TRANSITIONS,
+    ROW_TRANSITIONS,
+    RUN_TRANSITIONS,
+    BlankState,
+    RowState,
+    RunState,
+)
+
+_S = TypeVar("_S", bound=StrEnum)
+
+_REPLACEABLE: Final = [state.value for state in (RowState.GOOD, RowState.WAITING, RowState.FAILED)]
+
+
+class Stage(StrEnum):
+    """Stages that leave evidence."""
+
+    MAKE = "make"
+    INSPECT = "inspect"
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One row on one blank, in somebody's hands.
+
+    Attributes:
+        run_id: key of the run.
+        fence: number that every statement about it must name.
+        state: where it was when it was claimed or found.
+        batch_id: batch.
+        row_id: row.
+        row_number: row in the delivered sheet.
+        prepared_index: place in the prepared file.
+        attempts: blanks that this row has used, this one included.
+        blank_id: blank.
+        card_number: chip serial as hex.
+        location: where the card is.
+        station: who claimed it to make it.
+    """
+
+    run_id: int
+    fence: int
+    state: RunState
+    batch_id: int
+    row_id: int
+    row_number: int
+    prepared_index: int
+    attempts: int
+    blank_id: int
+    card_number: str
+    location: str
+    station: str
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one stage of one claim left.
+
+    Attributes:
+        claim: the claim.
+        trace: packed command trace.
+        steps: microseconds by step as a JSON object.
+        checks: packed results of the inspector, None when there was no inspection.
+        reason: code of why the card is spoiled or was released, empty when all went well.
+        tries_spent: authentications that the card counted against its limit.
+    """
+
+    claim: Claim
+    trace: bytes
+    steps: str
+    checks: bytes | None = None
+    reason: str = ""
+    tries_spent: int = 0
+
+
+class ClaimLost(PersonalizationError):
+    """Somebody else took the run over: what we know of it must not be written."""
+
+    def __init__(self, station: str) -> None:
+        super().__init__("claim-lost", exit_code=3, station=station)
+
+
+def claim_to_make(connection: Connection, batch_id: int, station: str, count: int) -> list[Claim]:
+    """Claim up to ``count`` waiting rows, each with a blank; fewer when rows or blanks run out."""
+    rows = connection.execute(
+        select(Row.id, Row.number, Row.prepared_index, Row.permit, Row.attempts)
+        .where(Row.batch_id == batch_id, Row.state == RowState.WAITING.value)
+        .order_by(Row.number)
+        .limit(count)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if not rows:
+        return []
+    blanks = connection.execute(
+        select(Blank.id, Blank.card_number, Blank.location)
+        .where(Blank.state == BlankState.IN_STOCK.value)
+        .order_by(Blank.id)
+        .limit(len(rows))
+        .with_for_update(skip_locked=True)
+    ).all()
+    pairs = list(zip(rows, blanks, strict=False))
+    if not pairs:
+        return []
+    _move_rows(connection, station, [row.id for row, _ in pairs], RowState.WAITING, RowState.IN_PRODUCTION, spent=1)
+    _move_blanks(connection, station, [blank.id for _, blank in pairs], BlankState.IN_STOCK, BlankState.IN_USE)
+    at = now_us()
+    runs = [
+        {
+            "batch_id": batch_id,
+            "row_id": row.id,
+            "blank_id": blank.id,
+            "permit": row.permit,
+            "state": RunState.OPEN.value,
+            "station": station,
+            "fence": 1,
+            "claimed_at": at,
+        }
+        for row, blank in pairs
+    ]
+    statement = insert(Run).returning(Run.id, sort_by_parameter_order=True)
+    keys = connection.execute(statement, runs).scalars().all()
+    claims = [
+        Claim(
+            key, 1, RunState.OPEN, batch_id, row.id, row.number, row.prepared_index, row.attempts + 1,
+            blank.id, blank.card_number, blank.location, station,
+        )
+        for key, (row, blank) in zip(keys, pairs, strict=True)
+    ]  # fmt: skip
+    record(connection, station, [_entry(What.CLAIMED, claim) for claim in claims])
+    return claims
+
+
+def record_made(connection: Connection, station: str, outcomes: Sequence[Outcome]) -> None:
+    """The cards are finished and wait for inspection."""
+    if outcomes:
+        claims = [outcome.claim for outcome in outcomes]
+        _move_runs(connection, station, claims, RunState.OPEN, RunState.MADE, made_at=now_us())
+        _keep(connection, Stage.MAKE, outcomes)
+        record(connection, station, [_entry(What.MADE, claim) for claim in claims])
+
+
+def claim_to_inspect(connection: Connection, batch_id: int, station: str, count: int) -> list[Claim]:
+    """Claim up to ``count`` made cards for inspection; those that another station made come first."""
+    claims = _claims(
+        connection,
+        Run.batch_id == batch_id,
+        Run.state == RunState.MADE.value,
+        order=Run.station == station,
+        limit=count,
+    )
+    if claims:
+        _move_runs(connection, station, claims, RunState.MADE, RunState.INSPECTING, inspected_by=station)
+    return claims
+
+
+def record_good(connection: Connection, station: str, outcomes: Sequence[Outcome]) -> None:
+    """The cards passed inspection; older permits of the same citizens are cancelled in the same transaction."""
+    if not outcomes:
+        return
+    claims = [outcome.claim for outcome in outcomes]
+    _move_runs(connection, station, claims, RunState.INSPECTING, RunState.GOOD, inspected_at=now_us())
+    rows = [claim.row_id for claim in claims]
+    _move_rows(connection, station, rows, RowState.IN_PRODUCTION, RowState.GOOD)
+    _move_blanks(connection, station, [claim.blank_id for claim in claims], BlankState.IN_USE, BlankState.GOOD)
+    _keep(connection, Stage.INSPECT, outcomes)
+    record(connection, station, [_entry(What.GOOD, claim) for claim in claims])
+    _cancel_older(connection, station, rows)
+
+
+def record_spoiled(connection: Connection, station: str, outcome: Outcome, stage: Stage, max_attempts: int) -> RowState:
+    """The card is lost; its row waits for another blank, or has failed. Commit before the card is terminated.
+
+    Args:
+        connection: open transaction.
+        station: who says so.
+        outcome: the claim with the reason.
+        stage: where it happened.
+        max_attempts: blanks that one row may use.
+    """
+    claim = outcome.claim
+    source = RunState.OPEN if stage is Stage.MAKE else RunState.INSPECTING
+    _move_runs(connection, station, [claim], source, RunState.SPOILED, reason=outcome.reason)
+    _move_blanks(connection, station, [claim.blank_id], BlankState.IN_USE, BlankState.SPOILED, reason=outcome.reason)
+    target = RowState.WAITING if claim.attempts < max_attempts else RowState.FAILED
+    _move_rows(connection, station, [claim.row_id], RowState.IN_PRODUCTION, target, reason=outcome.reason)
+    _keep(connection, stage, [outcome])
+    entries = [_entry(What.SPOILED, claim, reason=outcome.reason, stage=stage.value)]
+    if target is RowState.FAILED:
+        entries.append(_entry(What.ROW_FAILED, claim, attempts=claim.attempts))
+    record(connection, station, entries)
+    return target
+
+
+def record_released(connection: Connection, station: str, claim: Claim, reason: str) -> None:
+    """The card was not touched: row and blank go back as they were."""
+    _move_runs(connection, station, [claim], RunState.OPEN, RunState.RELEASED, reason=reason)
+    _move_blanks(connection, station, [claim.blank_id], BlankState.IN_USE, BlankState.IN_STOCK)
+    _move_rows(connection, station, [claim.row_id], RowState.IN_PRODUCTION, RowState.WAITING, spent=-1)
+    record(connection, station, [_entry(What.RELEASED, claim, reason=reason)])
+
+
+def record_keys_refused(connection: Connection, station: str, claim: Claim, step: str, tries_spent: int) -> None:
+    """The card and we hold different keys; the count stays with the blank, whoever meets it next."""
+    connection.execute(update(Blank).where(Blank.id == claim.blank_id).values(key_failures=Blank.key_failures + 1))
+    record(connection, station, [_entry(What.KEYS_REFUSED, claim, step=step, tries_spent=tries_spent)])
+
+
+def record_disposal(connection: Connection, who: str, blank_id: int, disposal: str) -> None:
+    """What became of a spoiled card: "terminated" or "not-terminated"."""
+    connection.execute(update(Blank).where(Blank.id == blank_id).values(disposal=disposal))
+    record(connection, who, [Entry(What.DISPOSED, blank_id=blank_id, facts={"disposal": disposal})])
+
+
+def open_claims(connection: Connection, batch_id: int) -> list[Claim]:
+    """Runs that somebody makes or inspects, or did when they died."""
+    states = (RunState.OPEN.value, RunState.INSPECTING.value)
+    return _claims(connection, Run.batch_id == batch_id, Run.state.in_(states))
+
+
+def undisposed(connection: Connection, batch_id: int) -> list[tuple[int, str]]:
+    """Spoiled blanks of a batch of which nobody wrote what became of them: key and location."""
+    rows = connection.execute(
+        select(Blank.id, Blank.location)
+        .join(Run, Run.blank_id == Blank.id)
+        .where(Run.batch_id == batch_id, Run.state == RunState.SPOILED.value, Blank.disposal.is_(None))
+    )
+    return [(row.id, row.location) for row in rows]
+
+
+def active_count(connection: Connection, batch_id: int) -> int:
+    """Runs of the batch that are neither finished nor given up."""
+    states = [state.value for state in ACTIVE_RUNS]
+    return len(connection.execute(select(Run.id).where(Run.batch_id == batch_id, Run.state.in_(states))).all())
+
+
+def waiting_count(connection: Connection, batch_id: int) -> int:
+    """Rows of the batch that wait for a blank, at most 1: whether there are any."""
+    waiting = (Row.batch_id == batch_id, Row.state == RowState.WAITING.value)
+    return len(connection.execute(select(Row.id).where(*waiting).limit(1)).all())
+
+
+def take_over(connection: Connection, who: str, claims: Sequence[Claim]) -> list[Claim]:
+    """Raise the fence of runs whose owners are dead; returns the claims that now hold.
+
+    An inspection that nobody finished goes back to MADE: it changes nothing on the card.
+    """
+    taken: list[Claim] = []
+    for claim in claims:
+        target = RunState.MADE if claim.state is RunState.INSPECTING else claim.state
+        statement = (
+            update(Run)
+            .where(Run.id == claim.run_id, Run.fence == claim.fence, Run.state == claim.state.value)
+            .values(fence=claim.fence + 1, state=target.value)
+        )
+        if connection.execute(statement).rowcount != 1:
+            raise ClaimLost(who)
+        taken.append(replace(claim, fence=claim.fence + 1, state=target))
+    record(connection, who, [_entry(What.TAKEN_OVER, claim, fence=claim.fence) for claim in taken])
+    return taken
+
+
+def _claims(
+    connection: Connection,
+    *conditions: ColumnElement[bool],
+    order: ColumnElement[bool] | None = None,
+    limit: int | None = None,
+) -> list[Claim]:
+    statement = (
+        select(
+            Run.id, Run.fence, Run.state, Run.batch_id, Run.row_id, Row.number, Row.prepared_index, Row.attempts,
+            Run.blank_id, Blank.card_number, Blank.location, Run.station,
+        )
+        .join(Row, Row.id == Run.row_id)
+        .join(Blank, Blank.id == Run.blank_id)
+        .where(*conditions)
+        .limit(limit)
+        .with_for_update(of=Run, skip_locked=True)
+    )  # fmt: skip
+    keys = [Run.id] if order is None else [order, Run.id]
+    rows = connection.execute(statement.order_by(*keys)).all()
+    return [
+        Claim(
+            row.id, row.fence, RunState(row.state), row.batch_id, row.row_id, row.number, row.prepared_index,
+            row.attempts, row.blank_id, row.card_number, row.location, row.station,
+        )
+        for row in rows
+    ]  # fmt: skip
+
+
+def _entry(what: What, claim: Claim, **facts: object) -> Entry:
+    return Entry(what, claim.batch_id, claim.row_id, claim.blank_id, claim.run_id, facts or None)
+
+
+def _allowed(transitions: Mapping[_S, frozenset[_S]], source: _S, target: _S) -> None:
+    if target not in transitions[source]:
+        raise ValueError(f"{source} does not lead to {target}")
+
+
+def _move_runs(
+    connection: Connection, station: str, claims: Sequence[Claim], source: RunState, target: RunState, **values: object
+) -> None:
+    _allowed(RUN_TRANSITIONS, source, target)
+    statement = (
+        update(Run)
+        .where(Run.id == bindparam("key"), Run.fence == bindparam("held"), Run.state == bindparam("source"))
+        .values(state=bindparam("target"), **{name: bindparam(f"new_{name}") for name in values})
+    )
+    fixed = {"source": source.value, "target": target.value, **{f"new_{name}": new for name, new in values.items()}}
+    found = connection.execute(statement, [{"key": c.run_id, "held": c.fence, **fixed} for c in claims])
+    if found.rowcount != len(claims):
+        raise ClaimLost(station)
+
+
+def _move_rows(
+    connection: Connection,
+    station: str,
+    keys: Sequence[int],
+    source: RowState,
+    target: RowState,
+    *,
+    spent: int = 0,
+    reason: str | None = None,
+) -> None:
+    _allowed(ROW_TRANSITIONS, source, target)
+    statement = (
+        update(Row)
+        .where(Row.id == bindparam("key"), Row.state == bindparam("source"))
+        .values(state=bindparam("target"), attempts=Row.attempts + bindparam("spent"), reason=bindparam("why"))
+    )
+    fixed = {"source": source.value, "target": target.value, "spent": spent, "why": reason}
+    if connection.execute(statement, [{"key": key, **fixed} for key in keys]).rowcount != len(keys):
+        raise ClaimLost(station)
+
+
+def _move_blanks(
+    connection: Connection,
+    station: str,
+    keys: Sequence[int],
+    source: BlankState,
+    target: BlankState,
+    reason: str | None = None,
+) -> None:
+    _allowed(BLANK_TRANSITIONS, source, target)
+    statement = (
+        update(Blank)
+        .where(Blank.id == bindparam("key"), Blank.state == bindparam("source"))
+        .values(state=bindparam("target"), reason=bindparam("why"))
+    )
+    fixed = {"source": source.value, "target": target.value, "why": reason}
+    if connection.execute(statement, [{"key": key, **fixed} for key in keys]).rowcount != len(keys):
+        raise ClaimLost(station)
+
+
+def _keep(connection: Connection, stage: Stage, outcomes: Iterable[Outcome]) -> None:
+    connection.execute(
+        insert(Evidence),
+        [
+            {
+                "run_id": outcome.claim.run_id,
+                "stage": stage.value,
+                "trace": outcome.trace,
+                "checks": outcome.checks,
+                "steps": outcome.steps,
+            }
+            for outcome in outcomes
+        ],
+    )
+
+
+def _cancel_older(connection: Connection, station: str, rows: Sequence[int]) -> None:
+    """Cancel what newer good cards replace: older rows of these rows' citizens, or these if a newer one was faster."""
+    old, new = aliased(Row), aliased(Row)
+    pairs = connection.execute(
+        select(old.id, new.id, old.state, old.batch_id)
+        .join(new, (new.citizen == old.citizen) & (new.id > old.id))
+        .where(
+            new.state == RowState.GOOD.value,
+            old.state.in_(_REPLACEABLE),
+            old.id.in_(rows) | new.id.in_(rows),
+        )
+        .order_by(new.id)
+    ).all()
+    for old_id, (new_id, state, batch_id) in {pair[0]: pair[1:] for pair in pairs}.items():
+        _move_rows(connection, station, [old_id], RowState(state), RowState.CANCELLED)
+        connection.execute(
+            update(Run)
+            .where(Run.row_id == old_id, Run.state == RunState.GOOD.value)
+            .values(state=RunState.CANCELLED.value)
+        )
+        connection.execute(insert(Cancellation).values(old_row_id=old_id, new_row_id=new_id, at=now_us()))
+        record(connection, station, [Entry(What.CANCELLED, batch_id, old_id, facts={"replaced_by_row": new_id})])

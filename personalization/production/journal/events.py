@@ -1,0 +1,77 @@
+"""The audit trail: entries commit in the transaction of what they tell of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
+from typing import NamedTuple
+
+from sqlalchemy import Connection, insert
+
+from personalization.production.journal.database import now_us
+from personalization.production.journal.tables import Event
+
+
+class What(StrEnum):
+    """What can happen."""
+
+    BLANKS_RECEIVED = "blanks-received"
+    BATCH_LOADED = "batch-loaded"
+    BATCH_RUNNING = "batch-running"
+    BATCH_STOPPED = "batch-stopped"
+    BATCH_COMPLETE = "batch-complete"
+    CLAIMED = "claimed"
+    MADE = "made"
+    RELEASED = "released"
+    SPOILED = "spoiled"
+    GOOD = "good"
+    ROW_FAILED = "row-failed"
+    CANCELLED = "cancelled"
+    KEYS_REFUSED = "keys-refused"
+    TAKEN_OVER = "taken-over"
+    RECOVERED = "recovered"
+    DISPOSED = "disposed"
+
+
+class Entry(NamedTuple):
+    """One entry.
+
+    Attributes:
+        what: what happened.
+        batch_id: batch it happened to.
+        row_id: row.
+        blank_id: blank.
+        run_id: run.
+        facts: codes and numbers; never personal data, keys or PINs.
+    """
+
+    what: What
+    batch_id: int | None = None
+    row_id: int | None = None
+    blank_id: int | None = None
+    run_id: int | None = None
+    facts: Mapping[str, object] | None = None
+
+
+def record(connection: Connection, who: str, entries: Sequence[Entry]) -> None:
+    """Write entries of ``who`` (an operator or a station) in the open transaction."""
+    if not entries:
+        return
+    at = now_us()
+    connection.execute(
+        insert(Event),
+        [
+            {
+                "at": at,
+                "who": who,
+                "what": entry.what.value,
+                "batch_id": entry.batch_id,
+                "row_id": entry.row_id,
+                "blank_id": entry.blank_id,
+                "run_id": entry.run_id,
+                "facts": json.dumps(entry.facts, sort_keys=True) if entry.facts else None,
+            }
+            for entry in entries
+        ],
+    )

@@ -1,0 +1,224 @@
+"""Tables of the journal, and the uniqueness that the database itself holds.
+
+Times are whole microseconds since 1970 UTC, so that they mean the same in SQLite and PostgreSQL. No column holds
+personal data: permits and citizens are known again by the key store's HMAC, everything else refers to rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from enum import StrEnum
+from typing import ClassVar, Final
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from personalization.production.states import (
+    ACTIVE_RUNS,
+    CHIP_RUNS,
+    LIVE_ROWS,
+    LIVE_RUNS,
+    BatchState,
+    BlankState,
+    RowState,
+    RunState,
+)
+
+# SQLite numbers rows by itself only in a column of exactly this type.
+_Identity: Final = BigInteger().with_variant(Integer(), "sqlite")
+_Digest: Final = LargeBinary(32)
+_STATE_LENGTH: Final = 16
+_CODE_LENGTH: Final = 64
+
+
+def _one_of(states: Iterable[StrEnum], column: str = "state") -> str:
+    return f"{column} IN ({', '.join(repr(state.value) for state in states)})"
+
+
+def _unique_while(name: str, column: str, states: Iterable[StrEnum]) -> Index:
+    """At most one row of the table for each value of ``column`` among rows of these states."""
+    condition = text(_one_of(states))
+    return Index(name, column, unique=True, sqlite_where=condition, postgresql_where=condition)
+
+
+class Base(DeclarativeBase):
+    """All tables of the journal."""
+
+    metadata: ClassVar[MetaData] = MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+
+
+class Batch(Base):
+    """A delivery that was accepted for production.
+
+    ``source_hash`` is the SHA-256 or HMAC of the delivered file; ``area`` six digits of GB/T 2260; ``delivered`` the
+    rows in it; ``prepared`` and ``source`` the paths of the sealed files.
+    """
+
+    __tablename__ = "batches"
+    __table_args__ = (CheckConstraint(_one_of(BatchState), name="state"),)
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    identifier: Mapped[str] = mapped_column(String(_CODE_LENGTH), unique=True)
+    source_hash: Mapped[bytes] = mapped_column(_Digest, unique=True)
+    area: Mapped[str] = mapped_column(String(6))
+    delivered: Mapped[int] = mapped_column(Integer)
+    prepared: Mapped[str] = mapped_column(String(1024))
+    source: Mapped[str] = mapped_column(String(1024))
+    state: Mapped[str] = mapped_column(String(_STATE_LENGTH))
+    reason: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+    received_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Row(Base):
+    """One row of a batch; ``permit`` and ``citizen`` are HMACs, ``prepared_index`` counts in the prepared file."""
+
+    __tablename__ = "rows"
+    __table_args__ = (
+        UniqueConstraint("batch_id", "number"),
+        CheckConstraint(_one_of(RowState), name="state"),
+        Index(None, "batch_id", "state", "number"),
+        Index(None, "citizen"),
+        Index(None, "permit"),
+        _unique_while("uq_rows_permit_live", "permit", LIVE_ROWS),
+    )
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    number: Mapped[int] = mapped_column(Integer)
+    state: Mapped[str] = mapped_column(String(_STATE_LENGTH))
+    permit: Mapped[bytes | None] = mapped_column(_Digest)
+    citizen: Mapped[bytes | None] = mapped_column(_Digest)
+    prepared_index: Mapped[int | None] = mapped_column(Integer)
+    attempts: Mapped[int] = mapped_column(Integer)
+    reason: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+
+
+class Blank(Base):
+    """One card of the stock.
+
+    ``card_number`` is the chip serial as hex, ``location`` where it is, such as ``sim:cards/0001.card``;
+    ``key_failures`` counts authentications that it refused; ``disposal`` says what became of a spoiled one.
+    """
+
+    __tablename__ = "blanks"
+    __table_args__ = (
+        CheckConstraint(_one_of(BlankState), name="state"),
+        Index(None, "state", "lot", "id"),
+    )
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    card_number: Mapped[str] = mapped_column(String(40), unique=True)
+    location: Mapped[str] = mapped_column(String(1024), unique=True)
+    lot: Mapped[str] = mapped_column(String(_CODE_LENGTH))
+    state: Mapped[str] = mapped_column(String(_STATE_LENGTH))
+    key_failures: Mapped[int] = mapped_column(Integer)
+    reason: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+    disposal: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+    received_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Run(Base):
+    """One row on one blank: the claim and all that came of it.
+
+    ``fence`` grows each time somebody else takes the run over, and every later statement names it, so that a station
+    that was given up for dead cannot write any more.
+    """
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        CheckConstraint(_one_of(RunState), name="state"),
+        Index(None, "batch_id", "state"),
+        Index(None, "row_id"),
+        _unique_while("uq_runs_row_active", "row_id", ACTIVE_RUNS),
+        _unique_while("uq_runs_permit_live", "permit", LIVE_RUNS),
+        _unique_while("uq_runs_blank_chip", "blank_id", CHIP_RUNS),
+    )
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    row_id: Mapped[int] = mapped_column(ForeignKey("rows.id"))
+    blank_id: Mapped[int] = mapped_column(ForeignKey("blanks.id"))
+    permit: Mapped[bytes] = mapped_column(_Digest)
+    state: Mapped[str] = mapped_column(String(_STATE_LENGTH))
+    station: Mapped[str] = mapped_column(String(_CODE_LENGTH))
+    inspected_by: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+    fence: Mapped[int] = mapped_column(Integer)
+    reason: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+    claimed_at: Mapped[int] = mapped_column(BigInteger)
+    made_at: Mapped[int | None] = mapped_column(BigInteger)
+    inspected_at: Mapped[int | None] = mapped_column(BigInteger)
+
+
+class Cancellation(Base):
+    """A permit that a newer one of the same citizen replaced, once the newer card had passed inspection."""
+
+    __tablename__ = "cancellations"
+
+    old_row_id: Mapped[int] = mapped_column(ForeignKey("rows.id"), primary_key=True)
+    new_row_id: Mapped[int] = mapped_column(ForeignKey("rows.id"), index=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Evidence(Base):
+    """What is kept of one stage of one run: the command trace without data, and the inspector's results, masked.
+
+    Both are compressed; `personalization.production.tracing` reads the trace, ``checks`` is JSON. ``steps`` is a JSON
+    object of microseconds by step.
+    """
+
+    __tablename__ = "evidence"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    stage: Mapped[str] = mapped_column(String(_STATE_LENGTH), primary_key=True)
+    trace: Mapped[bytes] = mapped_column(LargeBinary)
+    checks: Mapped[bytes | None] = mapped_column(LargeBinary)
+    steps: Mapped[str] = mapped_column(String)
+
+
+class Event(Base):
+    """Audit trail: who did what, when, to which batch, row, blank and run; ``facts`` is a JSON object."""
+
+    __tablename__ = "events"
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    at: Mapped[int] = mapped_column(BigInteger)
+    who: Mapped[str] = mapped_column(String(_CODE_LENGTH))
+    what: Mapped[str] = mapped_column(String(_CODE_LENGTH), index=True)
+    batch_id: Mapped[int | None] = mapped_column(ForeignKey("batches.id"), index=True)
+    row_id: Mapped[int | None] = mapped_column(ForeignKey("rows.id"))
+    blank_id: Mapped[int | None] = mapped_column(ForeignKey("blanks.id"))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    facts: Mapped[str | None] = mapped_column(String)
+
+
+class Shift(Base):
+    """One run of the coordinator over a batch; ``ended_at`` is empty while it goes on and after it was killed."""
+
+    __tablename__ = "shifts"
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), index=True)
+    stations: Mapped[int] = mapped_column(Integer)
+    started_at: Mapped[int] = mapped_column(BigInteger)
+    last_seen_at: Mapped[int] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    outcome: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))

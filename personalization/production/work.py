@@ -1,0 +1,227 @@
+"""What production is handed: how a card is reached, made and inspected. It knows nothing else of what it makes.
+
+The front door builds an `Equipment` in every station process from a picklable `Outfitter`: key stores, SAMs and
+connections never travel between processes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NamedTuple, Protocol
+
+from reader_bridge.connection import CardConnection
+
+
+class Condition(StrEnum):
+    """What a card says of itself when it is looked at; nothing here is taken from the journal.
+
+    UNTOUCHED: the factory keys answer and nothing of ours is on it. KEYED: our keys answer, no application yet.
+    STARTED: the application is there, not personalized. PERSONALIZED: it is, but the card is not SECURED.
+    FINISHED: SECURED. TERMINATED: out of service. FOREIGN: it answers, but neither key set is the one we derive.
+    """
+
+    UNTOUCHED = "untouched"
+    KEYED = "keyed"
+    STARTED = "started"
+    PERSONALIZED = "personalized"
+    FINISHED = "finished"
+    TERMINATED = "terminated"
+    FOREIGN = "foreign"
+
+
+HALF_MADE = frozenset({Condition.KEYED, Condition.STARTED, Condition.PERSONALIZED})
+"""Conditions of a card that was left between its first and its last write."""
+
+
+class Look(NamedTuple):
+    """What `Maker.look` found.
+
+    Attributes:
+        card_number: chip serial as the card tells it, 10 bytes; empty when it tells none.
+        condition: how far the card is.
+    """
+
+    card_number: bytes
+    condition: Condition
+
+
+class KeysRefused(Exception):
+    """The card and we do not hold the same keys.
+
+    Args:
+        step: where it was seen.
+        tries_spent: attempts that the card has counted, 0 when only its cryptogram was looked at.
+    """
+
+    def __init__(self, step: str, tries_spent: int) -> None:
+        super().__init__(step, tries_spent)
+        self.step = step
+        self.tries_spent = tries_spent
+
+
+class CardFault(Exception):
+    """The card answered something else than the standard demands; it is spoiled.
+
+    Args:
+        step: where it was seen.
+        reason: stable code such as "status-word", "response-mac".
+        status: status word, None when it was not the status word.
+    """
+
+    def __init__(self, step: str, reason: str, status: int | None = None) -> None:
+        super().__init__(step, reason, status)
+        self.step = step
+        self.reason = reason
+        self.status = status
+
+
+class WrongBlank(Exception):
+    """The card in the reader is not the one that the journal claimed; it was not touched.
+
+    Args:
+        found: card number that was read, as hex.
+    """
+
+    def __init__(self, found: str) -> None:
+        super().__init__(found)
+        self.found = found
+
+
+EnterStep = Callable[[str], None]
+"""Called with the name of a step as it begins; times the one before."""
+
+
+class Maker(Protocol):
+    """Makes one card from one prepared record over a contact connection that has power."""
+
+    def look(self, card: CardConnection) -> Look:
+        """Read who the card is and how far it is; changes nothing on it and spends no tries in vain.
+
+        Raises:
+            KeysRefused: the key version is ours or the factory's, but the cryptogram is not.
+        """
+        ...
+
+    def make(self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep) -> bytes:
+        """Bring a card that is UNTOUCHED, KEYED, STARTED or PERSONALIZED to FINISHED; returns its card number.
+
+        A half-made application is deleted first and everything begins again with this record.
+
+        Args:
+            card: contact connection with power.
+            record: the prepared record.
+            card_number: the chip that is expected, None when any blank will do.
+            enter: step timer.
+
+        Raises:
+            WrongBlank: another chip than expected; nothing was changed.
+            KeysRefused: keys differ.
+            CardFault: an answer that is not as it has to be.
+            ReaderError: an exchange did not complete.
+        """
+        ...
+
+    def terminate(self, card: CardConnection) -> bool:
+        """Put a spoiled card out of service for good; False when it could not be."""
+        ...
+
+
+class Check(Protocol):
+    """One thing that inspection looked at."""
+
+    @property
+    def name(self) -> str:
+        """Stable code, such as "field.name" or "refused.read-without-authentication"."""
+        ...
+
+    @property
+    def passed(self) -> bool:
+        """Whether it was as it has to be."""
+        ...
+
+    @property
+    def interface(self) -> str:
+        """The interface, "contact" or "contactless"; empty for a check over both."""
+        ...
+
+    @property
+    def shown(self) -> str:
+        """What stands on the card, masked; empty when there is nothing to show."""
+        ...
+
+
+class Inspection(Protocol):
+    """The result of one card."""
+
+    @property
+    def passed(self) -> bool:
+        """True when every check passed."""
+        ...
+
+    @property
+    def checks(self) -> Sequence[Check]:
+        """In the order in which they were made."""
+        ...
+
+
+class Inspector(Protocol):
+    """Reads a finished card as a terminal would and compares it with the source data."""
+
+    def inspect(
+        self, contact: CardConnection, contactless: CardConnection | None, row_number: int, enter: EnterStep
+    ) -> Inspection:
+        """Inspect one card; a card that is not as it should be is a result, not an exception.
+
+        Args:
+            contact: contact connection with power.
+            contactless: contactless connection with power, None when the station has no such reader.
+            row_number: row of the batch whose card this should be.
+            enter: step timer.
+
+        Raises:
+            ReaderError: an exchange did not complete.
+        """
+        ...
+
+
+class RecordSource(Protocol):
+    """Prepared records by their index in the prepared file; each is decrypted when it is asked for, and not kept."""
+
+    def record(self, index: int) -> object:
+        """The prepared record at ``index``, 0 is the first."""
+        ...
+
+
+class Interfaces(NamedTuple):
+    """The two interfaces of one card in one place."""
+
+    contact: CardConnection
+    contactless: CardConnection | None = None
+
+
+Connector = Callable[[str], AbstractContextManager[Interfaces]]
+"""Opens the card at an address such as ``sim:cards/0001.card``; leaving the context takes power away and lets go."""
+
+
+@dataclass(frozen=True, slots=True)
+class Equipment:
+    """What one station works with.
+
+    Attributes:
+        maker: makes cards.
+        inspector: inspects cards.
+        records: the batch's prepared records.
+        connect: opens cards.
+    """
+
+    maker: Maker
+    inspector: Inspector
+    records: RecordSource
+    connect: Connector
+
+
+Outfitter = Callable[[], AbstractContextManager[Equipment]]
+"""Picklable; called once in every station process: opens key store, SAM and prepared file there."""
