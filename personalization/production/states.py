@@ -36,10 +36,14 @@ class RowState(StrEnum):
 
 
 class BlankState(StrEnum):
-    """Where one blank card of the stock is."""
+    """Where one blank card of the stock is.
+
+    BARRED blanks were not touched but are not what the stock says: another chip, or other keys. An operator decides.
+    """
 
     IN_STOCK = "in-stock"
     IN_USE = "in-use"
+    BARRED = "barred"
     GOOD = "good"
     SPOILED = "spoiled"
     SAMPLE = "sample"
@@ -73,7 +77,8 @@ ROW_TRANSITIONS: Final[Mapping[RowState, frozenset[RowState]]] = {
 
 BLANK_TRANSITIONS: Final[Mapping[BlankState, frozenset[BlankState]]] = {
     BlankState.IN_STOCK: frozenset({BlankState.IN_USE, BlankState.SPOILED, BlankState.SAMPLE}),
-    BlankState.IN_USE: frozenset({BlankState.IN_STOCK, BlankState.GOOD, BlankState.SPOILED}),
+    BlankState.IN_USE: frozenset({BlankState.IN_STOCK, BlankState.BARRED, BlankState.GOOD, BlankState.SPOILED}),
+    BlankState.BARRED: frozenset({BlankState.IN_STOCK, BlankState.SPOILED}),
     BlankState.GOOD: frozenset(),
     BlankState.SPOILED: frozenset({BlankState.DESTROYED}),
     BlankState.SAMPLE: frozenset({BlankState.DESTROYED}),

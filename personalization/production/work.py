@@ -54,12 +54,14 @@ class KeysRefused(Exception):
     Args:
         step: where it was seen.
         tries_spent: attempts that the card has counted, 0 when only its cryptogram was looked at.
+        untouched: True when we have changed nothing on that card.
     """
 
-    def __init__(self, step: str, tries_spent: int) -> None:
-        super().__init__(step, tries_spent)
+    def __init__(self, step: str, tries_spent: int, *, untouched: bool) -> None:
+        super().__init__(step, tries_spent, untouched)
         self.step = step
         self.tries_spent = tries_spent
+        self.untouched = untouched
 
 
 class CardFault(Exception):
@@ -176,8 +178,8 @@ class Inspector(Protocol):
         """Inspect one card; a card that is not as it should be is a result, not an exception.
 
         Args:
-            contact: contact connection with power.
-            contactless: contactless connection with power, None when the station has no such reader.
+            contact: contact connection; the inspector powers it.
+            contactless: contactless connection, None when the station has no such reader.
             row_number: row of the batch whose card this should be.
             enter: step timer.
 
@@ -203,7 +205,10 @@ class Interfaces(NamedTuple):
 
 
 Connector = Callable[[str], AbstractContextManager[Interfaces]]
-"""Opens the card at an address such as ``sim:cards/0001.card``; leaving the context takes power away and lets go."""
+"""Opens the card at an address such as ``sim:cards/0001.card``, without power yet; leaving the context lets go of it.
+
+Raises `ReaderError` with the code "card-in-use" when another living process has it.
+"""
 
 
 @dataclass(frozen=True, slots=True)

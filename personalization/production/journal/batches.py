@@ -25,6 +25,7 @@ from personalization.production.states import (
 )
 
 _MICROSECONDS: Final = 1_000_000
+_MADE: Final = (RunState.MADE, RunState.INSPECTING, RunState.GOOD, RunState.CANCELLED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,11 @@ class BatchStatus:
         return self.rows[RowState.GOOD] + self.runs[RunState.CANCELLED]
 
     @property
+    def made(self) -> int:
+        """Cards that were made and not spoiled since."""
+        return sum(self.runs[state] for state in _MADE)
+
+    @property
     def left(self) -> int:
         """Rows that still need a card."""
         return self.rows[RowState.WAITING] + self.rows[RowState.IN_PRODUCTION]
@@ -185,35 +191,26 @@ def _insert(connection: Connection, entry: BatchEntry) -> int:
         "received_at": now_us(),
     }
     batch_id = connection.execute(insert(Batch).values(values).returning(Batch.id)).scalar_one()
-    rows: list[dict[str, object]] = [
-        {
-            "batch_id": batch_id,
-            "number": row.number,
-            "state": RowState.WAITING.value,
-            "permit": row.permit,
-            "citizen": row.citizen,
-            "prepared_index": row.prepared_index,
-            "attempts": 0,
-            "reason": None,
-        }
-        for row in entry.rows
-    ]
-    rows += [
-        {
-            "batch_id": batch_id,
-            "number": row.number,
-            "state": RowState.REJECTED.value,
-            "permit": None,
-            "citizen": None,
-            "prepared_index": None,
-            "attempts": 0,
-            "reason": row.reason,
-        }
-        for row in entry.rejected
-    ]
+    rows = [_row(batch_id, row.number, RowState.WAITING, row) for row in entry.rows]
+    rows += [_row(batch_id, row.number, RowState.REJECTED, None, row.reason) for row in entry.rejected]
     if rows:
         connection.execute(insert(Row), rows)
     return batch_id
+
+
+def _row(
+    batch_id: int, number: int, state: RowState, entry: RowEntry | None, reason: str | None = None
+) -> dict[str, object]:
+    return {
+        "batch_id": batch_id,
+        "number": number,
+        "state": state.value,
+        "permit": entry.permit if entry else None,
+        "citizen": entry.citizen if entry else None,
+        "prepared_index": entry.prepared_index if entry else None,
+        "attempts": 0,
+        "reason": reason,
+    }
 
 
 def find_batch(journal: Journal, identifier: str) -> BatchFacts:

@@ -58,7 +58,7 @@ class Claim:
         blank_id: blank.
         card_number: chip serial as hex.
         location: where the card is.
-        station: who claimed it to make it.
+        station: who has it in hand: its inspector while it is inspected, else its maker.
     """
 
     run_id: int
@@ -84,8 +84,7 @@ class Outcome:
         trace: packed command trace.
         steps: microseconds by step as a JSON object.
         checks: packed results of the inspector, None when there was no inspection.
-        reason: code of why the card is spoiled or was released, empty when all went well.
-        tries_spent: authentications that the card counted against its limit.
+        reason: code of why the card is spoiled, empty when all went well.
     """
 
     claim: Claim
@@ -93,7 +92,6 @@ class Outcome:
     steps: str
     checks: bytes | None = None
     reason: str = ""
-    tries_spent: int = 0
 
 
 class ClaimLost(PersonalizationError):
@@ -176,6 +174,11 @@ def claim_to_inspect(connection: Connection, batch_id: int, station: str, count:
     return claims
 
 
+def record_uninspected(connection: Connection, station: str, claim: Claim) -> None:
+    """The inspection was not begun: the card waits for another one."""
+    _move_runs(connection, station, [claim], RunState.INSPECTING, RunState.MADE, inspected_by=None)
+
+
 def record_good(connection: Connection, station: str, outcomes: Sequence[Outcome]) -> None:
     """The cards passed inspection; older permits of the same citizens are cancelled in the same transaction."""
     if not outcomes:
@@ -214,10 +217,13 @@ def record_spoiled(connection: Connection, station: str, outcome: Outcome, stage
     return target
 
 
-def record_released(connection: Connection, station: str, claim: Claim, reason: str) -> None:
-    """The card was not touched: row and blank go back as they were."""
+def record_released(
+    connection: Connection, station: str, claim: Claim, reason: str, blank: BlankState = BlankState.IN_STOCK
+) -> None:
+    """The card was not touched: the row goes back as it was, the blank to the stock or, as BARRED, out of it."""
     _move_runs(connection, station, [claim], RunState.OPEN, RunState.RELEASED, reason=reason)
-    _move_blanks(connection, station, [claim.blank_id], BlankState.IN_USE, BlankState.IN_STOCK)
+    why = reason if blank is BlankState.BARRED else None
+    _move_blanks(connection, station, [claim.blank_id], BlankState.IN_USE, blank, reason=why)
     _move_rows(connection, station, [claim.row_id], RowState.IN_PRODUCTION, RowState.WAITING, spent=-1)
     record(connection, station, [_entry(What.RELEASED, claim, reason=reason)])
 
@@ -291,7 +297,7 @@ def _claims(
     statement = (
         select(
             Run.id, Run.fence, Run.state, Run.batch_id, Run.row_id, Row.number, Row.prepared_index, Row.attempts,
-            Run.blank_id, Blank.card_number, Blank.location, Run.station,
+            Run.blank_id, Blank.card_number, Blank.location, Run.station, Run.inspected_by,
         )
         .join(Row, Row.id == Run.row_id)
         .join(Blank, Blank.id == Run.blank_id)
@@ -304,10 +310,14 @@ def _claims(
     return [
         Claim(
             row.id, row.fence, RunState(row.state), row.batch_id, row.row_id, row.number, row.prepared_index,
-            row.attempts, row.blank_id, row.card_number, row.location, row.station,
+            row.attempts, row.blank_id, row.card_number, row.location, _owner(row.state, row.station, row.inspected_by),
         )
         for row in rows
     ]  # fmt: skip
+
+
+def _owner(state: str, maker: str, inspector: str | None) -> str:
+    return inspector if state == RunState.INSPECTING.value and inspector else maker
 
 
 def _entry(what: What, claim: Claim, **facts: object) -> Entry:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +55,7 @@ class Journal:
     engine: Engine
 
     @contextmanager
-    def transaction(self) -> Iterator[Connection]:
+    def transaction(self) -> Generator[Connection]:
         """A transaction that writes; durable when the context has been left.
 
         Raises:
@@ -68,7 +68,7 @@ class Journal:
             raise _unavailable(self.path, error) from error
 
     @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> Generator[Connection]:
         """A consistent view that never waits for a writer."""
         try:
             with self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection:

@@ -2,38 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable
+from collections.abc import Set as AbstractSet
+from typing import Final
+
 from sqlalchemy import exists, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from personalization.production.journal.database import Journal
 from personalization.production.journal.tables import Batch, Row
 from personalization.production.states import LIVE_ROWS, RowState
 
-_SEEN = tuple(state.value for state in (*LIVE_ROWS, RowState.CANCELLED))
+Recognise = Callable[[str], bytes]
+"""Recognition value of a number: `KeyStore.recognise` over what preparation feeds it with."""
+
+_LIVE: Final = tuple(state.value for state in LIVE_ROWS)
+_ACCEPTED: Final = (*_LIVE, RowState.CANCELLED.value)
+_QUESTIONS_AT_ONCE: Final = 500
 
 
 class JournalHistory:
-    """Files, permits and citizens of all batches in a journal, known again by their hash or HMAC.
+    """Files, permits and citizens of all batches in a journal; it holds no numbers and knows them by their HMAC.
 
     Args:
         journal: the open journal.
+        recognise_permit: recognition value of a permit number.
+        recognise_citizen: recognition value of a citizen number.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, recognise_permit: Recognise, recognise_citizen: Recognise) -> None:
         self._journal = journal
+        self._recognise_permit = recognise_permit
+        self._recognise_citizen = recognise_citizen
 
-    def file_seen(self, source_hash: bytes) -> bool:
-        """Whether a batch was made from that very file."""
+    def has_file(self, sha256: bytes) -> bool:
+        """Whether a batch was made from the file of that hash."""
         with self._journal.reading() as connection:
-            return bool(connection.execute(select(exists().where(Batch.source_hash == source_hash))).scalar())
+            return bool(connection.execute(select(exists().where(Batch.source_hash == sha256))).scalar())
 
-    def permit_seen(self, permit: bytes) -> bool:
-        """Whether the permit with that recognition value was accepted before, made or not, cancelled or not."""
-        with self._journal.reading() as connection:
-            found = exists().where(Row.permit == permit, Row.state.in_(_SEEN))
-            return bool(connection.execute(select(found)).scalar())
+    def known_permit_numbers(self, numbers: Collection[str]) -> AbstractSet[str]:
+        """Those that were accepted before, made or not, cancelled or not."""
+        return self._known(Row.permit, _ACCEPTED, numbers, self._recognise_permit)
 
-    def citizen_seen(self, citizen: bytes) -> bool:
-        """Whether the citizen with that recognition value has a permit already, which a new one would cancel."""
+    def permit_holders(self, citizen_numbers: Collection[str]) -> AbstractSet[str]:
+        """Those whose citizen has a permit that is not cancelled, and which a newer one would cancel."""
+        return self._known(Row.citizen, _LIVE, citizen_numbers, self._recognise_citizen)
+
+    def _known(
+        self,
+        column: InstrumentedAttribute[bytes | None],
+        states: Iterable[str],
+        numbers: Collection[str],
+        recognise: Recognise,
+    ) -> AbstractSet[str]:
+        by_value = {recognise(number): number for number in numbers}
+        values = list(by_value)
+        known: set[str] = set()
         with self._journal.reading() as connection:
-            found = exists().where(Row.citizen == citizen, Row.state.in_([state.value for state in LIVE_ROWS]))
-            return bool(connection.execute(select(found)).scalar())
+            for at in range(0, len(values), _QUESTIONS_AT_ONCE):
+                asked = values[at : at + _QUESTIONS_AT_ONCE]
+                found = connection.execute(select(column).where(column.in_(asked), Row.state.in_(tuple(states))))
+                known.update(by_value[value] for value in found.scalars() if value is not None)
+        return known

@@ -42,7 +42,8 @@ def upgrade() -> None:
         sa.Column("disposal", sa.String(length=64), nullable=True),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.CheckConstraint(
-            "state IN ('in-stock', 'in-use', 'good', 'spoiled', 'sample', 'destroyed')", name="ck_blanks_state"
+            "state IN ('in-stock', 'in-use', 'barred', 'good', 'spoiled', 'sample', 'destroyed')",
+            name="ck_blanks_state",
         ),
         sa.PrimaryKeyConstraint("id", name="pk_blanks"),
         sa.UniqueConstraint("card_number", name="uq_blanks_card_number"),

@@ -1,0 +1,197 @@
+"""One card in a station: making it, looking at it after a mishap, inspecting it.
+
+Nothing here writes the journal; what comes back is written by who asked.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from personalization.production.journal.claims import Claim, Outcome
+from personalization.production.tracing import StepTimer, Trace
+from personalization.production.work import (
+    CardFault,
+    Condition,
+    Equipment,
+    Inspection,
+    KeysRefused,
+    WrongBlank,
+)
+from reader_bridge.connection import ReaderError
+
+CARD_IN_USE: Final = "card-in-use"
+"""Code of the `ReaderError` of a card that another living process holds."""
+
+_REASON_LENGTH: Final = 64
+_FASTEST: Final = 1
+_DEAD: Final = frozenset({Condition.TERMINATED, Condition.FOREIGN})
+
+
+class Verdict(StrEnum):
+    """What has to be done with a claim."""
+
+    FINISHED = "finished"
+    SPOILED = "spoiled"
+    RELEASED = "released"
+    BARRED = "barred"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What happened to one claim at one stage.
+
+    Attributes:
+        verdict: what has to be done with the claim.
+        outcome: evidence and reason.
+        refused: where the card and we turned out to hold different keys, None when that is not what happened.
+        condition: how far the card was when recovery looked at it, None when nobody had to look.
+    """
+
+    verdict: Verdict
+    outcome: Outcome
+    refused: KeysRefused | None = None
+    condition: Condition | None = None
+
+
+def make_card(equipment: Equipment, claim: Claim) -> Result:
+    """Make the claimed row on the claimed blank; a mishap on the way gets one second chance on the same chip.
+
+    Raises:
+        PersonalizationError: the prepared record cannot be had; the card was not touched.
+    """
+    record = equipment.records.record(claim.prepared_index)
+    trace, timer = Trace(), StepTimer()
+    try:
+        verdict, reason, refused = _make(equipment, claim, record, trace, timer)
+    except ReaderError as error:
+        if error.code == CARD_IN_USE:
+            return Result(Verdict.RELEASED, Outcome(claim, trace.pack(), timer.finish(), reason=error.code))
+        return settle(equipment, claim, record, trace, timer)
+    return Result(verdict, Outcome(claim, trace.pack(), timer.finish(), reason=reason), refused)
+
+
+def _make(
+    equipment: Equipment, claim: Claim, record: object, trace: Trace, timer: StepTimer
+) -> tuple[Verdict, str, KeysRefused | None]:
+    expected = bytes.fromhex(claim.card_number)
+    try:
+        timer.enter("connect")
+        with equipment.connect(claim.location) as card, trace.follow(card.contact) as contact:
+            equipment.maker.make(contact, record, expected, timer.enter)
+            timer.enter("eject")
+    except WrongBlank:
+        return Verdict.BARRED, "wrong-card", None
+    except KeysRefused as refusal:
+        verdict = Verdict.BARRED if refusal.untouched else Verdict.SPOILED
+        return verdict, _reason("keys-refused", refusal.step), refusal
+    except CardFault as fault:
+        return Verdict.SPOILED, _reason(fault.reason, fault.step), None
+    return Verdict.FINISHED, "", None
+
+
+def settle(
+    equipment: Equipment, claim: Claim, record: object, trace: Trace | None = None, timer: StepTimer | None = None
+) -> Result:
+    """Look at a card that may be anything between blank and finished, and bring the claim to an end.
+
+    | the card says                      | what is done                                        |
+    |------------------------------------|-----------------------------------------------------|
+    | untouched                          | released: row and blank go back                     |
+    | keyed, started or personalized     | made again from the start on the same chip          |
+    | finished                           | taken as made                                       |
+    | terminated, foreign, another chip, | spoiled; the row gets another blank                 |
+    | no answer                          |                                                     |
+
+    Args:
+        equipment: the station's.
+        claim: the claim, which the caller holds.
+        record: the claimed row's prepared record.
+        trace: goes on with this trace.
+        timer: goes on with this timer.
+    """
+    trace, timer = trace or Trace(), timer or StepTimer()
+    condition: Condition | None = None
+    refused: KeysRefused | None = None
+    try:
+        timer.enter("look")
+        with equipment.connect(claim.location) as card, trace.follow(card.contact) as contact:
+            look = equipment.maker.look(contact)
+        condition = look.condition
+        if look.card_number and look.card_number.hex() != claim.card_number:
+            verdict, reason = Verdict.SPOILED, "wrong-card"
+        elif condition is Condition.UNTOUCHED:
+            verdict, reason = Verdict.RELEASED, "untouched"
+        elif condition is Condition.FINISHED:
+            verdict, reason = Verdict.FINISHED, ""
+        elif condition in _DEAD:
+            verdict, reason = Verdict.SPOILED, condition.value
+        else:
+            verdict, reason, refused = _make(equipment, claim, record, trace, timer)
+    except KeysRefused as refusal:
+        verdict = Verdict.BARRED if refusal.untouched else Verdict.SPOILED
+        reason, refused = _reason("keys-refused", refusal.step), refusal
+    except CardFault as fault:
+        verdict, reason = Verdict.SPOILED, _reason(fault.reason, fault.step)
+    except ReaderError as error:
+        verdict, reason = Verdict.SPOILED, _reason(error.code, "reader")
+    outcome = Outcome(claim, trace.pack(), timer.finish(), reason=reason)
+    return Result(verdict, outcome, refused, condition)
+
+
+def inspect_card(equipment: Equipment, claim: Claim) -> Result:
+    """Have a finished card inspected on both interfaces; an exchange that fails gets one second chance."""
+    trace, timer = Trace(), StepTimer()
+    try:
+        checks, reason = _inspect(equipment, claim, trace, timer)
+    except ReaderError as error:
+        if error.code == CARD_IN_USE:
+            return Result(Verdict.RELEASED, Outcome(claim, trace.pack(), timer.finish(), reason=error.code))
+        try:
+            checks, reason = _inspect(equipment, claim, trace, timer)
+        except ReaderError as again:
+            checks, reason = None, _reason(again.code, "inspection")
+    verdict = Verdict.SPOILED if reason else Verdict.FINISHED
+    return Result(verdict, Outcome(claim, trace.pack(), timer.finish(), checks, reason))
+
+
+def _inspect(equipment: Equipment, claim: Claim, trace: Trace, timer: StepTimer) -> tuple[bytes, str]:
+    """Packed results, and why the card did not pass."""
+    timer.enter("inspection.connect")
+    with equipment.connect(claim.location) as card, ExitStack() as powered:
+        contact = trace.follow(card.contact)
+        powered.callback(contact.power_off)
+        contactless = None
+        if card.contactless is not None:
+            contactless = trace.follow(card.contactless)
+            powered.callback(contactless.power_off)
+        inspection = equipment.inspector.inspect(contact, contactless, claim.row_number, timer.enter)
+    return pack_checks(inspection), "" if inspection.passed else _first_failure(inspection)
+
+
+def terminate_card(equipment: Equipment, location: str) -> bool:
+    """Put a spoiled card out of service; False when it does not let itself be."""
+    try:
+        with equipment.connect(location) as card, card.contact as contact:
+            return equipment.maker.terminate(contact)
+    except (ReaderError, KeysRefused, CardFault, WrongBlank):
+        return False
+
+
+def pack_checks(inspection: Inspection) -> bytes:
+    """The inspector's results as compressed JSON: a list of [name, passed, interface, shown]."""
+    rows = [[check.name, check.passed, check.interface, check.shown] for check in inspection.checks]
+    return zlib.compress(json.dumps(rows, ensure_ascii=False).encode(), _FASTEST)
+
+
+def _first_failure(inspection: Inspection) -> str:
+    failed = next((check.name for check in inspection.checks if not check.passed), "not-passed")
+    return _reason(failed, "inspection")
+
+
+def _reason(code: str, step: str) -> str:
+    return f"{step}: {code}"[:_REASON_LENGTH]
