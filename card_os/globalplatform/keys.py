@@ -6,10 +6,10 @@ A set is three AES keys under one key version number. All its objects belong to 
 |---|---|---|
 | KEY, one a key | version × 256 + key identifier (1 ENC, 2 MAC, 3 DEK) | type (1), 88 = AES ‖ key length (1) ‖ key |
 | COUNTER, sequence | 0100 + version | Secure Channel Sequence Counter (3), big-endian |
-| COUNTER, tries | 0200 + version | tries that are left (2), big-endian, as that many low bits set |
+| COUNTER, tries | 0200 + version | tries that are left (1) |
 
-A try is spent by clearing one bit, so that a torn word is the old or the new count and never more than the old one.
-The set with the lowest version is the default one (key version 00 in INITIALIZE UPDATE).
+Both counters are written through: the old or the new value after a cut, whatever becomes of an open transaction. The
+set with the lowest version is the default one (key version 00 in INITIALIZE UPDATE).
 
 Source: GlobalPlatform Card Specification 2.3.1, clauses 7.5 (keys), 11.1.8 (key types); Amendment D v1.1.1, clauses 5.1
 and 6.2.2.1 (sequence counter).
@@ -36,7 +36,6 @@ KEY_LENGTHS: Final = (16, 24, 32)
 _VERSION_SHIFT: Final = 8
 _SEQUENCE_BASE: Final = 0x0100
 _TRIES_BASE: Final = 0x0200
-_TRIES_LENGTH: Final = 2
 _KEY_HEADER: Final = 2
 _SEQUENCE_LIMIT: Final = 1 << (8 * SEQUENCE_LENGTH)
 
@@ -92,7 +91,6 @@ def create_key_set(store: ObjectStore, owner: int, keys: KeySet) -> None:
         FileExists: the version is there already.
         NotEnoughMemory: no space for it.
     """
-    tries = _tries_field(TRY_LIMIT)
     with store.transaction():
         for identifier, value in (
             (KeyIdentifier.ENC, keys.enc),
@@ -102,7 +100,7 @@ def create_key_set(store: ObjectStore, owner: int, keys: KeySet) -> None:
             body = bytes((KEY_TYPE_AES, len(value))) + value
             store.create(owner, ObjectKind.KEY, key_object_identifier(keys.version, identifier), len(body), body)
         store.create(owner, ObjectKind.COUNTER, _SEQUENCE_BASE + keys.version, SEQUENCE_LENGTH, bytes(SEQUENCE_LENGTH))
-        store.create(owner, ObjectKind.COUNTER, _TRIES_BASE + keys.version, len(tries), tries)
+        store.create(owner, ObjectKind.COUNTER, _TRIES_BASE + keys.version, 1, bytes((TRY_LIMIT,)))
 
 
 def delete_key_set(store: ObjectStore, owner: int, version: int) -> None:
@@ -131,6 +129,14 @@ def load_key_set(store: ObjectStore, owner: int, version: int) -> KeySet | None:
     return KeySet(version, *values)
 
 
+def has_key_set(store: ObjectStore, owner: int, version: int) -> bool:
+    """True when any key of that version is there."""
+    return any(
+        store.find(owner, ObjectKind.KEY, key_object_identifier(version, identifier)) is not None
+        for identifier in KeyIdentifier
+    )
+
+
 def key_versions(store: ObjectStore, owner: int) -> list[int]:
     """Versions of the complete sets of a domain, ascending, the factory set last."""
     present = {item.identifier for item in store.owned(owner, ObjectKind.KEY)}
@@ -156,9 +162,7 @@ def sequence_counter(store: ObjectStore, owner: int, version: int) -> int | None
 
 
 def advance_sequence_counter(store: ObjectStore, owner: int, version: int) -> bytes | None:
-    """Move the sequence counter by one and commit it; returns the new value, 3 bytes.
-
-    It moves in a transaction and not as a bare word: half a carry would give a value that has been used.
+    """Move the sequence counter by one, at once; returns the new value, 3 bytes.
 
     Returns:
         None when the counter is missing or used up; the set gives no session any more.
@@ -170,42 +174,28 @@ def advance_sequence_counter(store: ObjectStore, owner: int, version: int) -> by
     if value >= _SEQUENCE_LIMIT:
         return None
     field = value.to_bytes(SEQUENCE_LENGTH, "big")
-    with store.transaction():
-        store.write(item, 0, field)
+    store.write_through(item, 0, field)
     return field
 
 
 def tries_left(store: ObjectStore, owner: int, version: int) -> int:
     """Authentications that may still fail; 0 when the counter is missing."""
     item = store.find(owner, ObjectKind.COUNTER, _TRIES_BASE + version)
-    return 0 if item is None else _count(store.read(item))
+    return 0 if item is None else store.read(item)[0]
 
 
 def spend_try(store: ObjectStore, owner: int, version: int) -> bool:
-    """Take one try, at once and outside any transaction; False when none is left, and nothing is written."""
+    """Take one try, at once; False when none is left, and nothing is written."""
     item = store.find(owner, ObjectKind.COUNTER, _TRIES_BASE + version)
-    left = 0 if item is None else _count(store.read(item))
+    left = 0 if item is None else store.read(item)[0]
     if item is None or left == 0:
         return False
-    store.write_through(item, 0, _tries_field(left - 1))
+    store.write_through(item, 0, bytes((left - 1,)))
     return True
 
 
 def restore_tries(store: ObjectStore, owner: int, version: int) -> None:
     """Give all tries back after a success."""
     item = store.find(owner, ObjectKind.COUNTER, _TRIES_BASE + version)
-    if item is not None and _count(store.read(item)) != TRY_LIMIT:
-        store.write_through(item, 0, _tries_field(TRY_LIMIT))
-
-
-def _tries_field(count: int) -> bytes:
-    return ((1 << count) - 1).to_bytes(_TRIES_LENGTH, "big")
-
-
-def _count(field: bytes) -> int:
-    """Tries in a stored field: the run of set bits from the lowest one on, at most the limit."""
-    value, count = int.from_bytes(field, "big"), 0
-    while value & 1 and count < TRY_LIMIT:
-        value >>= 1
-        count += 1
-    return count
+    if item is not None:
+        store.write_through(item, 0, bytes((TRY_LIMIT,)))

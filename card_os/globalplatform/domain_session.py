@@ -1,0 +1,112 @@
+"""Volatile state of a security domain on one logical channel, and who may use it.
+
+Source: GlobalPlatform Card Specification 2.3.1, clauses 10.1 (secure communication) and 11.1.2 (card states).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from card_os.globalplatform.registry import CardLifeCycle
+from card_os.globalplatform.scp03 import Scp03Channel
+from card_os.iso7816.errors import ConditionsNotSatisfied, SecurityStatusNotSatisfied
+
+if TYPE_CHECKING:
+    from card_os.applet_api import Context, Platform
+
+_SCRATCH_NAME: Final = "security domain"
+
+
+class PersonalizationTarget:
+    """Where STORE DATA goes after INSTALL [for personalization].
+
+    Attributes:
+        owner: owner number of the application; the domain's own for data of the domain itself.
+        channel: the secure channel session in which it was named; it holds for that session only.
+        next_block: block number that the next STORE DATA has to carry.
+        pending: first part of a data grouping that goes on in the next command.
+        pending_encrypted: whether that part came encrypted.
+    """
+
+    __slots__ = ("channel", "next_block", "owner", "pending", "pending_encrypted")
+
+    def __init__(self, owner: int, channel: Scp03Channel) -> None:
+        self.owner = owner
+        self.channel = channel
+        self.next_block = 0
+        self.pending = b""
+        self.pending_encrypted = False
+
+
+class StatusListing:
+    """What GET STATUS has still to tell.
+
+    Attributes:
+        query: P1 and the data field of the command that began it.
+        entries: encoded entries that were not sent yet.
+    """
+
+    __slots__ = ("entries", "query")
+
+    def __init__(self, query: tuple[int, bytes], entries: list[bytes]) -> None:
+        self.query = query
+        self.entries = entries
+
+
+class DomainSession:
+    """What a security domain remembers while it is selected on a channel.
+
+    Attributes:
+        platform: what the card offers to a security domain.
+        target: where STORE DATA goes, None for the domain itself.
+        listing: the rest of a GET STATUS answer.
+    """
+
+    __slots__ = ("listing", "platform", "target")
+
+    def __init__(self, platform: Platform) -> None:
+        self.platform = platform
+        self.target: PersonalizationTarget | None = None
+        self.listing: StatusListing | None = None
+
+
+def open_domain_session(context: Context, platform: Platform) -> None:
+    """Begin anew, when the domain is selected."""
+    context.session.scratch[_SCRATCH_NAME] = DomainSession(platform)
+
+
+def domain_session(context: Context) -> DomainSession:
+    """The state of the selected domain.
+
+    Raises:
+        ConditionsNotSatisfied: 6985, the domain is not selected.
+    """
+    state = context.session.scratch.get(_SCRATCH_NAME)
+    if not isinstance(state, DomainSession):
+        raise ConditionsNotSatisfied("the security domain is not selected")
+    return state
+
+
+def authenticated_channel(context: Context) -> Scp03Channel:
+    """The secure channel session that this command came through.
+
+    Raises:
+        SecurityStatusNotSatisfied: 6982, there is none, or it is not authenticated.
+    """
+    channel = context.session.secure_channel
+    if not isinstance(channel, Scp03Channel) or not channel.authenticated:
+        raise SecurityStatusNotSatisfied("no authenticated secure channel session")
+    return channel
+
+
+def content_management_channel(context: Context) -> Scp03Channel:
+    """The session of a command that changes keys or content, which a locked card refuses.
+
+    Raises:
+        SecurityStatusNotSatisfied: 6982, no authenticated session.
+        ConditionsNotSatisfied: 6985, the card is locked or terminated.
+    """
+    channel = authenticated_channel(context)
+    if domain_session(context).platform.registry.card_life_cycle >= CardLifeCycle.CARD_LOCKED:
+        raise ConditionsNotSatisfied("the card is locked")
+    return channel
