@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from card_os.answers import default_atr, default_ats
 from card_os.arbitration import Arbitration
 from card_os.dispatch import Dispatcher
+from card_os.globalplatform.issuer_domain import IssuerDomain
 from card_os.globalplatform.registry import CARD_OWNER, CARD_STATE_ARBITRATION, CardObject
 from card_os.hardware.randomness import Randomness, SystemRandomness
 from card_os.port import Port, PortMute
@@ -36,7 +37,7 @@ class Card:
         applets: code of the applications: applet classes, or objects without state.
         randomness: source of all random bytes; the operating system's when none is given.
         clock: virtual time; the memory's when none is given.
-        issuer_domain: makes the code of security domains for the platform.
+        issuer_domain: makes the code of security domains for the platform; None leaves the card without.
 
     Attributes:
         contact: the contact port.
@@ -52,7 +53,7 @@ class Card:
         *,
         randomness: Randomness | None = None,
         clock: VirtualClock | None = None,
-        issuer_domain: Callable[[Platform], Applet] | None = None,
+        issuer_domain: Callable[[Platform], Applet] | None = IssuerDomain,
     ) -> None:
         self.nvm = nvm
         self.randomness: Randomness = SystemRandomness() if randomness is None else randomness

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
-from typing import ClassVar, Final
+from typing import ClassVar
 
 from card_os.applet_api import Context, Instruction, Platform, instruction_table
 from card_os.globalplatform.authentication import external_authenticate, initialize_update
@@ -17,15 +17,11 @@ from card_os.globalplatform.domain_session import open_domain_session
 from card_os.globalplatform.key_management import put_key
 from card_os.globalplatform.life_cycle import set_status
 from card_os.globalplatform.personalization import store_data
+from card_os.globalplatform.registry import DOMAIN_MODULE_AID, DOMAIN_PACKAGE_AID
 from card_os.globalplatform.registry_listing import get_status
 from card_os.iso7816 import tlv
-from card_os.iso7816.aid import Aid
 from card_os.iso7816.apdu import MAX_SHORT_NC
 from card_os.iso7816.errors import ConditionsNotSatisfied
-
-ISSUER_DOMAIN_AID: Final = Aid(bytes.fromhex("A000000151000000"))
-ISSUER_DOMAIN_PACKAGE_AID: Final = Aid(bytes.fromhex("A0000001515350"))
-ISSUER_DOMAIN_MODULE_AID: Final = Aid(bytes.fromhex("A000000151535041"))
 
 
 class _FciTag(IntEnum):
@@ -46,8 +42,8 @@ class IssuerDomain:
 
     __slots__ = ("_platform",)
 
-    package_aid: ClassVar[bytes] = ISSUER_DOMAIN_PACKAGE_AID
-    module_aid: ClassVar[bytes] = ISSUER_DOMAIN_MODULE_AID
+    package_aid: ClassVar[bytes] = DOMAIN_PACKAGE_AID
+    module_aid: ClassVar[bytes] = DOMAIN_MODULE_AID
     instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = instruction_table(
         Instruction(0x50, "INITIALIZE UPDATE", initialize_update, proprietary=True),
         Instruction(0x82, "EXTERNAL AUTHENTICATE", external_authenticate, proprietary=True, opens_secure_channel=True),
