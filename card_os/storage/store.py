@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Callable
 from enum import IntEnum
 from types import TracebackType
 from typing import Final
@@ -105,21 +106,25 @@ class Transaction:
     Leaving the outermost one commits; an exception undoes what its own block did.
     """
 
-    __slots__ = ("_store",)
+    __slots__ = ("_abandon", "_begin", "_end")
 
-    def __init__(self, store: ObjectStore) -> None:
-        self._store = store
+    def __init__(
+        self, begin: Callable[[], None], end: Callable[[], None], abandon: Callable[[BaseException | None], None]
+    ) -> None:
+        self._begin = begin
+        self._end = end
+        self._abandon = abandon
 
     def __enter__(self) -> None:
-        self._store._begin()  # noqa: SLF001 - the store's own scope
+        self._begin()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if kind is None:
-            self._store._end()  # noqa: SLF001 - same
+            self._end()
         else:
-            self._store._abandon(error)  # noqa: SLF001 - same
+            self._abandon(error)
 
 
 class ObjectStore:
@@ -159,7 +164,7 @@ class ObjectStore:
     def __init__(self, nvm: Nvm) -> None:
         self.nvm = nvm
         self._word = nvm.word_size
-        self._scope = Transaction(self)
+        self._scope = Transaction(self._begin, self._end, self._abandon)
         self._writes: list[_Write] = []
         self._dirty: set[int] = set()
         self._created: list[StoredObject] = []
