@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final, Self
 from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator
 
 VIRTUAL_READER_NAME: Final = "Virtual PCD"
 _SHORT_COMMAND: Final = 255
@@ -268,7 +268,7 @@ def _scard() -> ModuleType:
 
 
 @contextmanager
-def _context(scard: ModuleType) -> Iterator[int]:
+def _context(scard: ModuleType) -> Generator[int]:
     code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
     _check(scard, code)
     try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from os import PathLike
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self
 
@@ -109,8 +110,19 @@ class SimulatedCard:
         self.close()
 
 
-def create_card(path: str | PathLike[str] | None, make: CardMaker, chip: Chip | str = DEFAULT_CHIP) -> SimulatedCard:
+def create_card(
+    path: str | PathLike[str] | None,
+    make: CardMaker,
+    chip: Chip | str = DEFAULT_CHIP,
+    manufacture: Callable[[Nvm], None] | None = None,
+) -> SimulatedCard:
     """A card on a blank image, in a new file or in memory.
+
+    Args:
+        path: the new card file; None for a card in memory.
+        make: boots the card.
+        chip: geometry, or the name of one that comes with the product.
+        manufacture: what a factory does to the erased memory before the card first boots.
 
     Raises:
         ReaderError: the file exists or cannot be made, or no such chip.
@@ -119,6 +131,14 @@ def create_card(path: str | PathLike[str] | None, make: CardMaker, chip: Chip | 
         image = NvmImage.create(path, chip)
     except ImageError as error:
         raise ReaderError(error.code, **error.parameters) from error
+    try:
+        if manufacture is not None:
+            manufacture(image.nvm())
+    except BaseException:
+        image.close()
+        if path is not None:
+            Path(path).unlink()
+        raise
     return SimulatedCard(image, make, "sim" if path is None else f"sim:{path}")
 
 
