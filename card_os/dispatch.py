@@ -96,7 +96,8 @@ class Dispatcher:
         """Take a piece of a chain; returns the whole command after the last one."""
         chain = channel.chain
         if chain is None:
-            if not self._instruction(channel, class_byte, command.ins).chaining:
+            own = class_byte.interindustry and command.ins in (INS_SELECT, _INS_MANAGE_CHANNEL)
+            if own or not self._instruction(channel, class_byte, command.ins).chaining:
                 raise ChainingNotSupported("this command cannot be chained")
             chain = CommandChain(command)
         channel.chain = None
