@@ -1,0 +1,140 @@
+"""At the station: the keys of one card, made from masters and the card's number, and the groupings that carry them.
+
+```
+8000  repeated  reference (1) ‖ role (1) ‖ try limit (1) ‖ length (1) ‖ key ‖ check value (3)
+8010  repeated  PIN number (1) ‖ reference (1) … see `_pin_rows`
+8101  chip private key (32)
+```
+
+Source: card specification, "Keys" and "Personalization".
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from personalization.errors import PersonalizationError
+from personalization.globalplatform.commands import DataGrouping, key_check_value
+from personalization.globalplatform.scp03 import StaticKeys
+from personalization.keys.keystore import KeyName, KeyStore
+from personalization.preparation.record import PreparedRecord
+from personalization.profile import CardProfile
+from personalization.profile_rows import DgiRow, KeyRow, KeyUsage
+
+FACTORY_VERSION: Final = 0xFF
+CARD_VERSION: Final = 0x01
+CARD_NUMBER_LENGTH: Final = 10
+
+_DOMAIN_KEY_LENGTH: Final = 16
+_ENC_LABEL: Final = "SCP03 ENC"
+_MAC_LABEL: Final = "SCP03 MAC"
+_DEK_LABEL: Final = "SCP03 DEK"
+_AES_LENGTH: Final = 16
+
+
+def issuer_domain_keys(keystore: KeyStore, name: KeyName, card_number: bytes) -> StaticKeys:
+    """The issuer domain's key set of one card.
+
+    Args:
+        keystore: holds the master.
+        name: `KeyName.FACTORY` (version FF) or `KeyName.CARD` (version 01).
+        card_number: 10 bytes, as INITIALIZE UPDATE returns it.
+
+    Raises:
+        PersonalizationError: "card-number-malformed", "key-use-refused".
+    """
+    _check_number(card_number)
+    version = FACTORY_VERSION if name is KeyName.FACTORY else CARD_VERSION
+    enc, mac, dek = (
+        keystore.derive(name, label, card_number, _DOMAIN_KEY_LENGTH) for label in (_ENC_LABEL, _MAC_LABEL, _DEK_LABEL)
+    )
+    return StaticKeys(version, enc, mac, dek)
+
+
+class CardKeys:
+    """Makes the groupings of a profile that depend on the card's number; plain here, encrypted by the session.
+
+    Args:
+        profile: profile of a permit or of a SAM.
+        keystore: holds the masters.
+    """
+
+    __slots__ = ("_keystore", "_profile", "_rows")
+
+    def __init__(self, profile: CardProfile, keystore: KeyStore) -> None:
+        self._profile = profile
+        self._keystore = keystore
+        self._rows = {row.kind: row for row in profile.dgis}
+
+    def key_grouping(self, card_number: bytes) -> DataGrouping:
+        """Role and concealment keys of one card, or the masters of one SAM.
+
+        Raises:
+            PersonalizationError: "card-number-malformed", "key-use-refused", "profile-dgi-missing".
+        """
+        _check_number(card_number)
+        parts: list[bytes] = []
+        for row in self._profile.keys:
+            if row.usage is not KeyUsage.CHIP:
+                key = self._key(row, card_number)
+                parts += (bytes((row.reference, row.role, row.try_limit, len(key))), key, check_value(key))
+        return self._grouping("keys", b"".join(parts))
+
+    def pin_grouping(self, record: PreparedRecord) -> DataGrouping:
+        """The PINs of one card."""
+        blocks = dict(record.pin_blocks)
+        value = b"".join(
+            bytes((row.reference, row.number, row.try_limit)) + blocks[row.number]
+            for row in self._profile.pins
+            if row.number in blocks
+        )
+        return self._grouping("pins", value)
+
+    def chip_grouping(self, record: PreparedRecord) -> DataGrouping:
+        """The chip private key of one card."""
+        return self._grouping("chip", record.chip_private_key)
+
+    def permit_groupings(self, record: PreparedRecord, card_number: bytes) -> list[DataGrouping]:
+        """Everything that STORE DATA brings to one permit, in the order of the profile.
+
+        Raises:
+            PersonalizationError: as `key_grouping`.
+        """
+        identification = self._dgi("identification").number
+        plain = [grouping for grouping in record.groupings if grouping.identifier != identification]
+        last = [grouping for grouping in record.groupings if grouping.identifier == identification]
+        secret = [self.key_grouping(card_number), self.pin_grouping(record), self.chip_grouping(record)]
+        return [*plain, *secret, *last]
+
+    def sam_groupings(self, card_number: bytes) -> list[DataGrouping]:
+        """Everything that STORE DATA brings to one SAM, in the order of the profile."""
+        identification = DataGrouping(self._dgi("identification").number, self._profile.identification)
+        return [self.key_grouping(card_number), identification]
+
+    def _key(self, row: KeyRow, card_number: bytes) -> bytes:
+        if row.master is None:
+            raise PersonalizationError("profile-key-without-master", exit_code=2, key=row.name)
+        name = KeyName(row.master)
+        if row.usage is KeyUsage.MASTER or row.label is None:
+            return self._keystore.wrap_master(name)
+        return self._keystore.derive(name, row.label, row.derivation_context(card_number), row.length)
+
+    def _grouping(self, kind: str, value: bytes) -> DataGrouping:
+        row = self._dgi(kind)
+        return DataGrouping(row.number, value, row.encrypted)
+
+    def _dgi(self, kind: str) -> DgiRow:
+        row = self._rows.get(kind)  # type: ignore[call-overload]
+        if row is None:
+            raise PersonalizationError("profile-dgi-missing", exit_code=2, kind=kind)
+        return row
+
+
+def check_value(key: bytes) -> bytes:
+    """Check value of a stored key: of its first AES key where it is a pair K.ENC ‖ K.MAC, 3 bytes."""
+    return key_check_value(key[:_AES_LENGTH])
+
+
+def _check_number(card_number: bytes) -> None:
+    if len(card_number) != CARD_NUMBER_LENGTH:
+        raise PersonalizationError("card-number-malformed", length=len(card_number))

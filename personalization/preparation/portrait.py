@@ -1,0 +1,122 @@
+"""From any delivered picture to the card's portrait: JPEG, 71 × 99 pixels, 3 to 5 KB where the picture allows it.
+
+A picture that already is what production wants goes to the card unchanged, for a second compression would only lose;
+one that carries more than the picture (camera data, a thumbnail, a place) is compressed anew, so that none of it
+reaches the card.
+
+Source: field practice of the province's permits (71 × 99 pixels); ISO/IEC 10918-1, annex B (markers).
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from PIL import Image, ImageOps
+from PIL.JpegImagePlugin import JpegImageFile
+
+from personalization.errors import PersonalizationError
+
+WIDTH: Final = 71
+HEIGHT: Final = 99
+PREFERRED_LEAST: Final = 3 * 1024
+PREFERRED_MOST: Final = 5 * 1024
+LARGEST: Final = 20_480
+
+_FORMATS: Final = ("JPEG", "PNG", "BMP")
+_LARGEST_SIDE: Final = 4096
+_DRAFT_SIZE: Final = (2 * WIDTH, 2 * HEIGHT)
+_PLAIN_MODES: Final = frozenset({"RGB", "L"})
+_TRANSPARENT_MODES: Final = frozenset({"RGBA", "LA", "PA"})
+_BACKGROUND: Final = (255, 255, 255)
+# What a JPEG may carry besides the picture and still pass: a JFIF header without thumbnail. Progressive coding shows
+# among the entries too, and simple decoders cannot read it.
+_HARMLESS_ENTRIES: Final = frozenset({"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"})
+_JFIF_SEGMENT: Final = "APP0"
+_JFIF_LENGTH: Final = 14
+_START_OF_IMAGE: Final = b"\xff\xd8"
+_END_OF_IMAGE: Final = b"\xff\xd9"
+_QUALITIES: Final = (30, 40, 50, 60, 70, 78, 84, 88, 91, 93, 95)
+_FIRST_TRY: Final = 7
+_SUBSAMPLED: Final = 2
+_FULL: Final = 0
+
+
+def make_portrait(delivered: bytes, *, row: int) -> bytes:
+    """The portrait for the card.
+
+    Args:
+        delivered: JPEG, PNG or BMP file.
+        row: row of the batch, for the message.
+
+    Returns:
+        A JPEG of 71 × 99 pixels and at most 20,480 bytes.
+
+    Raises:
+        PersonalizationError: "portrait-unreadable", with the row.
+    """
+    try:
+        picture = Image.open(io.BytesIO(delivered), formats=_FORMATS)
+        if max(picture.size) > _LARGEST_SIDE:
+            raise ValueError("too large to unpack")
+        if picture.format == "JPEG":
+            picture.draft(None, _DRAFT_SIZE)
+        picture.load()
+        if _is_ready(picture, delivered):
+            return delivered
+        return _compress(_normalise(picture))
+    except (OSError, ValueError, SyntaxError, OverflowError, EOFError, Image.DecompressionBombError):
+        # Pillow's plug-ins report a broken file by any of these; what they say may quote the file.
+        raise PersonalizationError("portrait-unreadable", row=row) from None
+
+
+def _is_ready(picture: Image.Image, delivered: bytes) -> bool:
+    """True for a baseline JPEG of the right size with nothing before, beside or behind the picture."""
+    return (
+        isinstance(picture, JpegImageFile)
+        and picture.size == (WIDTH, HEIGHT)
+        and picture.mode in _PLAIN_MODES
+        and len(delivered) <= LARGEST
+        and _HARMLESS_ENTRIES.issuperset(picture.info)
+        and all(name == _JFIF_SEGMENT and len(data) == _JFIF_LENGTH for name, data in picture.applist)
+        and delivered.endswith(_END_OF_IMAGE)
+        and delivered.count(_START_OF_IMAGE) == 1
+    )
+
+
+def _normalise(picture: Image.Image) -> Image.Image:
+    """Upright, in colour or grey, on white, cut to the card's proportions around its centre."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.mode in _TRANSPARENT_MODES or "transparency" in upright.info:
+        layer = upright.convert("RGBA")
+        upright = Image.new("RGB", layer.size, _BACKGROUND)
+        upright.paste(layer, mask=layer.getchannel("A"))
+    elif upright.mode not in _PLAIN_MODES:
+        upright = upright.convert("RGB")
+    return ImageOps.fit(upright, (WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+
+
+def _compress(picture: Image.Image) -> bytes:
+    """The highest quality that stays in the preferred size; full colour resolution where there is room."""
+    low, high, at = 0, len(_QUALITIES) - 1, _FIRST_TRY
+    best = b""
+    while low <= high:
+        encoded = _encode(picture, _QUALITIES[at], _SUBSAMPLED)
+        if len(encoded) > PREFERRED_MOST:
+            high = at - 1
+        else:
+            best = encoded
+            if len(encoded) >= PREFERRED_LEAST:
+                return best
+            low = at + 1
+        at = (low + high + 1) // 2
+    if best and len(best) < PREFERRED_LEAST:
+        richer = _encode(picture, _QUALITIES[-1], _FULL)
+        return richer if len(richer) <= PREFERRED_MOST else best
+    return best or _encode(picture, _QUALITIES[0], _SUBSAMPLED)
+
+
+def _encode(picture: Image.Image, quality: int, subsampling: int) -> bytes:
+    stream = io.BytesIO()
+    picture.save(stream, "JPEG", quality=quality, subsampling=subsampling, exif=b"", icc_profile=b"")
+    return stream.getvalue()

@@ -1,0 +1,263 @@
+"""A file of sealed records: written as a stream, read at random, readable by nobody without its key.
+
+```
+offset 0   8   magic "PCSEALED"
+       8   2   version of this form, 1
+       10  16  purpose, ASCII, padded with 00: "prepared", "faces", "mailer", "source"
+       26  32  batch identifier, ASCII, padded with 00
+       58  3   check value of the key
+       61  4   number of records
+       65  8   offset of the index
+       73      sealed records, one behind the other
+index      16 for each record: row number (4) ‖ offset (8) ‖ length (4)
+seal       28  AES-256-GCM of nothing, which authenticates SHA-256(header ‖ index)
+```
+
+Numbers are big-endian. A record is AES-256-GCM (nonce 12 ‖ ciphertext ‖ tag 16) with associated data purpose ‖ 00 ‖
+batch identifier ‖ 00 ‖ row number (4), so that no record can stand for another one; the seal at the end shows a record
+that is missing, doubled or moved. The file appears under its name when it is complete.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Final, NamedTuple, Self
+
+from personalization.atomic_file import open_atomically
+from personalization.errors import PersonalizationError
+from personalization.keys.keystore import KeyName, KeyStore
+
+_MAGIC: Final = b"PCSEALED"
+_VERSION: Final = 1
+_HEADER: Final = struct.Struct(">8sH16s32s3sIQ")
+_ENTRY: Final = struct.Struct(">IQI")
+_ROW: Final = struct.Struct(">I")
+_SEAL_LENGTH: Final = 28
+_INDEX_CONTEXT: Final = b"index\x00"
+_CHUNK: Final = 1 << 16
+
+
+class Purpose(Enum):
+    """What a sealed file holds, and the key that opens it."""
+
+    PREPARED = ("prepared", KeyName.TRANSPORT)
+    FACES = ("faces", KeyName.TRANSPORT)
+    SOURCE = ("source", KeyName.TRANSPORT)
+    MAILER = ("mailer", KeyName.MAILER)
+
+    @property
+    def label(self) -> str:
+        """Name in the header."""
+        return self.value[0]
+
+    @property
+    def key(self) -> KeyName:
+        """The sealing key."""
+        return self.value[1]
+
+
+class _Header(NamedTuple):
+    purpose: bytes
+    batch: bytes
+    check_value: bytes
+    count: int
+    index_offset: int
+
+    def encode(self) -> bytes:
+        return _HEADER.pack(_MAGIC, _VERSION, *self)
+
+
+class SealedWriter:
+    """Appends records to a file that is being written; made by `create_sealed`.
+
+    Rows ascend. The index waits in a second file, so that a long batch needs no more memory than a short one.
+    """
+
+    __slots__ = ("_batch", "_context", "_count", "_index", "_keystore", "_last_row", "_purpose", "_stream")
+
+    def __init__(self, stream: BinaryIO, index: BinaryIO, purpose: Purpose, batch: str, keystore: KeyStore) -> None:
+        self._stream = stream
+        self._index = index
+        self._purpose = purpose
+        self._batch = batch
+        self._keystore = keystore
+        self._context = _context(purpose, batch)
+        self._count = 0
+        self._last_row = -1
+        stream.write(self._header(0, 0).encode())
+
+    def append(self, row_number: int, plaintext: bytes) -> None:
+        """Seal one record and write it.
+
+        Raises:
+            ValueError: the row is not behind the last one.
+        """
+        if row_number <= self._last_row:
+            raise ValueError(f"row {row_number} comes after row {self._last_row}")
+        self._last_row = row_number
+        sealed = self._keystore.seal(self._purpose.key, plaintext, self._context + _ROW.pack(row_number))
+        self._index.write(_ENTRY.pack(row_number, self._stream.tell(), len(sealed)))
+        self._stream.write(sealed)
+        self._count += 1
+
+    def finish(self) -> None:
+        """Write index and seal, and complete the header."""
+        header = self._header(self._count, self._stream.tell()).encode()
+        digest = hashlib.sha256(header)
+        self._index.seek(0)
+        while part := self._index.read(_CHUNK):
+            digest.update(part)
+            self._stream.write(part)
+        seal = self._keystore.seal(self._purpose.key, b"", _INDEX_CONTEXT + self._context + digest.digest())
+        self._stream.write(seal)
+        self._stream.seek(0)
+        self._stream.write(header)
+
+    def _header(self, count: int, index_offset: int) -> _Header:
+        check_value = self._keystore.check_value(self._purpose.key)
+        return _Header(self._purpose.label.encode("ascii"), self._batch.encode("ascii"), check_value, count, index_offset)
+
+
+@contextmanager
+def create_sealed(path: Path, purpose: Purpose, batch: str, keystore: KeyStore) -> Generator[SealedWriter]:
+    """Write a sealed file; it appears at ``path`` when the block ends well, and not at all otherwise."""
+    with open_atomically(path) as stream, tempfile.TemporaryFile() as index:
+        writer = SealedWriter(stream, index, purpose, batch, keystore)
+        yield writer
+        writer.finish()
+
+
+class SealedReader:
+    """Reads records by index or by row; the index stays in the file, so a million rows need no memory.
+
+    Raises:
+        PersonalizationError: "sealed-file-missing" (exit 3), "sealed-file-malformed", "sealed-file-other-key" (the
+            file is for another key), "sealed-data-refused" (header or index were changed).
+    """
+
+    __slots__ = ("_context", "_header", "_keystore", "_path", "_purpose", "_stream", "batch")
+
+    def __init__(self, path: Path, purpose: Purpose, keystore: KeyStore) -> None:
+        self._path = path
+        self._purpose = purpose
+        self._keystore = keystore
+        try:
+            self._stream = path.open("rb")
+        except OSError as error:
+            raise PersonalizationError("sealed-file-missing", exit_code=3, file=str(path)) from error
+        try:
+            self._header = self._read_header()
+            self.batch = self._header.batch.decode("ascii", errors="replace")
+            self._context = _context(purpose, self.batch)
+            self._check_index()
+        except PersonalizationError:
+            self._stream.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; safe to call twice."""
+        self._stream.close()
+
+    def __len__(self) -> int:
+        return self._header.count
+
+    def row_number(self, index: int) -> int:
+        """Row number of the record at ``index``, 0 is the first.
+
+        Raises:
+            IndexError: there is no such record.
+        """
+        return self._entry(index)[0]
+
+    def row_numbers(self) -> Iterator[int]:
+        """All row numbers in the order of the file."""
+        return (self._entry(index)[0] for index in range(self._header.count))
+
+    def record(self, index: int) -> bytes:
+        """Open the record at ``index``, 0 is the first.
+
+        Raises:
+            IndexError: there is no such record.
+            PersonalizationError: "sealed-data-refused".
+        """
+        row_number, offset, length = self._entry(index)
+        self._stream.seek(offset)
+        sealed = self._stream.read(length)
+        return self._keystore.unseal(self._purpose.key, sealed, self._context + _ROW.pack(row_number))
+
+    def record_of_row(self, row_number: int) -> bytes:
+        """Open the record of a row.
+
+        Raises:
+            PersonalizationError: "row-unknown" or "sealed-data-refused".
+        """
+        low, high = 0, self._header.count
+        while low < high:
+            middle = (low + high) // 2
+            if self._entry(middle)[0] < row_number:
+                low = middle + 1
+            else:
+                high = middle
+        if low < self._header.count and self._entry(low)[0] == row_number:
+            return self.record(low)
+        raise PersonalizationError("row-unknown", row=row_number, file=str(self._path))
+
+    def _entry(self, index: int) -> tuple[int, int, int]:
+        if not 0 <= index < self._header.count:
+            raise IndexError(f"record {index} of {self._header.count}")
+        self._stream.seek(self._header.index_offset + index * _ENTRY.size)
+        row_number, offset, length = _ENTRY.unpack(self._stream.read(_ENTRY.size))
+        return row_number, offset, length
+
+    def _read_header(self) -> _Header:
+        raw = self._stream.read(_HEADER.size)
+        size = self._path.stat().st_size
+        if len(raw) != _HEADER.size or not raw.startswith(_MAGIC + _VERSION.to_bytes(2, "big")):
+            raise self._malformed("header")
+        _, _, purpose, batch, check_value, count, index_offset = _HEADER.unpack(raw)
+        header = _Header(purpose.rstrip(b"\x00"), batch.rstrip(b"\x00"), check_value, count, index_offset)
+        if header.purpose != self._purpose.label.encode("ascii"):
+            raise self._malformed("purpose")
+        if index_offset + count * _ENTRY.size + _SEAL_LENGTH != size:
+            raise self._malformed("length")
+        if check_value != self._keystore.check_value(self._purpose.key):
+            raise PersonalizationError(
+                "sealed-file-other-key", exit_code=3, file=str(self._path), key=self._purpose.key.value
+            )
+        return header
+
+    def _check_index(self) -> None:
+        digest = hashlib.sha256(self._header.encode())
+        self._stream.seek(self._header.index_offset)
+        left = self._header.count * _ENTRY.size
+        while left:
+            part = self._stream.read(min(left, _CHUNK))
+            digest.update(part)
+            left -= len(part)
+        seal = self._stream.read(_SEAL_LENGTH)
+        self._keystore.unseal(self._purpose.key, seal, _INDEX_CONTEXT + self._context + digest.digest())
+
+    def _malformed(self, part: str) -> PersonalizationError:
+        return PersonalizationError("sealed-file-malformed", file=str(self._path), part=part)
+
+    def __repr__(self) -> str:
+        return f"SealedReader({self._purpose.label}, {self._header.count} records)"
+
+
+def _context(purpose: Purpose, batch: str) -> bytes:
+    return purpose.label.encode("ascii") + b"\x00" + batch.encode("ascii", errors="replace") + b"\x00"
