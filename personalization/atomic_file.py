@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 
+_BUFFER = 1 << 18
+
+
 @contextmanager
 def open_atomically(path: Path, *, replace: bool = True) -> Generator[BinaryIO]:
     """A binary stream, readable and writable, whose content appears at ``path`` when the block ends well.
@@ -27,7 +30,7 @@ def open_atomically(path: Path, *, replace: bool = True) -> Generator[BinaryIO]:
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     part = Path(name)
     try:
-        with os.fdopen(descriptor, "w+b") as stream:
+        with os.fdopen(descriptor, "w+b", buffering=_BUFFER) as stream:
             yield stream
             stream.flush()
             os.fsync(stream.fileno())

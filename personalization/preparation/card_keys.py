@@ -2,9 +2,11 @@
 
 ```
 8000  repeated  reference (1) ‖ role (1) ‖ try limit (1) ‖ length (1) ‖ key ‖ check value (3)
-8010  repeated  PIN number (1) ‖ reference (1) … see `_pin_rows`
+8010  repeated  reference (1) ‖ PIN number (1) ‖ try limit (1) ‖ PIN block (8, ISO 9564 format 2)
 8101  chip private key (32)
 ```
+
+The check value is that of the whole value: a pair K.ENC ‖ K.MAC of 32 bytes counts as an AES-256 key.
 
 Source: card specification, "Keys" and "Personalization".
 """
@@ -29,7 +31,6 @@ _DOMAIN_KEY_LENGTH: Final = 16
 _ENC_LABEL: Final = "SCP03 ENC"
 _MAC_LABEL: Final = "SCP03 MAC"
 _DEK_LABEL: Final = "SCP03 DEK"
-_AES_LENGTH: Final = 16
 
 
 def issuer_domain_keys(keystore: KeyStore, name: KeyName, card_number: bytes) -> StaticKeys:
@@ -64,7 +65,7 @@ class CardKeys:
     def __init__(self, profile: CardProfile, keystore: KeyStore) -> None:
         self._profile = profile
         self._keystore = keystore
-        self._rows = {row.kind: row for row in profile.dgis}
+        self._rows: dict[str, DgiRow] = {row.kind: row for row in profile.dgis}
 
     def key_grouping(self, card_number: bytes) -> DataGrouping:
         """Role and concealment keys of one card, or the masters of one SAM.
@@ -77,7 +78,7 @@ class CardKeys:
         for row in self._profile.keys:
             if row.usage is not KeyUsage.CHIP:
                 key = self._key(row, card_number)
-                parts += (bytes((row.reference, row.role, row.try_limit, len(key))), key, check_value(key))
+                parts += (bytes((row.reference, row.role, row.try_limit, len(key))), key, key_check_value(key))
         return self._grouping("keys", b"".join(parts))
 
     def pin_grouping(self, record: PreparedRecord) -> DataGrouping:
@@ -124,15 +125,10 @@ class CardKeys:
         return DataGrouping(row.number, value, row.encrypted)
 
     def _dgi(self, kind: str) -> DgiRow:
-        row = self._rows.get(kind)  # type: ignore[call-overload]
+        row = self._rows.get(kind)
         if row is None:
             raise PersonalizationError("profile-dgi-missing", exit_code=2, kind=kind)
         return row
-
-
-def check_value(key: bytes) -> bytes:
-    """Check value of a stored key: of its first AES key where it is a pair K.ENC ‖ K.MAC, 3 bytes."""
-    return key_check_value(key[:_AES_LENGTH])
 
 
 def _check_number(card_number: bytes) -> None:

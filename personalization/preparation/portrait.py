@@ -53,21 +53,19 @@ def make_portrait(delivered: bytes, *, row: int) -> bytes:
         A JPEG of 71 × 99 pixels and at most 20,480 bytes.
 
     Raises:
-        PersonalizationError: "portrait-unreadable", with the row.
+        PersonalizationError: "portrait-unreadable" or "portrait-too-large", with the row.
     """
     try:
         picture = Image.open(io.BytesIO(delivered), formats=_FORMATS)
-        if max(picture.size) > _LARGEST_SIDE:
-            raise ValueError("too large to unpack")
-        if picture.format == "JPEG":
-            picture.draft(None, _DRAFT_SIZE)
-        picture.load()
-        if _is_ready(picture, delivered):
-            return delivered
-        return _compress(_normalise(picture))
+        if max(picture.size) <= _LARGEST_SIDE:
+            if picture.format == "JPEG":
+                picture.draft(None, _DRAFT_SIZE)
+            picture.load()
+            return delivered if _is_ready(picture, delivered) else _compress(_normalise(picture))
     except (OSError, ValueError, SyntaxError, OverflowError, EOFError, Image.DecompressionBombError):
         # Pillow's plug-ins report a broken file by any of these; what they say may quote the file.
         raise PersonalizationError("portrait-unreadable", row=row) from None
+    raise PersonalizationError("portrait-too-large", row=row, limit=_LARGEST_SIDE)
 
 
 def _is_ready(picture: Image.Image, delivered: bytes) -> bool:

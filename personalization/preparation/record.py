@@ -29,25 +29,6 @@ _HEADER: Final = struct.Struct(">BI32s32s32sB")
 _PIN: Final = struct.Struct(">B8s")
 _CHIP_KEY: Final = 32
 
-PIN_BLOCK_LENGTH: Final = 8
-_FORMAT_2: Final = 0x20
-_LEAST_DIGITS: Final = 4
-_MOST_DIGITS: Final = 12
-_BLOCK_DIGITS: Final = 14
-
-
-def pin_block(pin: str) -> bytes:
-    """ISO 9564-1 format 2: 2 ‖ number of digits ‖ digits ‖ F …, 8 bytes.
-
-    Raises:
-        ValueError: not 4 to 12 decimal digits.
-
-    Source: ISO 9564-1:2017, clause 9.3.3.
-    """
-    if not (_LEAST_DIGITS <= len(pin) <= _MOST_DIGITS and pin.isascii() and pin.isdecimal()):
-        raise ValueError("a PIN has 4 to 12 decimal digits")
-    return bytes((_FORMAT_2 | len(pin),)) + bytes.fromhex(pin.ljust(_BLOCK_DIGITS, "F"))
-
 
 @dataclass(frozen=True, slots=True)
 class PreparedRecord:
@@ -106,4 +87,6 @@ class PreparedRecord:
         chip_key = raw[at : at + _CHIP_KEY]
         if len(chip_key) != _CHIP_KEY:
             raise PersonalizationError("record-malformed", length=len(raw))
-        return cls(row_number, permit, citizen, portrait, tuple(blocks), chip_key, parse_groupings(raw[at + _CHIP_KEY :]))
+        return cls(
+            row_number, permit, citizen, portrait, tuple(blocks), chip_key, parse_groupings(raw[at + _CHIP_KEY :])
+        )

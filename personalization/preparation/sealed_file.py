@@ -67,7 +67,7 @@ class _Header(NamedTuple):
     purpose: bytes
     batch: bytes
     check_value: bytes
-    count: int
+    records: int
     index_offset: int
 
     def encode(self) -> bytes:
@@ -122,7 +122,9 @@ class SealedWriter:
 
     def _header(self, count: int, index_offset: int) -> _Header:
         check_value = self._keystore.check_value(self._purpose.key)
-        return _Header(self._purpose.label.encode("ascii"), self._batch.encode("ascii"), check_value, count, index_offset)
+        return _Header(
+            self._purpose.label.encode("ascii"), self._batch.encode("ascii"), check_value, count, index_offset
+        )
 
 
 @contextmanager
@@ -174,7 +176,7 @@ class SealedReader:
         self._stream.close()
 
     def __len__(self) -> int:
-        return self._header.count
+        return self._header.records
 
     def row_number(self, index: int) -> int:
         """Row number of the record at ``index``, 0 is the first.
@@ -186,7 +188,7 @@ class SealedReader:
 
     def row_numbers(self) -> Iterator[int]:
         """All row numbers in the order of the file."""
-        return (self._entry(index)[0] for index in range(self._header.count))
+        return (self._entry(index)[0] for index in range(self._header.records))
 
     def record(self, index: int) -> bytes:
         """Open the record at ``index``, 0 is the first.
@@ -206,20 +208,20 @@ class SealedReader:
         Raises:
             PersonalizationError: "row-unknown" or "sealed-data-refused".
         """
-        low, high = 0, self._header.count
+        low, high = 0, self._header.records
         while low < high:
             middle = (low + high) // 2
             if self._entry(middle)[0] < row_number:
                 low = middle + 1
             else:
                 high = middle
-        if low < self._header.count and self._entry(low)[0] == row_number:
+        if low < self._header.records and self._entry(low)[0] == row_number:
             return self.record(low)
         raise PersonalizationError("row-unknown", row=row_number, file=str(self._path))
 
     def _entry(self, index: int) -> tuple[int, int, int]:
-        if not 0 <= index < self._header.count:
-            raise IndexError(f"record {index} of {self._header.count}")
+        if not 0 <= index < self._header.records:
+            raise IndexError(f"record {index} of {self._header.records}")
         self._stream.seek(self._header.index_offset + index * _ENTRY.size)
         row_number, offset, length = _ENTRY.unpack(self._stream.read(_ENTRY.size))
         return row_number, offset, length
@@ -244,7 +246,7 @@ class SealedReader:
     def _check_index(self) -> None:
         digest = hashlib.sha256(self._header.encode())
         self._stream.seek(self._header.index_offset)
-        left = self._header.count * _ENTRY.size
+        left = self._header.records * _ENTRY.size
         while left:
             part = self._stream.read(min(left, _CHUNK))
             digest.update(part)
@@ -256,7 +258,7 @@ class SealedReader:
         return PersonalizationError("sealed-file-malformed", file=str(self._path), part=part)
 
     def __repr__(self) -> str:
-        return f"SealedReader({self._purpose.label}, {self._header.count} records)"
+        return f"SealedReader({self._purpose.label}, {self._header.records} records)"
 
 
 def _context(purpose: Purpose, batch: str) -> bytes:

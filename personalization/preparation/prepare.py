@@ -1,0 +1,272 @@
+"""From accepted applicants to the files that production, the printers and inspection work with.
+
+Rows are taken one by one and written as they are done, so that a batch of any size needs the memory of one row.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from personalization.errors import PersonalizationError
+from personalization.globalplatform.commands import DataGrouping
+from personalization.intake.applicant import Applicant, Batch
+from personalization.keys.keystore import KeyStore
+from personalization.preparation.data_groups import BankProgramme, DataGroups
+from personalization.preparation.dgi import file_groupings
+from personalization.preparation.document_signature import DocumentSigner
+from personalization.preparation.faces import CardFace, FaceMaker
+from personalization.preparation.mailer import PinLetter
+from personalization.preparation.portrait import make_portrait
+from personalization.preparation.record import PreparedRecord
+from personalization.preparation.sealed_file import Purpose, create_sealed
+from personalization.preparation.source_file import encode_applicant
+from personalization.profile import CardProfile
+from personalization.profile_rows import PinRow
+from personalization.terminal.holder import pin_block
+
+RandomSource = Callable[[int], bytes]
+"""Gives as many random bytes as asked for."""
+
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_PRIVATE_KEY: Final = 32
+# 64 bits more than the order has, so that the remainder is uniform (FIPS 186-5, A.2.1).
+_PRIVATE_KEY_RANDOM: Final = 40
+_PIN_RANDOM: Final = 16
+_ASCENDING: Final = "01234567890123456789"
+_TEMPLATES: Final = 4096
+_PORTRAIT: Final = "jpeg"
+_POINT: Final = "point"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedBatch:
+    """What preparation made of a batch.
+
+    Attributes:
+        identifier: batch identifier.
+        count: rows prepared.
+        prepared: records for the stations; appears last, so that it stands for all of them.
+        faces: card-face data for the printer.
+        mailer: PIN letters.
+        source: the accepted applicants, for inspection.
+        portraits_unchanged: portraits that went to the card as they were delivered.
+    """
+
+    identifier: str
+    count: int
+    prepared: Path
+    faces: Path
+    mailer: Path
+    source: Path
+    portraits_unchanged: int
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedCard:
+    """What preparation made of one row."""
+
+    record: PreparedRecord
+    face: CardFace
+    letter: PinLetter
+
+
+class Preparer:
+    """Prepares one applicant after the other under one profile.
+
+    Args:
+        profile: the permit's profile.
+        keystore: signer, recognition and transport keys.
+        bank: what the bank writes on every card.
+        randomness: source of PINs and chip keys.
+
+    Raises:
+        PersonalizationError: exit 2, the profile is none of a permit.
+    """
+
+    __slots__ = (
+        "_chip_key_fid",
+        "_dgis",
+        "_faces",
+        "_files",
+        "_groups",
+        "_keystore",
+        "_portrait_fid",
+        "_profile",
+        "_randomness",
+        "_signer",
+        "_template",
+    )
+
+    def __init__(
+        self,
+        profile: CardProfile,
+        keystore: KeyStore,
+        *,
+        bank: BankProgramme | None = None,
+        randomness: RandomSource = os.urandom,
+    ) -> None:
+        self._profile = profile
+        self._keystore = keystore
+        self._randomness = randomness
+        self._groups = DataGroups(profile, bank)
+        self._signer = DocumentSigner(profile, keystore)
+        self._faces = FaceMaker()
+        self._portrait_fid = _fid_of(profile, _PORTRAIT)
+        self._chip_key_fid = _fid_of(profile, _POINT)
+        self._files = tuple((row.fid, row.size) for row in profile.files)
+        dgis = {row.kind: row for row in profile.dgis}
+        self._dgis = (dgis["files"].number, dgis["identification"].number)
+        # Few sizes occur, and writing out a template's access rules takes longer than all else that is done in Python.
+        self._template = functools.lru_cache(_TEMPLATES)(lambda fid, size: profile.fcp(profile.file(fid), size))
+
+    def prepare(self, applicant: Applicant) -> PreparedCard:
+        """One row.
+
+        Raises:
+            PersonalizationError: "portrait-unreadable", "field-too-long", "file-too-long", with the row.
+        """
+        portrait = make_portrait(applicant.portrait, row=applicant.row_number)
+        chip_key = self._chip_key()
+        contents = self._groups.build(applicant)
+        contents[self._portrait_fid] = portrait
+        contents[self._chip_key_fid] = chip_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        contents[self._signer.fid] = self._signer.sign(contents)
+        pins = {row: self._pin(row) for row in self._profile.pins}
+        record = PreparedRecord(
+            applicant.row_number,
+            self._keystore.recognise(applicant.permit_number.encode("ascii")),
+            self._keystore.recognise(applicant.citizen_number.encode("ascii")),
+            hashlib.sha256(portrait).digest(),
+            tuple((row.number, pin_block(pin)) for row, pin in pins.items()),
+            chip_key.private_numbers().private_value.to_bytes(_PRIVATE_KEY, "big"),
+            self._groupings(contents),
+        )
+        return PreparedCard(record, self._faces.make(applicant, portrait), _letter(applicant, pins))
+
+    def _groupings(self, contents: dict[int, bytes]) -> tuple[DataGrouping, ...]:
+        templates: list[bytes] = []
+        groupings: list[DataGrouping] = []
+        for fid, size in self._files:
+            content = contents.get(fid, b"")
+            templates.append(self._template(fid, len(content) if size is None else size))
+            groupings += file_groupings(fid, content)
+        files, identification = self._dgis
+        creation = DataGrouping(files, b"".join(templates))
+        return (creation, *groupings, DataGrouping(identification, self._profile.identification))
+
+    def _chip_key(self) -> ec.EllipticCurvePrivateKey:
+        number = int.from_bytes(self._randomness(_PRIVATE_KEY_RANDOM), "big") % (_P256_ORDER - 1) + 1
+        return ec.derive_private_key(number, ec.SECP256R1())
+
+    def _pin(self, row: PinRow) -> str:
+        """A random PIN of the least number of digits; one that anybody would try first is drawn again."""
+        digits = max(row.digits[0], 1)
+        while True:
+            number = int.from_bytes(self._randomness(_PIN_RANDOM), "big") % 10**digits
+            pin = f"{number:0{digits}d}"
+            if not is_obvious(pin):
+                return pin
+
+
+def prepare_batch(
+    batch: Batch,
+    keystore: KeyStore,
+    profile: CardProfile,
+    directory: Path,
+    *,
+    bank: BankProgramme | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> PreparedBatch:
+    """Prepare all rows of a batch.
+
+    Args:
+        batch: what intake accepted.
+        keystore: signer, recognition, transport and mailer keys.
+        profile: the permit's profile.
+        directory: where the four files go; it is there.
+        bank: what the bank writes on every card.
+        progress: called with the number of rows done, after each.
+
+    Raises:
+        PersonalizationError: "batch-prepared-already" (exit 2), for a second preparation would give a permit another
+            PIN and another chip key; what `Preparer.prepare` refuses; "directory-unwritable" (exit 3). Nothing
+            is left behind then.
+    """
+    paths = {purpose: directory / f"{batch.identifier}.{purpose.label}" for purpose in Purpose}
+    if paths[Purpose.PREPARED].exists():
+        raise PersonalizationError("batch-prepared-already", exit_code=2, batch=batch.identifier)
+    preparer = Preparer(profile, keystore, bank=bank)
+    try:
+        count, unchanged = _write(batch.identifier, batch.applicants, preparer, keystore, paths, progress)
+    except OSError as error:
+        raise PersonalizationError(
+            "directory-unwritable", exit_code=3, directory=str(directory), reason=error.strerror
+        ) from error
+    return PreparedBatch(
+        batch.identifier,
+        count,
+        paths[Purpose.PREPARED],
+        paths[Purpose.FACES],
+        paths[Purpose.MAILER],
+        paths[Purpose.SOURCE],
+        unchanged,
+    )
+
+
+def _write(
+    identifier: str,
+    applicants: Iterable[Applicant],
+    preparer: Preparer,
+    keystore: KeyStore,
+    paths: dict[Purpose, Path],
+    progress: Callable[[int], None] | None,
+) -> tuple[int, int]:
+    """Write the four files; returns the rows done and the portraits that were left as they are."""
+    count = unchanged = 0
+    with ExitStack() as stack:
+        # The first to be opened is the last to appear.
+        writers = {
+            purpose: stack.enter_context(create_sealed(paths[purpose], purpose, identifier, keystore))
+            for purpose in (Purpose.PREPARED, Purpose.SOURCE, Purpose.FACES, Purpose.MAILER)
+        }
+        for applicant in applicants:
+            card = preparer.prepare(applicant)
+            row = applicant.row_number
+            writers[Purpose.PREPARED].append(row, card.record.encode())
+            writers[Purpose.FACES].append(row, card.face.encode())
+            writers[Purpose.MAILER].append(row, card.letter.encode())
+            writers[Purpose.SOURCE].append(row, encode_applicant(applicant))
+            count += 1
+            unchanged += card.face.portrait == applicant.portrait
+            if progress is not None:
+                progress(count)
+    return count, unchanged
+
+
+def is_obvious(pin: str) -> bool:
+    """True for one repeated digit and for digits that count up or down."""
+    return len(set(pin)) == 1 or pin in _ASCENDING or pin[::-1] in _ASCENDING
+
+
+def _letter(applicant: Applicant, pins: dict[PinRow, str]) -> PinLetter:
+    residence = applicant.residence
+    address = residence.current_address if residence is not None else applicant.registered_address
+    named = {row.name: pin for row, pin in pins.items()}
+    return PinLetter(applicant.row_number, applicant.name, address, applicant.permit_number, named)
+
+
+def _fid_of(profile: CardProfile, content: str) -> int:
+    fid = next((row.fid for row in profile.files if row.content == content), None)
+    if fid is None:
+        raise PersonalizationError("profile-file-missing", exit_code=2, content=content)
+    return fid
