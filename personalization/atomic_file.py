@@ -7,10 +7,9 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
-
-_BUFFER = 1 << 18
+_BUFFER: Final = 1 << 18
 
 
 @contextmanager

@@ -127,7 +127,7 @@ class Preparer:
         dgis = {row.kind: row for row in profile.dgis}
         self._dgis = (dgis["files"].number, dgis["identification"].number)
         # Few sizes occur, and writing out a template's access rules takes longer than all else that is done in Python.
-        self._template = functools.lru_cache(_TEMPLATES)(lambda fid, size: profile.fcp(profile.file(fid), size))
+        self._template = functools.lru_cache(_TEMPLATES)(self._file_template)
 
     def prepare(self, applicant: Applicant) -> PreparedCard:
         """One row.
@@ -163,6 +163,9 @@ class Preparer:
         files, identification = self._dgis
         creation = DataGrouping(files, b"".join(templates))
         return (creation, *groupings, DataGrouping(identification, self._profile.identification))
+
+    def _file_template(self, fid: int, size: int) -> bytes:
+        return self._profile.fcp(self._profile.file(fid), size)
 
     def _chip_key(self) -> ec.EllipticCurvePrivateKey:
         number = int.from_bytes(self._randomness(_PRIVATE_KEY_RANDOM), "big") % (_P256_ORDER - 1) + 1
