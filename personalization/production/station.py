@@ -161,9 +161,9 @@ class Station:
         return fresh
 
     def _process(self, tray: _Tray) -> None:
-        """Work through the tray; what is not begun when the order to drain comes goes back."""
+        """Work through the tray; what is not begun when there is a reason to stop goes back."""
         handle = make_card if tray.stage is Stage.MAKE else inspect_card
-        while tray.waiting and not (self._guard.alarm or self._line.wait(0)):
+        while tray.waiting and self._reason_to_stop() is None:
             try:
                 result = handle(self._equipment, tray.waiting[0])
             except PersonalizationError:
