@@ -27,7 +27,7 @@ class ArchiveLimits:
 
     archive_bytes: int = 1024 * _MEBIBYTE
     table_bytes: int = 256 * _MEBIBYTE
-    picture_bytes: int = 2 * _MEBIBYTE
+    picture_bytes: int = _MEBIBYTE // 2
     unpacked_bytes: int = 2048 * _MEBIBYTE
     entries: int = 120_000
     expansion: int = 200

@@ -35,12 +35,12 @@ class RejectedRow:
 
     Args:
         source: the row of the first sheet; None for a picture or residence that belongs to no row.
-        residence: its row of the second sheet.
+        residences: its rows of the second sheet, one or none if all is well.
         pictures: its pictures, file name and content.
     """
 
     source: SheetRow | None
-    residence: SheetRow | None = None
+    residences: tuple[SheetRow, ...] = ()
     pictures: tuple[tuple[str, bytes], ...] = ()
 
     def __repr__(self) -> str:
@@ -143,7 +143,7 @@ class _Check:
         residence_checker = RowChecker.for_residences(area, code_tables(), fields)
         self._residence_rows = [residence_checker.check(row) for row in delivery.table.residences]
         self._portraits: dict[int, bytes] = {}
-        self._residences: dict[str, CheckedRow] = {}
+        self._residences: dict[str, list[CheckedRow]] = defaultdict(list)
         self._loose: list[Finding] = []
 
     def receipt(self, received: datetime) -> Receipt:
@@ -229,9 +229,10 @@ class _Check:
         for rows in self._groups(self._residence_rows, Column.RESIDENCE_CITIZEN_NUMBER):
             for row in rows:
                 row.add("duplicate-residence", Column.RESIDENCE_CITIZEN_NUMBER)
-        self._residences = {row.view.text[Column.RESIDENCE_CITIZEN_NUMBER]: row for row in self._residence_rows}
         applicants = {row.view.text[Column.CITIZEN_NUMBER]: row for row in self._rows}
-        for number, residence in self._residences.items():
+        for residence in self._residence_rows:
+            number = residence.view.text[Column.RESIDENCE_CITIZEN_NUMBER]
+            self._residences[number].append(residence)
             applicant = applicants.get(number)
             if applicant is not None:
                 # Without its residence the applicant would get a card other than the one that was ordered.
@@ -240,8 +241,8 @@ class _Check:
                 residence.add("residence-without-row", Column.RESIDENCE_CITIZEN_NUMBER)
 
     def _residence(self, row: CheckedRow) -> Residence | None:
-        residence = self._residences.get(row.view.text[Column.CITIZEN_NUMBER])
-        return None if residence is None else residence_of(residence)
+        residences = self._residences.get(row.view.text[Column.CITIZEN_NUMBER])
+        return residence_of(residences[0]) if residences else None
 
     def _rejected(self) -> Iterable[RejectedRow]:
         """Everything that was delivered and is not in a good row, each thing once."""
@@ -249,16 +250,16 @@ class _Check:
         taken: set[str] = set()
         for row in self._rows:
             number = row.view.text[Column.CITIZEN_NUMBER]
-            residence = residences.pop(number, None)
+            own = tuple(residence.source for residence in residences.pop(number, ()))
             names = [] if number in taken else pictures.names(number)
             taken.add(number)
             if row.faulty:
-                yield RejectedRow(row.source, residence.source if residence else None, self._read_all(names))
-        for residence in residences.values():
-            yield RejectedRow(None, residence.source)
+                yield RejectedRow(row.source, own, self._read_all(names))
+        for rows in residences.values():
+            yield RejectedRow(None, tuple(row.source for row in rows))
         for stem in pictures.stems:
             if stem not in taken:
-                yield RejectedRow(None, None, self._read_all(pictures.names(stem)))
+                yield RejectedRow(None, (), self._read_all(pictures.names(stem)))
 
     def _read_all(self, names: Iterable[str]) -> tuple[tuple[str, bytes], ...]:
         pictures = self._delivery.pictures

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 import re
 import struct
+import warnings
 import zipfile
 from collections.abc import Iterator, Sequence
 from enum import IntEnum, unique
@@ -115,7 +116,10 @@ class Workbook:
         if not any(_FORMULA_ELEMENT.search(worksheet) for worksheet in worksheets):
             return []
         try:
-            book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=False)
+            with warnings.catch_warnings():
+                # openpyxl warns of extensions that it does not keep; nothing is written back here.
+                warnings.simplefilter("ignore")
+                book = openpyxl.load_workbook(io.BytesIO(content), read_only=True, data_only=False)
             return [
                 frozenset(
                     (cell.row - 1, cell.column - 1)
