@@ -278,11 +278,11 @@ class FileSystem:
             raise FileExists(f"short identifier {spec.sfi} is taken")
         header = encode_header(spec, parent)
         body = spec.size + (spec.record_count if spec.structure is FileStructure.LINEAR_VARIABLE else 0)
-        self._table.change(self._owner)
+        identifier = self._free_identifier(spec.fid)
         with self._store.transaction():
-            item = self._store.create(
-                self._owner, ObjectKind.FILE, self._free_identifier(spec.fid), len(header) + body, header
-            )
+            item = self._store.create(self._owner, ObjectKind.FILE, identifier, len(header) + body, header)
+        # After the creation, so that the next look at the directory finds the file, also in the same command.
+        self._table.change(self._owner)
         return File(item, spec, parent, len(header))
 
     def create_all(self, templates: bytes) -> list[File]:
