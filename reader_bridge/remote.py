@@ -191,6 +191,8 @@ class RemoteServer:
     def close(self) -> None:
         """Stop, and end what clients have open; safe to call twice."""
         self._stopping.set()
+        with contextlib.suppress(OSError):  # wakes the accepting thread where the system does not do it at close
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         for link in tuple(self._links):
             with contextlib.suppress(OSError):

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+import pytest
+
+from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
+from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.pcsc import PcscConnection
+from reader_bridge.remote import RemoteConnection
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "place", "port", "interface"),
+    [
+        ("sim:card.nvm", AddressKind.SIMULATED, "card.nvm", 0, Interface.CONTACT),
+        ("sim:/a b/card:contactless", AddressKind.SIMULATED, "/a b/card", 0, Interface.CONTACTLESS),
+        (r"sim:C:\cards\1.nvm", AddressKind.SIMULATED, r"C:\cards\1.nvm", 0, Interface.CONTACT),
+        ("pcsc:Virtual PCD 00 00", AddressKind.PCSC, "Virtual PCD 00 00", 0, Interface.CONTACT),
+        ("remote:localhost:35964", AddressKind.REMOTE, "localhost", 35964, Interface.CONTACT),
+        ("remote:[::1]:1:contactless", AddressKind.REMOTE, "::1", 1, Interface.CONTACTLESS),
+    ],
+)
+def test_addresses_are_read_and_written(
+    text: str, kind: AddressKind, place: str, port: int, interface: Interface
+) -> None:
+    address = CardAddress.parse(text)
+    assert address == CardAddress(kind, place, port, interface)
+    assert str(address) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "sim",
+        "sim:",
+        "card.nvm",
+        "usb:1",
+        "SIM:x",
+        "sim::contactless",
+        "remote:host",
+        "remote::1",
+        "remote:h:0",
+        "remote:h:65536",
+        "remote:h:x",
+        "remote:h:١",
+        "remote:h:-1",
+        "pcsc:",
+    ],
+)
+def test_what_is_no_address_is_refused(text: str) -> None:
+    with pytest.raises(ReaderError, match="bad-address"):
+        CardAddress.parse(text)
+
+
+def test_each_kind_leads_to_its_connection() -> None:
+    factory = ConnectionFactory(token="0123456789abcdef")
+    assert isinstance(factory.connect("pcsc:x"), PcscConnection)
+    assert isinstance(factory.connect("remote:h:1"), RemoteConnection)
+    contact, field = factory.connect_both("remote:h:1")
+    assert field
+    assert (contact.description.interface, field.description.interface) == tuple(Interface)
+    assert factory.connect_both("pcsc:x")[1] is None
+
+
+@pytest.mark.parametrize("address", ["sim:card.nvm", "sim:card.nvm:contactless"])
+def test_without_a_maker_there_are_no_simulated_cards(address: str) -> None:
+    with pytest.raises(ReaderError, match="bad-address"):
+        ConnectionFactory().connect(address)
+    with pytest.raises(ReaderError, match="bad-address"):
+        ConnectionFactory().connect_both(address)
+
+
+def test_a_remote_card_needs_a_token() -> None:
+    with pytest.raises(ReaderError, match="token-missing"):
+        ConnectionFactory().connect("remote:h:1")

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import ipaddress
+import socket
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.remote import RemoteConnection, RemoteServer, client_tls, new_token, server_tls
+
+TOKEN = "a token of the tests"
+
+
+@pytest.fixture
+def card(recording: Any) -> Any:
+    return recording(lambda command: command[::-1] + b"\x90\x00" if command[0] != 0xFF else b"")
+
+
+@pytest.fixture
+def server(card: Any) -> Iterator[RemoteServer]:
+    with RemoteServer({Interface.CONTACT: card}, TOKEN, port=0) as server:
+        yield server
+
+
+def test_the_card_is_reached_as_if_it_were_here(server: RemoteServer, card: Any) -> None:
+    with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+        assert connection.description.answer == bytes.fromhex("3B80800101")
+        assert connection.transmit(b"\0\xb0\1\2\3") == b"\3\2\1\xb0\0\x90\x00"
+        assert connection.transmit(bytes(60_000)) == bytes(60_000) + b"\x90\x00"
+        assert connection.reset() == bytes.fromhex("3B80800101")
+    assert card.events[:3] == ["on", "reset", "off"]
+
+
+def test_errors_of_the_reader_come_over(server: RemoteServer) -> None:
+    with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+        with pytest.raises(ReaderError, match="mute: reader=double"):
+            connection.transmit(b"\xff\0\0\0")
+        assert connection.transmit(b"\0\0\0\0")
+
+
+def test_a_wrong_token_is_refused_and_nothing_reaches_the_card(server: RemoteServer, card: Any) -> None:
+    with pytest.raises(ReaderError, match="not-allowed"):
+        RemoteConnection("127.0.0.1", server.port, TOKEN + "x").power_on()
+    assert card.events == []
+
+
+def test_an_interface_that_is_not_offered_is_refused(server: RemoteServer) -> None:
+    with pytest.raises(ReaderError, match="no-interface"):
+        RemoteConnection("127.0.0.1", server.port, TOKEN, Interface.CONTACTLESS).power_on()
+
+
+def test_an_interface_has_one_client(server: RemoteServer) -> None:
+    other = RemoteConnection("127.0.0.1", server.port, TOKEN)
+    with RemoteConnection("127.0.0.1", server.port, TOKEN), pytest.raises(ReaderError, match="reader-in-use"):
+        other.power_on()
+
+
+def test_rubbish_ends_its_own_connection_only(server: RemoteServer) -> None:
+    for rubbish in (b"GET / HTTP/1.1\r\n\r\n", struct.pack(">I", 0), struct.pack(">I", 2**31), b"\0\0\0\1\x10"):
+        with socket.create_connection(("127.0.0.1", server.port)) as link:
+            link.sendall(rubbish)
+            with contextlib.suppress(OSError):  # it has left already
+                link.shutdown(socket.SHUT_WR)
+            link.settimeout(5)
+            with contextlib.suppress(ConnectionResetError):  # what it did not read
+                while link.recv(4096):
+                    pass
+    with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+        assert connection.transmit(b"\0\0\0\0")
+
+
+def test_an_unknown_request_is_answered(server: RemoteServer) -> None:
+    connection = RemoteConnection("127.0.0.1", server.port, TOKEN)
+    with connection, pytest.raises(ReaderError, match="bad-request"):
+        connection._ask(0x55)  # type: ignore[arg-type]  # on purpose
+
+
+def test_a_server_that_goes_away_is_noticed(server: RemoteServer) -> None:
+    connection = RemoteConnection("127.0.0.1", server.port, TOKEN)
+    with connection:
+        server.close()
+        with pytest.raises(ReaderError, match="reader-removed"):
+            connection.transmit(b"\0\0\0\0")
+        with pytest.raises(ReaderError, match="mute"):
+            connection.transmit(b"\0\0\0\0")
+
+
+def test_nobody_there_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with pytest.raises(ReaderError, match="unreachable"):
+        RemoteConnection("127.0.0.1", port, TOKEN).power_on()
+
+
+def test_a_server_of_another_kind_is_said() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        connection = RemoteConnection("127.0.0.1", other.getsockname()[1], TOKEN, timeout_seconds=0.2)
+        with pytest.raises(ReaderError, match="unreachable"):
+            connection.power_on()
+
+
+def test_a_short_token_and_a_taken_port_are_refused(card: Any, server: RemoteServer) -> None:
+    with pytest.raises(ReaderError, match="token-too-short"):
+        RemoteServer({Interface.CONTACT: card}, "short")
+    with pytest.raises(ReaderError, match="port-in-use"):
+        RemoteServer({Interface.CONTACT: card}, TOKEN, port=server.port)
+    assert len(new_token()) >= 32
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[str, str]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "card server of the tests")])
+    now = dt.datetime.now(dt.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.Encoding.PEM
+    (tmp_path / "certificate.pem").write_bytes(certificate.public_bytes(pem))
+    (tmp_path / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    return str(tmp_path / "certificate.pem"), str(tmp_path / "key.pem")
+
+
+def test_tls_protects_the_line_and_a_stranger_is_not_believed(card: Any, certificate: tuple[str, str]) -> None:
+    with RemoteServer({Interface.CONTACT: card}, TOKEN, port=0, tls=server_tls(*certificate)) as server:
+        trusted = RemoteConnection("127.0.0.1", server.port, TOKEN, tls=client_tls(certificate[0]))
+        with trusted:
+            assert trusted.transmit(b"\0\1\2\3") == b"\3\2\1\0\x90\x00"
+        with pytest.raises(ReaderError, match="tls-failed"):
+            RemoteConnection("127.0.0.1", server.port, TOKEN, tls=client_tls()).power_on()
+
+
+def test_missing_tls_files_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ReaderError, match="tls-files"):
+        server_tls(str(tmp_path / "none"), str(tmp_path / "none"))
+    with pytest.raises(ReaderError, match="tls-files"):
+        client_tls(str(tmp_path / "none"))

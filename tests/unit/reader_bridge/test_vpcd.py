@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.vpcd import VirtualReader, VirtualSlot, contactless_atr
+
+ATR = bytes.fromhex("3B80800101")
+
+
+class Driver:
+    """The driver's end of a slot."""
+
+    def __init__(self) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.listener.settimeout(5)
+        self.links: list[socket.socket] = []
+        self.port: int = self.listener.getsockname()[1]
+
+    def accept(self) -> None:
+        self.link, _ = self.listener.accept()
+        self.link.settimeout(5)
+        self.links.append(self.link)
+
+    def close(self) -> None:
+        for link in (self.listener, *self.links):
+            link.close()
+
+    def send(self, message: bytes, *, split: bool = False) -> None:
+        frame = struct.pack(">H", len(message)) + message
+        for part in [frame[i : i + 1] for i in range(len(frame))] if split else [frame]:
+            self.link.sendall(part)
+
+    def receive(self) -> bytes:
+        length = struct.unpack(">H", self._exactly(2))[0]
+        return self._exactly(length)
+
+    def _exactly(self, length: int) -> bytes:
+        data = b""
+        while len(data) < length:
+            part = self.link.recv(length - len(data))
+            if not part:
+                raise EOFError
+            data += part
+        return data
+
+
+@pytest.fixture
+def driver() -> Iterator[Driver]:
+    driver = Driver()
+    yield driver
+    driver.close()
+
+
+@pytest.fixture
+def card(recording: Any) -> Any:
+    return recording(lambda command: b"" if command[0] == 0xFF else command + b"\x90\x00")
+
+
+@pytest.fixture
+def slot(driver: Driver, card: Any) -> Iterator[VirtualSlot]:
+    slot = VirtualSlot(card, driver.port)
+    slot.start()
+    driver.accept()
+    yield slot
+    slot.close()
+
+
+def test_requests_reach_the_card_and_only_what_has_an_answer_is_answered(
+    slot: VirtualSlot, driver: Driver, card: Any
+) -> None:
+    for request in (b"\x01", b"\x02", b"\x04"):
+        driver.send(request)
+    assert driver.receive() == ATR
+    driver.send(b"\0\xa4\4\0")
+    assert driver.receive() == b"\0\xa4\4\0\x90\x00"
+    driver.send(b"\x00")
+    driver.send(b"\0\xb0\0\0")
+    assert driver.receive() == b"\0\xb0\0\0\x90\x00"
+    assert card.events == ["on", "reset", "on", "off"]
+
+
+def test_messages_in_pieces_and_in_bursts_are_whole(slot: VirtualSlot, driver: Driver) -> None:
+    driver.send(b"\0\xa4\4\0", split=True)
+    driver.send(b"\0\xd6\0\0" + bytes(60_000))
+    driver.send(b"\0\xb0\0\0")
+    assert [len(driver.receive()) for _ in range(3)] == [6, 60_006, 6]
+
+
+def test_requests_of_no_meaning_are_not_answered(slot: VirtualSlot, driver: Driver) -> None:
+    driver.send(b"")
+    driver.send(b"\x09")
+    driver.send(b"\x04")
+    assert driver.receive() == ATR
+
+
+def test_a_mute_card_leaves_the_slot_and_comes_again(slot: VirtualSlot, driver: Driver, card: Any) -> None:
+    driver.send(b"\xff\0\0\0")
+    with pytest.raises(EOFError):
+        driver.receive()
+    driver.link.close()
+    driver.accept()
+    driver.send(b"\x04")
+    assert driver.receive() == ATR
+    assert "off" in card.events
+
+
+def test_a_driver_that_goes_is_dialled_again(slot: VirtualSlot, driver: Driver) -> None:
+    driver.link.close()
+    driver.accept()
+    driver.send(b"\x04")
+    assert driver.receive() == ATR
+
+
+def test_a_missing_driver_is_said(recording: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    reader = VirtualReader([recording(lambda _: b"\x90\x00")], port)
+    with reader, pytest.raises(ReaderError, match=f"no-virtual-reader: port={port}"):
+        reader.wait_until_inserted(0.2)
+
+
+def test_a_bug_in_the_card_is_told_to_the_owner(driver: Driver, recording: Any) -> None:
+    def broken(command: bytes) -> bytes:
+        raise LookupError
+
+    reader = VirtualReader([recording(broken)], driver.port)
+    with reader:
+        driver.accept()
+        driver.send(b"\0\0\0\0")
+        with pytest.raises(EOFError):
+            driver.receive()
+        driver.link.close()
+    assert isinstance(reader.failure, LookupError)
+
+
+@pytest.mark.clause("PC/SC part 3, 3.1.3.2.3.1")
+@pytest.mark.parametrize(
+    ("ats", "atr"),
+    [
+        ("01", "3B80800101"),
+        ("0578807002", "3B80800101"),
+        ("0A78807002112233445566"[:20], "3B8580010122334455"),
+        ("0375AA", "3B80800101"),
+    ],
+)
+def test_a_contactless_card_shows_its_historical_bytes(ats: str, atr: str) -> None:
+    raw = contactless_atr(bytes.fromhex(ats))
+    assert raw[0] == 0x3B
+    assert raw[1] >> 4 == 8
+    assert raw[1] & 15 == len(raw) - 5
+    assert raw[2:4] == b"\x80\x01"
+    check = 0
+    for byte in raw[1:]:
+        check ^= byte
+    assert check == 0
+
+
+def test_a_contactless_slot_answers_with_an_atr(driver: Driver, recording: Any) -> None:
+    card = recording(lambda _: b"\x90\x00", interface=Interface.CONTACTLESS)
+    card.power_on = lambda: bytes.fromhex("0778807002AABB")
+    slot = VirtualSlot(card, driver.port)
+    slot.start()
+    driver.accept()
+    driver.send(b"\x04")
+    assert driver.receive() == bytes.fromhex("3B828001AABB12")
+    slot.close()
