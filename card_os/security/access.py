@@ -22,6 +22,8 @@ class Proof(IntFlag):
 
     CONTACT and CONTACTLESS name the interface of the command. SECURE_MESSAGING holds for one command: its cryptogram
     and MAC were verified. SECURE_CHANNEL is a GlobalPlatform session with at least C-MAC that covered this command.
+
+    Masks are kept and combined as plain numbers: ``~`` of a proof without a name would lose the bits above it.
     """
 
     CONTACT = 1 << 0

@@ -31,6 +31,7 @@ from card_os.iso7816.errors import (
 from card_os.security.access import ALWAYS, NEVER, AccessRule, Proof
 from card_os.security.cryptography import BLOCK, P256PrivateKey, aes_cbc_decrypt, aes_cbc_encrypt, cmac, equal
 from card_os.security.keys import Key, KeyUsage, find_key
+from card_os.security.proofs import give_proof, take_proof
 from card_os.security.secure_messaging import session
 from card_os.security.tries import restore_tries, spend_try
 
@@ -65,8 +66,8 @@ def get_challenge(context: Context, command: CommandApdu) -> bytes:
 def authenticate(context: Context, command: CommandApdu) -> bytes:
     """EXTERNAL or MUTUAL AUTHENTICATE (INS 82): P1 00, P2 reference, 16 or 64 bytes of data.
 
-    EXTERNAL gives the key's role to the session. MUTUAL opens secure messaging and gives the role to the commands under
-    it only.
+    EXTERNAL gives the key's role until deselection, or until the layer ends under which it came. MUTUAL opens secure
+    messaging and gives the role to the commands under it only.
     """
     challenge, context.session.challenge = context.session.challenge, None
     if command.p1:
@@ -79,13 +80,13 @@ def authenticate(context: Context, command: CommandApdu) -> bytes:
         raise ReferenceDataNotUsable("no challenge")
     reference = bytes((command.p2,))
     role = int(Proof.key(key.role))
-    context.session.proofs &= ~role
+    take_proof(context.session, role)
     left = spend_try(context.store, key.item, key.tries_left)
     if length == BLOCK:
         if not equal(cmac(key.mac, _EXTERNAL + reference + challenge), command.data):
             raise VerificationFailed(left)
         restore_tries(context.store, key.item, key.try_limit)
-        context.session.proofs |= role
+        give_proof(context.session, role)
         return b""
     terminal_challenge, terminal_seed = _open_mutual(key, reference, challenge, command.data, left)
     restore_tries(context.store, key.item, key.try_limit)

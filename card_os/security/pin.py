@@ -32,6 +32,7 @@ from card_os.iso7816.errors import (
 )
 from card_os.security.access import AccessRule, Proof
 from card_os.security.cryptography import equal
+from card_os.security.proofs import give_proof, has_proof, take_proof
 from card_os.security.tries import MAX_TRY_LIMIT, TRIES_LEFT_AT, initial_tries, restore_tries, spend_try
 from card_os.storage.store import ObjectKind
 
@@ -152,7 +153,9 @@ def pin_tries_left(context: Context, reference: int) -> int:
 
 
 def verify_pin(context: Context, reference: int, block: bytes) -> None:
-    """Compare a PIN block; success gives the proof to the session, failure takes it away.
+    """Compare a PIN block; success gives the proof, failure takes it away.
+
+    A proof that is given under secure messaging ends with it.
 
     A malformed block is refused without a try: it says nothing about the PIN and comes from a broken terminal.
 
@@ -168,12 +171,12 @@ def verify_pin(context: Context, reference: int, block: bytes) -> None:
     body = context.store.read(item)
     _compare(context, item, body, block)
     restore_tries(context.store, item, body[1])
-    context.session.proofs |= _PROOFS[body[2]]
+    give_proof(context.session, _PROOFS[body[2]])
 
 
 def _compare(context: Context, item: StoredObject, body: bytes, block: bytes) -> None:
     """Take proof and try away, then compare; the caller gives them back."""
-    context.session.proofs &= ~_PROOFS[body[2]]
+    take_proof(context.session, _PROOFS[body[2]])
     left = spend_try(context.store, item, body[TRIES_LEFT_AT])
     if not equal(body[_BLOCK_AT:], block):
         raise VerificationFailed(left)
@@ -209,11 +212,11 @@ def verify(context: Context, command: CommandApdu) -> bytes:
     body = context.store.read(_find(context, reference))
     proof = _PROOFS[body[2]]
     if p1 == _P1_LOG_OUT:
-        context.session.proofs &= ~proof
+        take_proof(context.session, proof)
         return b""
     if body[TRIES_LEFT_AT] == 0:
         raise MethodBlocked("no tries left")
-    if not context.session.proofs & proof:
+    if not has_proof(context.session, proof):
         raise VerificationFailed(body[TRIES_LEFT_AT], "not verified")
     return b""
 
@@ -228,10 +231,12 @@ def change_reference_data(context: Context, command: CommandApdu) -> bytes:
     item = _find(context, command.p2)
     old, new = _two_blocks(command.data)
     body = context.store.read(item)
-    held = context.session.proofs & _PROOFS[body[2]]
+    session, proof = context.session, _PROOFS[body[2]]
+    verified = has_proof(session, proof)
     _compare(context, item, body, old)
     _renew(context, item, body, new)
-    context.session.proofs |= held
+    if verified:
+        give_proof(session, proof)
     return b""
 
 
@@ -256,7 +261,7 @@ def reset_retry_counter(context: Context, command: CommandApdu) -> bytes:
     with store.transaction():
         _renew(context, item, body, new)
         store.write(unblocking, TRIES_LEFT_AT, unblocking_body[1:2])
-    context.session.proofs &= ~_PROOFS[body[2]]
+    take_proof(context.session, _PROOFS[body[2]])
     return b""
 
 

@@ -694,6 +694,39 @@ def test_a_pin_may_travel_over_the_field_under_secure_messaging(field: Port) -> 
     assert told == Proof.CONTACTLESS | Proof.SECURE_MESSAGING | Proof.pin(1) | Proof.key(2)
 
 
+def test_a_proof_given_under_secure_messaging_ends_with_it(port: Port) -> None:
+    terminal = open_session(port)
+    assert terminal.exchange(CommandApdu(0, 0x20, 0, 0x81, PIN))[1] == 0x9000
+    assert terminal.exchange(CommandApdu(0, 0x20, 0, 0x81))[1] == 0x9000
+    assert proofs(port) == Proof.CONTACT
+    again = open_session(port, CLERK, 0x83)
+    assert again.exchange(CommandApdu(0, 0x20, 0, 0x81))[1] == 0x63C3
+
+
+def test_a_proof_given_in_plain_holds_under_secure_messaging(port: Port) -> None:
+    verify(port, PIN)
+    terminal = open_session(port)
+    assert terminal.exchange(CommandApdu(0, 0x20, 0, 0x81))[1] == 0x9000
+    assert terminal.exchange(CommandApdu(0, 0x20, 0, 0x81, WRONG))[1] == 0x63C2
+    assert proofs(port) == Proof.CONTACT
+
+
+def test_a_wrong_pin_takes_no_other_proof(port: Port) -> None:
+    send(port, 0x82, 0, 0x82, external(DESK, 0x82, challenge(port)))
+    verify(port, PUK, reference=0x82)
+    verify(port, WRONG)
+    assert proofs(port) == Proof.CONTACT | Proof.key(2) | Proof.pin(2)
+
+
+def test_an_external_authentication_under_secure_messaging_ends_with_it(port: Port) -> None:
+    terminal = open_session(port)
+    value, _ = terminal.exchange(CommandApdu(0, 0x84, 0, 0, b"", 16))
+    assert terminal.exchange(CommandApdu(0, 0x82, 0, 0x83, external(CLERK, 0x83, value)))[1] == 0x9000
+    told = int.from_bytes(terminal.exchange(CommandApdu(0, 0x10, 0, 0, b"", 4))[0], "big")
+    assert told & Proof.key(3)
+    assert proofs(port) == Proof.CONTACT
+
+
 def test_a_wrong_mac_ends_the_session_in_plain(port: Port) -> None:
     terminal = open_session(port)
     assert port.process(bytes.fromhex("0C1000000A8E08000000000000000000"))[-2:] == b"\x69\x88"
