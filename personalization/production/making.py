@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from personalization.errors import PersonalizationError
 from personalization.production.journal.claims import Claim, Outcome
 from personalization.production.tracing import StepTimer, Trace
 from personalization.production.work import (
@@ -24,8 +25,8 @@ from personalization.production.work import (
 )
 from reader_bridge.connection import ReaderError
 
-CARD_IN_USE: Final = "card-in-use"
-"""Code of the `ReaderError` of a card that another living process holds."""
+CARD_IN_USE: Final = frozenset({"image-in-use", "card-in-use", "reader-in-use"})
+"""Codes of the `ReaderError` of a card that another living process holds."""
 
 _REASON_LENGTH: Final = 64
 _FASTEST: Final = 1
@@ -69,7 +70,7 @@ def make_card(equipment: Equipment, claim: Claim) -> Result:
     try:
         verdict, reason, refused = _make(equipment, claim, record, trace, timer)
     except ReaderError as error:
-        if error.code == CARD_IN_USE:
+        if error.code in CARD_IN_USE:
             return Result(Verdict.RELEASED, Outcome(claim, trace.pack(), timer.finish(), reason=error.code))
         return settle(equipment, claim, record, trace, timer)
     return Result(verdict, Outcome(claim, trace.pack(), timer.finish(), reason=reason), refused)
@@ -113,6 +114,9 @@ def settle(
         record: the claimed row's prepared record.
         trace: goes on with this trace.
         timer: goes on with this timer.
+
+    Raises:
+        PersonalizationError: "card-in-use", a living process has the card; nothing is known of it.
     """
     trace, timer = trace or Trace(), timer or StepTimer()
     condition: Condition | None = None
@@ -138,6 +142,8 @@ def settle(
     except CardFault as fault:
         verdict, reason = Verdict.SPOILED, _reason(fault.reason, fault.step)
     except ReaderError as error:
+        if error.code in CARD_IN_USE:
+            raise PersonalizationError("card-in-use", exit_code=3, location=claim.location) from error
         verdict, reason = Verdict.SPOILED, _reason(error.code, "reader")
     outcome = Outcome(claim, trace.pack(), timer.finish(), reason=reason)
     return Result(verdict, outcome, refused, condition)
@@ -149,7 +155,7 @@ def inspect_card(equipment: Equipment, claim: Claim) -> Result:
     try:
         checks, reason = _inspect(equipment, claim, trace, timer)
     except ReaderError as error:
-        if error.code == CARD_IN_USE:
+        if error.code in CARD_IN_USE:
             return Result(Verdict.RELEASED, Outcome(claim, trace.pack(), timer.finish(), reason=error.code))
         try:
             checks, reason = _inspect(equipment, claim, trace, timer)

@@ -26,7 +26,7 @@ from personalization.production.journal.claims import (
 )
 from personalization.production.journal.database import Journal
 from personalization.production.journal.events import Entry, What, record
-from personalization.production.making import CARD_IN_USE, Result, Verdict, settle
+from personalization.production.making import Result, Verdict, settle
 from personalization.production.policy import Policy
 from personalization.production.states import RunState
 from personalization.production.station import dispose, record_unfinished
@@ -112,8 +112,6 @@ def recover(
 
 def _recover_one(journal: Journal, equipment: Equipment, policy: Policy, claim: Claim) -> Result:
     result = settle(equipment, claim, equipment.records.record(claim.prepared_index))
-    if result.outcome.reason.endswith(CARD_IN_USE):
-        raise PersonalizationError("card-in-use", exit_code=3, location=claim.location)
     with journal.transaction() as connection:
         if result.verdict is Verdict.FINISHED:
             record_made(connection, RECOVERY, [result.outcome])

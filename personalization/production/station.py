@@ -164,13 +164,14 @@ class Station:
         """Work through the tray; what is not begun when there is a reason to stop goes back."""
         handle = make_card if tray.stage is Stage.MAKE else inspect_card
         while tray.waiting and self._reason_to_stop() is None:
+            claim = tray.waiting.pop(0)
             try:
-                result = handle(self._equipment, tray.waiting[0])
+                result = handle(self._equipment, claim)
             except PersonalizationError:
+                # This card's run stays open: it may have been touched, and recovery will look at it.
                 self._turn(tray, claim=False)
                 raise
             tray.results.append(result)
-            del tray.waiting[0]
             self._judge(result)
 
     def _judge(self, result: Result) -> None:

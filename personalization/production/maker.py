@@ -1,0 +1,228 @@
+"""Makes a card over GlobalPlatform: new keys, an application, its data, SECURED.
+
+What is made comes in as a `Recipe`; nothing here knows a permit.
+
+Source: GlobalPlatform Card Specification 2.3.1, clauses 5.1.1 (card life cycle), 7.3 (issuer domain personalization),
+9.3 (card content management) and 11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final
+
+from card_os.iso7816.apdu import ResponseApdu
+from card_os.iso7816.status import SW
+from personalization.errors import PersonalizationError
+from personalization.globalplatform import commands
+from personalization.globalplatform.commands import CardState, DataGrouping, StatusScope
+from personalization.globalplatform.key_guard import KeyGuard
+from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
+from personalization.globalplatform.session import SecureSession
+from personalization.production.work import CardFault, Condition, EnterStep, KeysRefused, Look, WrongBlank
+from reader_bridge.connection import CardConnection
+
+KeyDerivation = Callable[[bytes], StaticKeys]
+"""The key set of the card with that number."""
+
+_PERSONALIZED: Final = 0x0F
+_REFUSALS: Final = {
+    "card-cryptogram-wrong": 0,
+    "key-set-blocked": 0,
+    "authentication-stopped": 0,
+    "external-authenticate-refused": 1,
+}
+"""Error codes of a session that does not open for its keys, and tries that it cost the card."""
+
+_FAULTS: Final = frozenset(
+    {
+        "card-refused",
+        "response-not-authentic",
+        "initialize-update-malformed",
+        "secure-channel-unsupported",
+        "security-level-unsupported",
+        "key-version-mismatch",
+        "key-check-value-wrong",
+        "registry-malformed",
+        "session-over",
+    }
+)
+"""Error codes that say that the card is not as it has to be; all others are ours."""
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Recipe:
+    """What a maker makes.
+
+    Attributes:
+        package: AID of the load file.
+        module: AID of the module in it.
+        instance: AID of the application.
+        privileges: 1 or 3 bytes.
+        parameters: value of the application's install parameters (tag C9).
+        groupings: what STORE DATA brings, for a prepared record and a card number.
+        factory_keys: the set that a blank has.
+        card_keys: the set that replaces it.
+    """
+
+    package: bytes
+    module: bytes
+    instance: bytes
+    privileges: bytes
+    parameters: bytes
+    groupings: Callable[[object, bytes], Sequence[DataGrouping]]
+    factory_keys: KeyDerivation
+    card_keys: KeyDerivation
+
+
+class GlobalPlatformMaker:
+    """A `Maker` over SCP03.
+
+    Args:
+        recipe: what to make.
+        card_key_version: key version of our set, as the recipe's ``card_keys`` make it.
+        guard: refuses a second failed authentication to one card.
+    """
+
+    def __init__(self, recipe: Recipe, *, card_key_version: int = 0x01, guard: KeyGuard | None = None) -> None:
+        self._recipe = recipe
+        self._card_key_version = card_key_version
+        self._guard = guard or KeyGuard()
+
+    def look(self, card: CardConnection) -> Look:
+        """Read key version, application and life cycle; a session opens only after the card has proved its keys."""
+        response = ResponseApdu.parse(card.transmit(commands.select(commands.ISSUER_DOMAIN_AID).encode()))
+        if response.sw == SW.CONDITIONS_NOT_SATISFIED:
+            return Look(b"", Condition.TERMINATED)
+        try:
+            session = self._open(card, None, "look")
+        except _UnknownVersion as unknown:
+            return Look(unknown.card, Condition.FOREIGN)
+        if session.key_version == commands.FACTORY_KEY_VERSION:
+            return Look(session.card, Condition.UNTOUCHED)
+        with _faults("look"):
+            return Look(session.card, self._condition(session))
+
+    def make(self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep) -> bytes:
+        """Make one card, or make a half-made one again; see `Maker.make`."""
+        enter("open-factory")
+        try:
+            session = self._open(card, card_number, "open-factory")
+        except _UnknownVersion as unknown:
+            raise KeysRefused("open-factory", 0, untouched=True) from unknown
+        number = session.card
+        if session.key_version == commands.FACTORY_KEY_VERSION:
+            enter("put-key")
+            with _faults("put-key"):
+                session.put_keys(self._recipe.card_keys(number), replace=commands.FACTORY_KEY_VERSION)
+            enter("open-ours")
+            session = self._open_ours(card, number)
+        else:
+            enter("delete")
+            self._clear(session)
+        self._fill(session, record, number, enter)
+        return number
+
+    def _clear(self, session: SecureSession) -> None:
+        """Take a half-made application off a card of ours; a finished card is nobody's blank."""
+        with _faults("delete"):
+            condition = self._condition(session)
+            if condition is Condition.FINISHED:
+                raise WrongBlank(session.card.hex())
+            if condition is not Condition.KEYED:
+                session.delete(self._recipe.instance)
+
+    def _fill(self, session: SecureSession, record: object, number: bytes, enter: EnterStep) -> None:
+        recipe = self._recipe
+        enter("derive-keys")
+        groupings = recipe.groupings(record, number)
+        enter("install")
+        with _faults("install"):
+            session.install(
+                package_aid=recipe.package,
+                module_aid=recipe.module,
+                instance_aid=recipe.instance,
+                privileges=recipe.privileges,
+                parameters=recipe.parameters,
+            )
+        enter("store-data")
+        with _faults("store-data"):
+            session.personalize(recipe.instance, groupings)
+        enter("secure")
+        with _faults("secure"):
+            session.set_card_state(CardState.SECURED)
+
+    def terminate(self, card: CardConnection) -> bool:
+        """SET STATUS TERMINATED under whichever of the two key sets the card has."""
+        try:
+            self._open(card, None, "terminate").set_card_state(CardState.TERMINATED)
+        except (PersonalizationError, KeysRefused, CardFault, _UnknownVersion):
+            return False
+        return True
+
+    def _condition(self, session: SecureSession) -> Condition:
+        if any(entry.life_cycle == CardState.SECURED for entry in session.get_status(StatusScope.ISSUER_DOMAIN)):
+            return Condition.FINISHED
+        state = self._application_state(session)
+        if state is None:
+            return Condition.KEYED
+        return Condition.PERSONALIZED if state == _PERSONALIZED else Condition.STARTED
+
+    def _application_state(self, session: SecureSession) -> int | None:
+        entries = session.get_status(StatusScope.APPLICATIONS, self._recipe.instance)
+        return next((entry.life_cycle for entry in entries if entry.aid == self._recipe.instance), None)
+
+    def _open(self, card: CardConnection, expected: bytes | None, step: str) -> SecureSession:
+        """A session under the set that the card offers: the factory's or ours.
+
+        Raises:
+            WrongBlank: not the expected chip; nothing but INITIALIZE UPDATE was sent.
+            KeysRefused: the set is not what we derive.
+            CardFault: the card does not speak SCP03 as it has to.
+            _UnknownVersion: it offers another key version.
+        """
+
+        def keys(answer: InitializeUpdateResponse) -> StaticKeys:
+            number = answer.diversification
+            if expected is not None and number != expected:
+                raise WrongBlank(number.hex())
+            if answer.key_version == commands.FACTORY_KEY_VERSION:
+                return self._recipe.factory_keys(number)
+            if answer.key_version == self._card_key_version:
+                offered.append(answer.key_version)
+                return self._recipe.card_keys(number)
+            raise _UnknownVersion(number)
+
+        offered: list[int] = []
+        with _faults(step, lambda: not offered):
+            return SecureSession.open(card, keys, guard=self._guard)
+
+    def _open_ours(self, card: CardConnection, number: bytes) -> SecureSession:
+        with _faults("open-ours", lambda: False):
+            return SecureSession.open(
+                card, self._recipe.card_keys(number), key_version=self._card_key_version, guard=self._guard
+            )
+
+
+class _UnknownVersion(Exception):
+    """The card offers a key version that is neither the factory's nor ours."""
+
+    def __init__(self, card: bytes) -> None:
+        super().__init__()
+        self.card = card
+
+
+@contextmanager
+def _faults(step: str, untouched: Callable[[], bool] = lambda: False) -> Generator[None]:
+    """Tell the card's errors from ours: a session's codes become `KeysRefused` or `CardFault`."""
+    try:
+        yield
+    except PersonalizationError as error:
+        if error.code in _REFUSALS:
+            raise KeysRefused(step, _REFUSALS[error.code], untouched=untouched()) from error
+        if error.code in _FAULTS:
+            sw = error.parameters.get("sw")
+            raise CardFault(step, f"{error.code} {sw}" if sw else error.code) from error
+        raise
