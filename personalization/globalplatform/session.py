@@ -137,12 +137,14 @@ class SecureSession:
         Raises:
             PersonalizationError: "card-refused" with the status word; "response-not-authentic", after which the session
                 is over; "session-over".
-            ReaderError: the exchange did not complete.
+            ReaderError: the exchange did not complete; the session is over.
+            ValueError: the data is longer than `max_data`; nothing was sent.
         """
         if not self._usable:
             raise PersonalizationError("session-over")
+        wrapped = self._messaging.wrap(command)
         self._usable = False
-        response = self._messaging.unwrap(_exchange(self._connection, self._messaging.wrap(command)))
+        response = self._messaging.unwrap(_exchange(self._connection, wrapped))
         self._usable = True
         if response.sw not in accept:
             raise PersonalizationError("card-refused", ins=f"{command.ins:02X}", sw=str(response.sw))

@@ -10,6 +10,7 @@ from card_os.globalplatform.life_cycle import CARD_TRANSITIONS
 from card_os.globalplatform.registry import ISSUER_DOMAIN, CardLifeCycle, Privilege
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import SW, StatusWord
+from card_os.storage.store import ObjectKind
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands, scp03
 from personalization.globalplatform.commands import CardState, DataGrouping, StatusScope
@@ -186,7 +187,7 @@ def test_the_sequence_counter_survives_power(connection: PortConnection) -> None
 
 def test_a_used_up_sequence_counter_gives_no_session(connection: PortConnection, card: Card) -> None:
     store = card.platform.store
-    item = store.find(ISSUER_DOMAIN, card_keys.ObjectKind.COUNTER, 0x01FF)
+    item = store.find(ISSUER_DOMAIN, ObjectKind.COUNTER, 0x01FF)
     assert item is not None
     store.write_through(item, 0, b"\xff\xff\xff")
     assert send(connection, "8050FF0008000000000000000000") == "6984"
