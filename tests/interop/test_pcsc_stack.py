@@ -1,0 +1,223 @@
+"""pyscard → pcscd → vpcd → the card, and other people's programs on the same reader."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from card_os.iso7816.apdu import CommandApdu, ResponseApdu
+from reader_bridge.addresses import ConnectionFactory
+from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
+from reader_bridge.pcsc import PcscConnection, PcscReader
+from reader_bridge.pcscd import PcscService, free_port_pair
+from reader_bridge.readers import list_readers
+from reader_bridge.serving import CardServer
+from reader_bridge.stack import standard_stack
+
+CONTACT: Final = "Virtual PCD 00 00"
+CONTACTLESS: Final = "Virtual PCD 00 01"
+SELECT_PERMIT: Final = bytes.fromhex("00A4040007F05A4A4A5A010100")
+PROGRAMS: Final = Path(__file__).parent / "programs"
+ROOT: Final = Path(__file__).parents[2]
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 10) -> bool:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.05)
+    return True
+
+
+@pytest.fixture
+def readers(served_card: CardServer) -> list[PcscReader]:
+    assert wait_for(lambda: len(found := list_readers()) == 2 and all(reader.answer for reader in found))
+    return list_readers()
+
+
+def test_a_served_card_is_two_readers_one_an_interface(readers: list[PcscReader]) -> None:
+    assert [reader.name for reader in readers] == [CONTACT, CONTACTLESS]
+    assert [reader.interface for reader in readers] == [Interface.CONTACT, Interface.CONTACTLESS]
+
+
+@pytest.mark.parametrize(
+    ("name", "interface", "protocol"),
+    [(CONTACT, Interface.CONTACT, Protocol7816.T1), (CONTACTLESS, Interface.CONTACTLESS, Protocol7816.TCL)],
+)
+def test_the_same_bytes_come_back_as_in_process(
+    readers: list[PcscReader], served_card: CardServer, name: str, interface: Interface, protocol: Protocol7816
+) -> None:
+    commands = [SELECT_PERMIT, b"\0\xb0\x81\0\0", b"\0\x20\0\x81\0", b"\0\xca\xdf\x21\0", b"\xff\0\0\0", b"\0\xca\0\0"]
+    with PcscConnection(name) as connection:
+        assert connection.description.protocol is protocol
+        assert connection.description.interface is interface
+        assert connection.description.simulated
+        through_reader = [connection.transmit(command) for command in commands]
+        assert connection.reset() == connection.description.answer
+    with served_card.card.connect(interface) as direct:
+        assert [direct.transmit(command) for command in commands] == through_reader
+    assert through_reader[0][-2:] == b"\x90\x00"
+
+
+def test_extended_commands_pass(readers: list[PcscReader]) -> None:
+    with ConnectionFactory().connect(f"pcsc:{CONTACT}") as connection:
+        connection.transmit(SELECT_PERMIT)
+        command = CommandApdu(0, 0xD6, 0x81, 0, bytes(1_500), 0, extended=True).encode()
+        assert ResponseApdu.parse(standard_stack(connection).transmit(command)).sw.sw1 in (0x69, 0x6A, 0x67)
+
+
+def test_a_part_of_the_name_does_when_one_reader_has_it(readers: list[PcscReader]) -> None:
+    with PcscConnection("PCD 00 01") as connection:
+        assert connection.description.name == CONTACTLESS
+    with pytest.raises(ReaderError, match="reader-ambiguous"):
+        PcscConnection("Virtual").power_on()
+    with pytest.raises(ReaderError, match="no-reader"):
+        PcscConnection("Nobody's reader").power_on()
+
+
+def test_an_exclusive_reader_is_in_use(readers: list[PcscReader]) -> None:
+    other = PcscConnection(CONTACT)
+    with PcscConnection(CONTACT, exclusive=True), pytest.raises(ReaderError, match="reader-in-use"):
+        other.power_on()
+    other.close()
+
+
+def test_power_comes_and_goes(readers: list[PcscReader]) -> None:
+    connection = PcscConnection(CONTACT)
+    with pytest.raises(ReaderError, match="mute"):
+        connection.transmit(SELECT_PERMIT)
+    with connection:
+        assert connection.power_on() == connection.description.answer
+        connection.power_off()
+        connection.power_off()
+        assert connection.reset()
+        assert connection.transmit(SELECT_PERMIT)[-2:] == b"\x90\x00"
+
+
+def run(command: list[str], stdin: str = "") -> str:
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(shutil.which("opensc-tool") is None, reason="opensc is not installed")
+def test_opensc_lists_the_card_prints_its_atr_and_selects_the_permit(readers: list[PcscReader]) -> None:
+    listing = run(["opensc-tool", "-l"])
+    assert CONTACT in listing
+    assert CONTACTLESS in listing
+    for number, reader in enumerate(readers):
+        assert reader.answer
+        assert reader.answer.hex(":") in run(["opensc-tool", "-r", str(number), "-a"])
+        sent = run(["opensc-tool", "-r", str(number), "-c", "default", "-s", SELECT_PERMIT.hex(":")])
+        assert "SW1=0x90, SW2=0x00" in sent
+
+
+@pytest.mark.skipif(shutil.which("scriptor") is None, reason="pcsc-tools is not installed")
+def test_scriptor_resets_the_card_and_selects_the_permit(readers: list[PcscReader]) -> None:
+    for reader in readers:
+        assert reader.answer
+        printed = run(["scriptor", "-r", reader.name], "reset\n" + SELECT_PERMIT.hex(" ") + "\n")
+        assert f"Using given card reader: {reader.name}" in printed
+        assert reader.answer.hex(" ").upper() in printed.upper()
+        assert "Normal processing" in printed
+
+
+def environment(service: PcscService) -> dict[str, str]:
+    return {**service.environment, "PYTHONPATH": str(ROOT)}
+
+
+def start(service: PcscService, name: str, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(PROGRAMS / name), *arguments],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment(service),
+    )
+
+
+def line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout
+    return process.stdout.readline().strip()
+
+
+@pytest.mark.parametrize("moment", ["in the middle of a command", "between two commands"])
+def test_a_killed_card_program_is_a_clear_error_and_no_hang(card_file: Path, moment: str) -> None:
+    with PcscService() as service, ExitStack() as processes:
+        card = processes.enter_context(start(service, "card_program.py", str(card_file), str(service.port)))
+        processes.callback(card.kill)
+        assert line(card) == "inserted"
+        time.sleep(0.5)  # the service looks into its slots a few times a second
+        last = "00EE0000" if moment == "in the middle of a command" else "00A40000"
+        client = start(service, "client_program.py", CONTACT, "80CA0000", "WAIT", last, "00A40000")
+        processes.enter_context(client)
+        processes.callback(client.kill)
+        assert len(line(client)) == 4
+        assert line(client) == "waiting"
+        if moment == "between two commands":
+            card.kill()
+            card.wait()
+        begin = time.monotonic()
+        assert client.stdin
+        client.stdin.write("\n")
+        client.stdin.flush()
+        assert line(client) in ("card-removed", "transmission-failed", "mute", "no-card", "card-reset")
+        assert time.monotonic() - begin < 10
+
+
+def test_two_services_run_side_by_side_and_leave_nothing(tmp_path: Path) -> None:
+    with PcscService(folder=tmp_path) as first, PcscService() as second:
+        assert first.port != second.port
+        folder = Path(second.socket_path).parent
+        assert folder.exists()
+    assert not folder.exists()
+    assert not Path(first.socket_path).exists()
+    first.close()
+
+
+def test_a_service_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reader_bridge.pcscd._SERVICES", ("/bin/false",))
+    with pytest.raises(ReaderError, match="pcscd-failed"):
+        PcscService(folder=tmp_path).start()
+    monkeypatch.setattr("reader_bridge.pcscd._SERVICES", (str(tmp_path / "none"),))
+    with pytest.raises(ReaderError, match="no-pcscd"):
+        PcscService().start()
+
+
+def test_without_a_service_the_listing_says_so(tmp_path: Path) -> None:
+    script = "import sys\nfrom reader_bridge.readers import list_readers\nlist_readers()\n"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PCSCLITE_CSOCK_NAME": str(tmp_path / "nowhere"), "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=30,
+    )
+    assert "no-service" in done.stderr
+
+
+def rate(connection: CardConnection, command: bytes, count: int) -> float:
+    begin = time.perf_counter()
+    for _ in range(count):
+        connection.transmit(command)
+    return count / (time.perf_counter() - begin)
+
+
+def test_no_delayed_acknowledgement_slows_the_reader(readers: list[PcscReader]) -> None:
+    """The trap of 40 ms an APDU: with it this takes 4 s."""
+    with PcscConnection(CONTACT) as connection:
+        assert rate(connection, SELECT_PERMIT, 100) > 200
+
+
+def test_ports_come_in_free_pairs() -> None:
+    assert free_port_pair() < 65_535
