@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -18,28 +17,15 @@ PLANTED_FILE: Final = "planted.json"
 _FIRST_ROW: Final = 2  # below the headings
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """What was written.
-
-    Args:
-        path: the delivery.
-        planted: what is wrong with it, empty for a good one.
-    """
-
-    path: Path
-    planted: tuple[Planted, ...]
-
-
 def write_sample(
     directory: Path,
     count: int,
     seed: int = 1,
     *,
     damaged: bool = False,
-    form: TableFormat = TableFormat.XLSX,
+    format: str = TableFormat.XLSX,  # noqa: A002 - what the command line calls it
     area_code: str = RUIAN,
-) -> Sample:
+) -> Path:
     """Write a delivery of synthetic residents.
 
     Args:
@@ -47,14 +33,21 @@ def write_sample(
         count: residents.
         seed: the same seed gives the same bytes.
         damaged: plant one of every defect and list them in `planted.json` beside the delivery.
-        form: of the table; defects can be planted in .xlsx only.
+        format: of the table, a `TableFormat`; defects can be planted in .xlsx only.
         area_code: six digits, the area that delivers.
+
+    Returns:
+        The path of the delivery.
 
     Raises:
         PersonalizationError: `sample-too-small` when ``count`` has no room for every defect, `sample-format`.
     """
     if count < 1:
         raise PersonalizationError("sample-too-small", exit_code=2, count=count, least=1)
+    try:
+        form = TableFormat(format)
+    except ValueError as error:
+        raise PersonalizationError("sample-format", exit_code=2, format=format) from error
     residents = Residents(seed, area_code)
     drafts = [residents.draw(index) for index in range(count)]
     planted: tuple[Planted, ...] = ()
@@ -70,7 +63,7 @@ def write_sample(
     path.write_bytes(_pack(name, drafts, form))
     if damaged:
         (directory / PLANTED_FILE).write_text(_listing(path, planted), "utf-8")
-    return Sample(path, planted)
+    return path
 
 
 def _pack(name: DeliveryName, drafts: list[Draft], form: TableFormat) -> bytes:

@@ -1,0 +1,93 @@
+"""Rejected rows kept under lock: written sealed, opened again as a delivery that can be corrected and sent in.
+
+File: magic `PCREJ1` and a line feed, the batch identifier and a line feed, then the sealed delivery zip; the first two
+lines are its associated data, so that a file cannot pass for that of another batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from personalization.errors import PersonalizationError
+from personalization.intake.applicant import SHEET_COLUMNS
+from personalization.intake.cells import shown
+from personalization.intake.delivery import DeliveryName
+from personalization.intake.delivery_writer import pack_delivery
+from personalization.intake.receipt import Receipt, RejectedRow
+from personalization.keys.keystore import KeyName, KeyStore
+
+_MAGIC: Final = b"PCREJ1\n"
+_LONGEST_IDENTIFIER: Final = 64
+
+
+def write_rejects(receipt: Receipt, path: Path, keys: KeyStore) -> int:
+    """Write what cannot be made to an encrypted file.
+
+    Args:
+        receipt: of the batch.
+        path: of the file, replaced when it exists.
+        keys: hold the key `rejects`.
+
+    Returns:
+        How many rows of the first sheet were written; no file is written when nothing was rejected.
+    """
+    if not receipt.rejected:
+        return 0
+    rows = [row for row in receipt.rejected if row.source is not None]
+    name = DeliveryName(receipt.name.area_code, receipt.name.first, receipt.name.last, len(rows))
+    header = _MAGIC + receipt.identifier.encode("ascii") + b"\n"
+    path.write_bytes(header + keys.seal(KeyName.REJECTS, _delivery(name, receipt.rejected), header))
+    return len(rows)
+
+
+def open_rejects(path: Path, directory: Path, keys: KeyStore) -> Path:
+    """Write the rejected rows of a file as a readable delivery, to be corrected by hand.
+
+    What was a formula or a number is written as text as a spreadsheet program shows it. The delivery holds personal
+    data in clear: that is what it is for, and why nothing else writes it.
+
+    Args:
+        path: written by `write_rejects`.
+        directory: for the delivery zip.
+        keys: hold the key `rejects`.
+
+    Raises:
+        PersonalizationError: `rejects-file-unreadable` when the file is none of ours, `sealed-data-refused` when it was
+            changed or is under another key.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise PersonalizationError("rejects-file-missing", exit_code=2, file=path.name) from error
+    end = content.find(b"\n", len(_MAGIC), len(_MAGIC) + _LONGEST_IDENTIFIER) + 1
+    if not content.startswith(_MAGIC) or end == 0:
+        raise PersonalizationError("rejects-file-unreadable", file=path.name)
+    packed = keys.unseal(KeyName.REJECTS, content[end:], content[:end])
+    name, _, delivery = packed.partition(b"\n")
+    target = directory / f"{name.decode('ascii')}.zip"
+    directory.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(delivery)
+    return target
+
+
+def _delivery(name: DeliveryName, rejected: tuple[RejectedRow, ...]) -> bytes:
+    """The delivery's name and a line feed, then its zip."""
+    applicants = [
+        [shown(cell) for cell in row.source.cells[: len(SHEET_COLUMNS)]] for row in rejected if row.source is not None
+    ]
+    residences = [[shown(cell) for cell in residence.cells] for row in rejected for residence in row.residences]
+    zipped = pack_delivery(name, applicants, residences, _flat(rejected))
+    return str(name).encode("ascii") + b"\n" + zipped
+
+
+def _flat(rejected: tuple[RejectedRow, ...]) -> Iterator[tuple[str, bytes]]:
+    """Pictures by file name without folder, each name once."""
+    names: set[str] = set()
+    for row in rejected:
+        for path, content in row.pictures:
+            name = PurePosixPath(path).name
+            if name not in names:
+                names.add(name)
+                yield name, content
