@@ -41,6 +41,7 @@ from card_os.files.spec import (
 )
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
+    CardError,
     FileExists,
     FileNotFound,
     IncompatibleFileStructure,
@@ -279,8 +280,7 @@ class FileSystem:
         header = encode_header(spec, parent)
         body = spec.size + (spec.record_count if spec.structure is FileStructure.LINEAR_VARIABLE else 0)
         identifier = self._free_identifier(spec.fid)
-        with self._store.transaction():
-            item = self._store.create(self._owner, ObjectKind.FILE, identifier, len(header) + body, header)
+        item = self._store.create(self._owner, ObjectKind.FILE, identifier, len(header) + body, header)
         # After the creation, so that the next look at the directory finds the file, also in the same command.
         self._table.change(self._owner)
         return File(item, spec, parent, len(header))
@@ -298,8 +298,12 @@ class FileSystem:
             objects = tlv.parse_all(templates)
         except tlv.TlvError as error:
             raise NcInconsistentWithTlv(str(error)) from error
-        with self._store.transaction():
-            return [self.create(FileSpec.parse(item.encode())) for item in objects]
+        try:
+            with self._store.transaction():
+                return [self.create(FileSpec.parse(item.encode())) for item in objects]
+        except CardError:
+            self._table.change(self._owner)
+            raise
 
     def _free_identifier(self, fid: int) -> int:
         used = self._table.directory(self._owner).files
@@ -327,9 +331,9 @@ class FileSystem:
 
     def set_life_cycle(self, file: File, state: int) -> None:
         """Write the life-cycle status byte of a file."""
-        self._table.change(self._owner)
         with self._store.transaction():
             self._store.write(file.item, _LIFE_CYCLE_AT, bytes((state,)))
+        self._table.change(self._owner)
 
     def read(self, file: File, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of a file's data; ``length`` None is to the end.
