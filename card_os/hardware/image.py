@@ -171,6 +171,7 @@ class NvmImage:
             view.release()
         if isinstance(self._memory, mmap.mmap):
             self._memory.close()
+        self._memory = bytearray()  # a copy in memory goes now, whoever still holds the image
         if self._lock is not None:
             self._lock.release()
             self._lock = None

@@ -31,7 +31,7 @@ class FirstFitHeap:
         Raises:
             ValueError: extents overlap or leave the area.
         """
-        at, end = self._starts[0], self._ends[-1]
+        at, end, word = self._starts[0], self._ends[-1], self._word
         starts: list[int] = []
         ends: list[int] = []
         for address, size in sorted(extents):
@@ -40,7 +40,7 @@ class FirstFitHeap:
             if address > at:
                 starts.append(at)
                 ends.append(address)
-            at = address + self._rounded(size)
+            at = address + -(-size // word) * word
         if at > end:
             raise ValueError("an object leaves the heap")
         if at < end:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Callable
+from contextlib import AbstractContextManager
 from enum import IntEnum
 from types import TracebackType
 from typing import Final
@@ -100,33 +100,6 @@ class _Savepoint:
         self.used = used
 
 
-class Transaction:
-    """The context manager that `ObjectStore.transaction` hands out.
-
-    Leaving the outermost one commits; an exception undoes what its own block did.
-    """
-
-    __slots__ = ("_abandon", "_begin", "_end")
-
-    def __init__(
-        self, begin: Callable[[], None], end: Callable[[], None], abandon: Callable[[BaseException | None], None]
-    ) -> None:
-        self._begin = begin
-        self._end = end
-        self._abandon = abandon
-
-    def __enter__(self) -> None:
-        self._begin()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        if kind is None:
-            self._end()
-        else:
-            self._abandon(error)
-
-
 class ObjectStore:
     """The objects of one card.
 
@@ -150,7 +123,6 @@ class ObjectStore:
         "_index",
         "_journal",
         "_savepoints",
-        "_scope",
         "_scrub_address",
         "_scrub_set",
         "_table",
@@ -164,7 +136,6 @@ class ObjectStore:
     def __init__(self, nvm: Nvm) -> None:
         self.nvm = nvm
         self._word = nvm.word_size
-        self._scope = Transaction(self._begin, self._end, self._abandon)
         self._writes: list[_Write] = []
         self._dirty: set[int] = set()
         self._created: list[StoredObject] = []
@@ -224,22 +195,22 @@ class ObjectStore:
         nvm = self.nvm
         length = slots * _ROW.size
         heap_start = _words(self._table + length, self._word)
-        free: list[int] = []
+        raw = nvm.read(self._table, length)
+        used = _words(len(raw.rstrip(b"\x00")), _ROW.size)  # the lowest free slot is taken first
+        free = list(range(slots - 1, used // _ROW.size - 1, -1))
         extents: list[tuple[int, int]] = []
         try:
-            for slot, (kind, owner, identifier, address, size) in enumerate(
-                _ROW.iter_unpack(nvm.read(self._table, length))
-            ):
+            for slot, (kind, owner, identifier, address, size) in enumerate(_ROW.iter_unpack(raw[:used])):
                 if not kind:
                     free.append(slot)
                     continue
                 self._enter(StoredObject(slot, owner, _KINDS[kind], identifier, size, address))
-                extents.append((address, size))
+                if size:
+                    extents.append((address, size))
             heap = FirstFitHeap(heap_start, nvm.size, self._word)
-            heap.occupy((address, size) for address, size in extents if size)
+            heap.occupy(extents)
         except (KeyError, ValueError) as error:
             raise MemoryFailure("the object table is damaged") from error
-        free.reverse()
         self._free_slots = free
         self._heap = heap
 
@@ -316,9 +287,12 @@ class ObjectStore:
 
     # ------------------------------------------------------------------ changing
 
-    def transaction(self) -> Transaction:
-        """A scope whose changes happen all or not at all; scopes nest, the outermost commits."""
-        return self._scope
+    def transaction(self) -> AbstractContextManager[None]:
+        """A scope whose changes happen all or not at all.
+
+        Scopes nest: the outermost commits, one that an exception leaves undoes what happened inside it.
+        """
+        return self  # no object of its own: a cycle would keep dead stores in memory
 
     def write(self, item: StoredObject, offset: int, data: bytes) -> None:
         """Change content within the open transaction.
@@ -413,7 +387,7 @@ class ObjectStore:
             raise ValueError(f"not creatable: owner {owner}, identifier {identifier}, {size} bytes")
         if (owner, kind, identifier) in self._index:
             raise FileExists(f"{kind.name} {identifier:04X} of {owner} exists")
-        with self._scope:
+        with self:
             if not self._free_slots:
                 raise NotEnoughMemory("the object table is full")
             self._spend(_ROW_COST)
@@ -452,17 +426,21 @@ class ObjectStore:
         """
         if item.slot < 0 or self._index.get((item.owner, item.kind, item.identifier)) is not item:
             raise ValueError(f"{item!r} is deleted")
-        with self._scope:
+        with self:
             self._spend(_ROW_COST + RECORD_OVERHEAD)
             self._deleted.append(item)
             self._leave(item)
 
     def _enter(self, item: StoredObject) -> None:
-        key = (item.owner, int(item.kind), item.identifier)
+        owner = item.owner
+        key = (owner, item.kind, item.identifier)
         if key in self._index:
             raise ValueError("two objects of one name")
         self._index[key] = item
-        self._by_owner.setdefault(item.owner, []).append(item)
+        if owner in self._by_owner:
+            self._by_owner[owner].append(item)
+        else:
+            self._by_owner[owner] = [item]
 
     def _leave(self, item: StoredObject) -> None:
         del self._index[item.owner, item.kind, item.identifier]
@@ -470,10 +448,15 @@ class ObjectStore:
 
     # ------------------------------------------------------------------ transaction scopes
 
-    def _begin(self) -> None:
+    def __enter__(self) -> None:
         self._savepoints.append(_Savepoint(len(self._writes), len(self._created), len(self._deleted), self._used))
 
-    def _end(self) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._abandon(error)
+            return
         if len(self._savepoints) == 1:
             if self._used:
                 self._commit()

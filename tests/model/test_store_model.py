@@ -154,4 +154,4 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
 
 
 TestStoreAgainstDictionary = StoreAgainstDictionary.TestCase
-TestStoreAgainstDictionary.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestStoreAgainstDictionary.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
