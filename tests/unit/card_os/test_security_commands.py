@@ -608,6 +608,13 @@ def test_success_gives_all_tries_of_the_key_back(port: Port, card: Card) -> None
     assert key_tries_left(context_of(card), 0x82) == 4
 
 
+def test_a_mutual_authentication_gives_all_tries_of_the_key_back(port: Port, card: Card) -> None:
+    challenge(port)
+    send(port, 0x82, 0, 0x82, bytes(16))
+    open_session(port)
+    assert key_tries_left(context_of(card), 0x82) == 4
+
+
 def test_a_failure_takes_the_role_away(port: Port) -> None:
     send(port, 0x82, 0, 0x82, external(DESK, 0x82, challenge(port)))
     challenge(port)
