@@ -60,7 +60,7 @@ BANK = encode(
 )
 CONTENT = {
     0x0101: IDENTITY,
-    0x0102: "欧阳".encode("utf-16-le").ljust(256, b" "),
+    0x0102: "欧阳".ljust(128).encode("utf-16-le"),
     0x0103: PORTRAIT,
     0x0104: encode(0x7F21, bytes(100)) + encode(0x5F37, bytes(64)),
     0x0105: P256PrivateKey(CHIP_SCALAR).public_point,
