@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 INS_GET_RESPONSE: Final = 0xC0
 _CHAINING_BIT: Final = 0x10
-_OK: Final = SW.OK.encode()
+_OK: Final = SW.OK
+_OK_BYTES: Final = SW.OK.encode()
 
 
 class CommandChain:
@@ -59,7 +60,7 @@ def _head(command: CommandApdu) -> tuple[int, int, int, int]:
 def respond(channel: Channel, ne: int, data: bytes, sw: StatusWord) -> bytes:
     """The response APDU; what is longer than ``ne`` waits for GET RESPONSE and is announced by 61xx."""
     if len(data) <= ne:
-        return data + (_OK if sw == SW.OK else sw.to_bytes(2, "big"))
+        return data + (_OK_BYTES if sw is _OK else sw.to_bytes(2, "big"))
     channel.pending = data[ne:]
     channel.pending_sw = sw
     return data[:ne] + StatusWord.more_available(len(data) - ne).encode()

@@ -33,7 +33,7 @@ from card_os.security.access import ALWAYS, Proof, explain
 from card_os.selection import INS_SELECT, P1_BY_NAME, Selector
 
 if TYPE_CHECKING:
-    from card_os.applet_api import Context, Instruction, SecureChannel
+    from card_os.applet_api import Context, SecureChannel
     from card_os.runtime import Runtime
 
 _INS_MANAGE_CHANNEL: Final = 0x70
@@ -97,7 +97,10 @@ class Dispatcher:
         chain = channel.chain
         if chain is None:
             own = class_byte.interindustry and command.ins in (INS_SELECT, _INS_MANAGE_CHANNEL)
-            if own or not self._instruction(channel, class_byte, command.ins).chaining:
+            instruction = channel.instructions.get((not class_byte.interindustry, command.ins))
+            if instruction is None and not own:
+                raise self._unsupported(channel, class_byte, command.ins)
+            if instruction is None or own or not instruction.chaining:
                 raise ChainingNotSupported("this command cannot be chained")
             chain = CommandChain(command)
         channel.chain = None
@@ -185,10 +188,10 @@ class Dispatcher:
             if ins == _INS_MANAGE_CHANNEL:
                 self._require_alive()
                 return self._manage_channel(channel, command)
-        instruction = self._instruction(channel, class_byte, ins)
+        instruction = channel.instructions.get((not class_byte.interindustry, ins))
         context = channel.context
-        if context is None:
-            raise InsNotSupported("no application is selected")
+        if instruction is None or context is None:
+            raise self._unsupported(channel, class_byte, ins)
         session_proofs = context.session.proofs
         proofs = int(session_proofs) | self._proof if session_proofs else self._proof
         if layer is not None:
@@ -205,20 +208,11 @@ class Dispatcher:
         return instruction.handler(context, command)
 
     @staticmethod
-    def _instruction(channel: Channel, class_byte: ClassByte, ins: int) -> Instruction:
-        """The row of the command table.
-
-        Raises:
-            ClaNotSupported: 6E00, the application has this command in the other class only.
-            InsNotSupported: 6D00, it has no such command.
-        """
-        proprietary = not class_byte.interindustry
-        instruction = channel.instructions.get((proprietary, ins))
-        if instruction is not None:
-            return instruction
-        if (not proprietary, ins) in channel.instructions:
-            raise ClaNotSupported("this instruction exists in the other class only")
-        raise InsNotSupported("the application has no such instruction")
+    def _unsupported(channel: Channel, class_byte: ClassByte, ins: int) -> CardError:
+        """6E00 when the application has this instruction in the other class only, else 6D00."""
+        if (class_byte.interindustry, ins) in channel.instructions:
+            return ClaNotSupported("this instruction exists in the other class only")
+        return InsNotSupported("the application has no such instruction, or none is selected")
 
     def _require_alive(self) -> None:
         if self._runtime.registry.card_life_cycle == CardLifeCycle.TERMINATED:

@@ -235,12 +235,13 @@ class Registry:
         store: the card's objects.
     """
 
-    __slots__ = ("_applications", "_card_life_cycle", "_objects", "_store", "changed")
+    __slots__ = ("_applications", "_card_life_cycle", "_names", "_objects", "_store", "changed")
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._applications: dict[int, Application] = {}
         self._objects: dict[int, StoredObject] = {}
+        self._names: dict[bytes, Application] = {}
         self._card_life_cycle: int = CardLifeCycle.OP_READY
         self.changed = False
         self.reload()
@@ -265,6 +266,7 @@ class Registry:
                 application.refresh(raw)
             self._applications[owner] = application
             self._objects[owner] = item
+        self._names = {application.aid: application for application in self._applications.values()}
         state = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.STATE)
         if state is not None:
             self._card_life_cycle = store.read(state, CARD_STATE_LIFE_CYCLE, 1)[0]
@@ -276,7 +278,7 @@ class Registry:
 
     def by_aid(self, aid: bytes) -> Application | None:
         """The application with exactly this AID."""
-        return next((entry for entry in self._applications.values() if entry.aid == aid), None)
+        return self._names.get(aid)
 
     def matching(self, partial: bytes, *, after: Application | None = None) -> Iterator[Application]:
         """Applications whose AID is ``partial`` or begins with it, in registry order.
@@ -329,6 +331,7 @@ class Registry:
             item = self._store.create(CARD_OWNER, ObjectKind.APPLICATION, owner, len(content), content)
         self._objects[owner] = item
         self._applications[owner] = application
+        self._names[aid] = application
         if owner < max(self._applications):
             self._applications = dict(sorted(self._applications.items()))
         return application
@@ -350,7 +353,7 @@ class Registry:
             for item in store.owned(owner):
                 store.delete(item)
             store.delete(self._objects[owner])
-        del self._objects[owner], self._applications[owner]
+        del self._objects[owner], self._applications[owner], self._names[application.aid]
 
     def set_life_cycle(self, application: Application, state: int) -> None:
         """Write a life-cycle byte; which transitions are allowed is the caller's to know."""

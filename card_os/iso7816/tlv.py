@@ -63,7 +63,9 @@ def encode_length(length: int) -> bytes:
 
 def encode(tag: int, *values: bytes) -> bytes:
     """A data object with the concatenated values."""
-    value = b"".join(values)
+    value = values[0] if len(values) == 1 else b"".join(values)
+    if tag <= 0xFF and len(value) < 0x80:
+        return bytes((tag, len(value))) + value
     return encode_tag(tag) + encode_length(len(value)) + value
 
 

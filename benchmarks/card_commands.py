@@ -1,0 +1,156 @@
+"""File commands, selection, boot, fork and manufacture of the card, beside the floors measured in the same run.
+
+The floor of a command is the smallest function that takes the command's bytes and gives the response's: no class byte,
+channel, rule, transaction or memory. The floor of boot, fork and manufacture is one copy of the image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from time import thread_time_ns
+from typing import ClassVar
+
+from card_os.applet_api import AccessRule, Context, Instruction, Proof, instruction_table
+from card_os.card import Card
+from card_os.files.commands import FILE_INSTRUCTIONS
+from card_os.files.spec import AccessMode, FileSpec, FileStructure
+from card_os.globalplatform.keys import KeySet
+from card_os.globalplatform.production_data import ProductionData
+from card_os.globalplatform.registry import ApplicationLifeCycle, Privilege
+from card_os.hardware.chip import load_chips
+from card_os.hardware.image import NvmImage
+from card_os.iso7816.tlv import encode
+from card_os.manufacture import manufacture
+from card_os.port import Port
+
+_ROUNDS = 2_000
+_REPEATS = 9
+_AID = bytes.fromhex("F042454E434802")
+_RULE = AccessRule((int(Proof.key(1) | Proof.SECURE_MESSAGING), int(Proof.pin(1) | Proof.CONTACT), int(Proof.CONTACT)))
+_KEYS = KeySet(0xFF, bytes(16), bytes(range(16)), bytes(range(1, 17)))
+_SELECT = b"\x00\xa4\x04\x00\x07" + _AID + b"\x00"
+_READ = bytes.fromhex("00B00010C8")
+_UPDATE = bytes.fromhex("00D6001080") + bytes(range(128))
+_READ_RECORD = bytes.fromhex("00B2011420")
+
+Row = tuple[str, float, float]
+
+
+class BenchmarkApplet:
+    """A transparent file of 1 KB and a record file, both under a rule with three alternatives."""
+
+    package_aid: ClassVar[bytes] = _AID[:-1]
+    module_aid: ClassVar[bytes] = _AID
+    instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = instruction_table(*FILE_INSTRUCTIONS)
+
+    def install(self, context: Context, parameters: bytes) -> None:  # noqa: ARG002 - the protocol's arguments
+        """Create the files."""
+        rules = dict.fromkeys(AccessMode, _RULE)
+        context.files.create(FileSpec(0x0101, FileStructure.TRANSPARENT, 1024, 1, rules=rules))
+        records = FileSpec(0x0102, FileStructure.LINEAR_FIXED, 384, 2, record_length=32, record_count=12, rules=rules)
+        context.files.append_record(context.files.create(records), bytes(32))
+
+    def select(self, context: Context) -> bytes:
+        """Answer the name."""
+        return encode(0x6F, encode(0x84, context.application.aid))
+
+    def deselect(self, context: Context) -> None:
+        """Keep nothing."""
+
+    def store_data(self, context: Context, identifier: int, value: bytes, *, last: bool) -> None:
+        """Take nothing."""
+
+
+def measure(work: Callable[[], object], rounds: int = _ROUNDS) -> float:
+    """Median of several runs, µs of processor time for one call."""
+
+    def once() -> float:
+        start = thread_time_ns()
+        for _ in range(rounds):
+            work()
+        return (thread_time_ns() - start) / rounds / 1000
+
+    return sorted(once() for _ in range(_REPEATS))[_REPEATS // 2]
+
+
+def _blank() -> NvmImage:
+    image = NvmImage.create(chip=load_chips()["flash-144k"])
+    manufacture(image.nvm(), ProductionData(ic_serial_number=1), _KEYS)
+    return image
+
+
+def _issued() -> NvmImage:
+    image = _blank()
+    Card(image.nvm(), [BenchmarkApplet]).platform.install(
+        package_aid=_AID[:-1],
+        module_aid=_AID,
+        aid=_AID,
+        privileges=Privilege.NONE,
+        domain=1,
+        life_cycle=ApplicationLifeCycle.SELECTABLE,
+    )
+    return image
+
+
+def _command(port: Port, raw: bytes) -> Callable[[], object]:
+    if port.process(raw)[-2:] != b"\x90\x00":
+        raise RuntimeError("the card refused a command that is measured")
+    return lambda: port.process(raw)
+
+
+def _floors() -> tuple[Callable[[bytes], bytes], Callable[[bytes], bytes], Callable[[bytes], bytes]]:
+    content, cells = bytes(1024), bytearray(1024)
+    names = {_AID: encode(0x6F, encode(0x84, _AID)) + b"\x90\x00"}
+
+    def read(raw: bytes) -> bytes:
+        offset = raw[2] << 8 | raw[3]
+        return content[offset : offset + raw[4]] + b"\x90\x00"
+
+    def update(raw: bytes) -> bytes:
+        offset = raw[2] << 8 | raw[3]
+        cells[offset : offset + raw[4]] = raw[5:]
+        return b"\x90\x00"
+
+    def select(raw: bytes) -> bytes:
+        return names[raw[5 : 5 + raw[4]]]
+
+    return read, update, select
+
+
+def run() -> list[Row]:
+    """Rows of (name, ours in µs, floor in µs)."""
+    image = _issued()
+    card = Card(image.nvm(), [BenchmarkApplet])
+    port = card.contact
+    port.power_on()
+    read, update, select = _floors()
+    chip, cells = image.chip, image.snapshot()
+    commands = (
+        ("SELECT by AID", _SELECT, select),
+        ("READ BINARY 200 B", b"\x00\xa4\x00\x0c\x02\x01\x01", None),
+        ("READ BINARY 200 B", _READ, read),
+        ("UPDATE BINARY 128 B, committed", _UPDATE, update),
+        ("READ RECORD 32 B by short identifier", _READ_RECORD, read),
+    )
+    rows: list[Row] = []
+    for name, raw, floor in commands:
+        ours = _command(port, raw)
+        if floor is not None:
+            rows.append((name, measure(ours), measure(lambda floor=floor, raw=raw: floor(raw))))
+    copy = measure(lambda: bytearray(cells), 200)
+
+    def boot() -> None:
+        Card(image.nvm(), [BenchmarkApplet]).contact.power_on()
+
+    def blank() -> None:
+        manufacture(NvmImage.create(chip=chip).nvm(), ProductionData(ic_serial_number=1), _KEYS)
+
+    rows.append(("boot from an image, domain selected", measure(boot, 200), copy))
+    rows.append(("fork of a card's image", measure(image.fork, 200), copy))
+    rows.append(("manufacture of a blank card", measure(blank, 100), copy))
+    return rows
+
+
+if __name__ == "__main__":
+    for label, ours_us, floor_us in run():
+        print(f"{label:<45} {ours_us:8.2f} µs {floor_us:8.2f} µs {ours_us / floor_us:6.2f} ×")
