@@ -176,7 +176,7 @@ def _personalization(context: Context, fields: InstallFields) -> None:
         raise WrongData("only the application is named for personalization")
     if application.locked or application.owner == context.application.owner:
         raise ConditionsNotSatisfied("this application cannot be personalized")
-    domain_session(context).target = PersonalizationTarget(application.owner, channel)
+    domain_session(context).target = PersonalizationTarget(application, channel)
 
 
 def _application(context: Context, fields: InstallFields) -> Application:
@@ -214,7 +214,7 @@ def delete(context: Context, command: CommandApdu) -> bytes:
         raise ReferenceDataNotFound("no application with this AID")
     if application.owner == context.application.owner or application.domain != context.application.owner:
         raise ConditionsNotSatisfied("this application cannot be deleted by this domain")
-    if state.target is not None and state.target.owner == application.owner:
+    if state.target is not None and state.target.application is application:
         state.target = None
     with context.store.transaction():
         platform.remove(application)

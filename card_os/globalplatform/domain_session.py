@@ -13,6 +13,7 @@ from card_os.iso7816.errors import ConditionsNotSatisfied, SecurityStatusNotSati
 
 if TYPE_CHECKING:
     from card_os.applet_api import Context, Platform
+    from card_os.globalplatform.registry import Application
 
 _SCRATCH_NAME: Final = "security domain"
 
@@ -21,17 +22,17 @@ class PersonalizationTarget:
     """Where STORE DATA goes after INSTALL [for personalization].
 
     Attributes:
-        owner: owner number of the application; the domain's own for data of the domain itself.
+        application: the application; it has to be the one in the registry still, for owner numbers are used again.
         channel: the secure channel session in which it was named; it holds for that session only.
         next_block: block number that the next STORE DATA has to carry.
         pending: first part of a data grouping that goes on in the next command.
         pending_encrypted: whether that part came encrypted.
     """
 
-    __slots__ = ("channel", "next_block", "owner", "pending", "pending_encrypted")
+    __slots__ = ("application", "channel", "next_block", "pending", "pending_encrypted")
 
-    def __init__(self, owner: int, channel: Scp03Channel) -> None:
-        self.owner = owner
+    def __init__(self, application: Application, channel: Scp03Channel) -> None:
+        self.application = application
         self.channel = channel
         self.next_block = 0
         self.pending = b""

@@ -133,8 +133,8 @@ def _store_for(context: Context, target: PersonalizationTarget, command: Command
 
 
 def _application(platform: Platform, target: PersonalizationTarget) -> Application:
-    application = platform.registry.by_owner(target.owner)
-    if application is None:
+    application = target.application
+    if platform.registry.by_owner(application.owner) is not application:
         raise ReferenceDataNotFound("the application was deleted")
     if application.locked:
         raise ConditionsNotSatisfied("the application is locked")

@@ -8,9 +8,9 @@ challenges and the derivation function are NIST SP 800-108 in counter mode with 
 
 from __future__ import annotations
 
-import hmac
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from hmac import compare_digest
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -35,9 +35,14 @@ _RESPONSE_COUNTER_FLAG: Final = 0x80 << 120
 _FIXED_FIELDS: Final = DIVERSIFICATION_LENGTH + 3
 _SEQUENCE_LENGTH: Final = 3
 _STATUS_LENGTH: Final = 2
+_OK: Final = SW.OK
+_OK_TRAILER: Final = SW.OK.encode()
 _EXTERNAL_AUTHENTICATE: Final = (0x84, 0x82)
 _SHORT_LE: Final = tuple(bytes((ne & 0xFF,)) for ne in range(MAX_SHORT_NE + 1))
 _PADDING: Final = tuple(b"\x80" + bytes(BLOCK - 1 - remainder) for remainder in range(BLOCK))
+
+
+_number: Final = int.from_bytes
 
 
 class SecurityLevel(IntFlag):
@@ -292,7 +297,7 @@ class SecureMessaging:
         if data and self._encrypts_commands:
             first = (self._last_block ^ self._counter).to_bytes(BLOCK, "big")
             data = self._encryptor.update(first + data + _PADDING[len(data) % BLOCK])[BLOCK:]
-            self._last_block = int.from_bytes(data[-BLOCK:], "big")
+            self._last_block = _number(data[-BLOCK:], "big")
         if not ne and self._verifies_responses:
             ne = MAX_EXTENDED_NE if extended else MAX_SHORT_NE
         length = len(data) + MAC_LENGTH
@@ -330,10 +335,11 @@ class SecureMessaging:
             PersonalizationError: "response-not-authentic": the R-MAC is missing or wrong, data came with an error
                 status, or the padding is wrong.
         """
-        sw = StatusWord.parse(response)
+        trailer = response[-_STATUS_LENGTH:]
+        sw = _OK if trailer == _OK_TRAILER else StatusWord.parse(trailer)
         if not self._verifies_responses:
-            return ResponseApdu(response[:-2], sw)
-        if sw != SW.OK and not sw.warning:
+            return ResponseApdu(response[:-_STATUS_LENGTH], sw)
+        if sw is not _OK and not sw.warning:
             if len(response) > _STATUS_LENGTH:
                 raise PersonalizationError("response-not-authentic", reason="data with an error status")
             return ResponseApdu(b"", sw)
@@ -342,8 +348,8 @@ class SecureMessaging:
             raise PersonalizationError("response-not-authentic", reason="the response MAC is missing")
         data = response[:data_length]
         mac = self._rmac.copy()
-        mac.update(self._chain + data + response[-_STATUS_LENGTH:])
-        if not hmac.compare_digest(mac.finalize()[:MAC_LENGTH], response[data_length:-_STATUS_LENGTH]):
+        mac.update(self._chain + data + trailer)
+        if not compare_digest(mac.finalize()[:MAC_LENGTH], response[data_length:-_STATUS_LENGTH]):
             raise PersonalizationError("response-not-authentic", reason="the response MAC is wrong")
         if data and self._encrypts_responses:
             data = self._decrypt(data)

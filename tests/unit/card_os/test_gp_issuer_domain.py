@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from card_os.card import Card
 from card_os.globalplatform import keys as card_keys
@@ -630,6 +632,24 @@ def test_an_interrupted_personalization_is_taken_up_again(
     assert stored(connection, 2) == "229000"
 
 
+def test_another_application_under_the_same_number_is_not_the_target(
+    open_target: SecureSession, connection: PortConnection, card: Card
+) -> None:
+    send(connection, "0070000100")
+    session = SecureSession.open(connection, FACTORY)
+    session.transmit(commands.install_for_personalization(INSTANCE))
+    old = card.platform.registry.by_aid(INSTANCE)
+    assert old is not None
+    card.platform.remove(old)
+    card.platform.install(
+        package_aid=PACKAGE, module_aid=MODULE, aid=MODULE, privileges=Privilege.NONE, domain=1, life_cycle=0x07
+    )
+    new = card.platform.registry.by_aid(MODULE)
+    assert new is not None
+    assert new.owner == old.owner
+    assert status(session, "80E288000400010111") == SW.REFERENCE_DATA_NOT_FOUND
+
+
 def test_a_locked_application_takes_no_data(open_target: SecureSession) -> None:
     open_target.set_application_state(INSTANCE, 0x80)
     assert status(open_target, "80E288000400010111") == SW.CONDITIONS_NOT_SATISFIED
@@ -742,6 +762,33 @@ def test_get_status_with_a_tag_list(session: SecureSession) -> None:
 )
 def test_get_status_refuses(session: SecureSession, command: str, sw: int) -> None:
     assert status(session, command) == sw
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    ins=st.sampled_from([0x50, 0x82, 0xCA, 0xD8, 0xE2, 0xE4, 0xE6, 0xF0, 0xF2]),
+    p1=st.sampled_from([0x00, 0x01, 0x08, 0x0C, 0x20, 0x40, 0x80, 0x88, 0xE8, 0xFF]),
+    p2=st.sampled_from([0x00, 0x01, 0x02, 0x03, 0x0F, 0x80, 0x81]),
+    data=st.one_of(
+        st.binary(max_size=239),
+        st.lists(st.sampled_from([PACKAGE, MODULE, INSTANCE, b"", b"\x00", b"\xc9\x00"]), max_size=7).map(
+            lambda fields: b"".join(bytes((len(field),)) + field for field in fields)
+        ),
+        st.sampled_from([b"\x4f\x00", b"\x4f\x08" + INSTANCE, b"\x4f\x08" + DOMAIN, b"\x00\x01\x01\x11"]),
+    ),
+    prepared=st.booleans(),
+)
+def test_any_data_is_answered(ins: int, p1: int, p2: int, data: bytes, *, prepared: bool) -> None:
+    card = boot(issuer_image())
+    connection = PortConnection(card.contact)
+    connection.power_on()
+    session = SecureSession.open(connection, FACTORY, level=0x01)
+    if prepared:
+        install_notebook(session)
+        session.transmit(commands.install_for_personalization(INSTANCE))
+    answer = connection.transmit(session._messaging.wrap(CommandApdu(0x80, ins, p1, p2, data)))
+    assert answer[-2] in {0x61, 0x62, 0x63, *range(0x67, 0x6F), 0x90}
+    assert card.faults == 0
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\x4f\x00", bytes(40), b"\xff" * 239])
