@@ -1,1 +1,5 @@
-"""What an operator and a customer are shown of a batch."""
+"""Reports of a batch and its cards for people and programs."""
+
+from personalization.reports.writer import ReportFiles, Translate, write_report
+
+__all__ = ["ReportFiles", "Translate", "write_report"]

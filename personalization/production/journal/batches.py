@@ -23,6 +23,7 @@ from personalization.production.states import (
     RowState,
     RunState,
 )
+from personalization.production.work import HALF_MADE
 
 _MICROSECONDS: Final = 1_000_000
 _MADE: Final = (RunState.MADE, RunState.INSPECTING, RunState.GOOD, RunState.CANCELLED)
@@ -144,6 +145,11 @@ class BatchStatus:
     def made(self) -> int:
         """Cards that were made and not spoiled since."""
         return sum(self.runs[state] for state in _MADE)
+
+    @property
+    def half_made(self) -> int:
+        """Cards that recovery found between their first and their last write."""
+        return sum(count for condition, count in self.recovered.items() if condition in HALF_MADE)
 
     @property
     def left(self) -> int:

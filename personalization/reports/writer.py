@@ -1,0 +1,186 @@
+"""A batch's report as files: HTML that needs nothing else, and JSON, in one folder that appears as a whole.
+
+```
+index.html   report.json            the batch
+cards/row-000002-run-1.html, .json  a card: what is on it (masked), its inspection, its trace
+```
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from personalization.errors import PersonalizationError
+from personalization.production.journal.database import Journal
+from personalization.reports.facts import BatchReport, CardEvidence, CardFacts, collect, evidence
+
+_MICROSECONDS: Final = 1_000_000
+_JSON_VERSION: Final = 1
+
+
+class Translate(Protocol):
+    """Words for a code; an unknown code comes back as it is."""
+
+    def __call__(self, code: str, **parameters: object) -> str:
+        """The sentence for ``code``."""
+        ...
+
+
+class ReportFiles(NamedTuple):
+    """Where a report is.
+
+    Attributes:
+        page: the batch's page.
+        document: the same as JSON.
+        cards: number of card pages.
+    """
+
+    page: Path
+    document: Path
+    cards: int
+
+
+def write_report(
+    journal: Journal, identifier: str, folder: Path, translate: Translate, *, language: str = "en"
+) -> ReportFiles:
+    """Write the report of a batch, finished or not; an older report in ``folder`` is replaced as a whole.
+
+    Args:
+        journal: the open journal.
+        identifier: the batch.
+        folder: the report's own folder; its parent is made when missing.
+        translate: words of the pages, see `words.catalogue` for the codes.
+        language: language tag of the pages.
+
+    Raises:
+        PersonalizationError: "batch-unknown"; "report-unwritable".
+    """
+    report = collect(journal, identifier)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
+            fresh = Path(name) / "new"
+            (fresh / "cards").mkdir(parents=True)
+            _write(journal, report, fresh, _Pages(translate, language))
+            if folder.exists():
+                folder.rename(Path(name) / "old")
+            fresh.rename(folder)
+    except OSError as error:
+        raise PersonalizationError("report-unwritable", exit_code=3, path=folder, cause=error.strerror) from error
+    return ReportFiles(folder / "index.html", folder / "report.json", len(report.cards))
+
+
+class _Pages:
+    """The templates with their words."""
+
+    def __init__(self, translate: Translate, language: str) -> None:
+        self._environment = Environment(
+            loader=PackageLoader("personalization.reports"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._environment.filters.update(moment=_moment, us=_microseconds)
+        self._common: Mapping[str, object] = {"t": translate, "language": language}
+        self._batch = self._environment.get_template("batch.html.j2")
+        self._card = self._environment.get_template("card.html.j2")
+
+    def batch(self, report: BatchReport) -> str:
+        """The batch's page."""
+        longest = max((step.total_us for step in report.steps), default=1)
+        return self._batch.render(**self._common, report=report, longest=longest or 1)
+
+    def card(self, report: BatchReport, card: CardFacts, kept: CardEvidence) -> str:
+        """One card's page."""
+        return self._card.render(**self._common, report=report, card=card, kept=kept)
+
+
+def _write(journal: Journal, report: BatchReport, folder: Path, pages: _Pages) -> None:
+    for card, kept in evidence(journal, report.cards):
+        base = folder / "cards" / card.page
+        base.with_suffix(".html").write_text(pages.card(report, card, kept), "utf-8")
+        base.with_suffix(".json").write_text(_dump(_card_document(card, kept)), "utf-8")
+    (folder / "report.json").write_text(_dump(_batch_document(report)), "utf-8")
+    (folder / "index.html").write_text(pages.batch(report), "utf-8")
+
+
+def _batch_document(report: BatchReport) -> dict[str, object]:
+    status = report.status
+    batch = asdict(status.batch)
+    for private in ("id", "prepared", "source"):
+        del batch[private]
+    return {
+        "version": _JSON_VERSION,
+        "batch": {**batch, "received_at": _iso(status.batch.received_at)},
+        "rows": status.rows,
+        "runs": status.runs,
+        "stock": status.stock,
+        "accepted": status.accepted,
+        "good": status.good,
+        "left": status.left,
+        "seconds": round(status.seconds, 3),
+        "cards_per_second": round(status.cards_per_second, 2),
+        "recovered": status.recovered,
+        "failures": report.failures,
+        "steps": [asdict(step) for step in report.steps],
+        "rejected": [asdict(row) for row in report.rejected],
+        "unfinished": [asdict(row) for row in report.unfinished],
+        "cancelled": [asdict(row) for row in report.cancelled],
+        "cards": [_card_summary(card) for card in report.cards],
+    }
+
+
+def _card_summary(card: CardFacts) -> dict[str, object]:
+    return {
+        **asdict(card),
+        "claimed_at": _iso(card.claimed_at),
+        "made_at": _iso(card.made_at),
+        "inspected_at": _iso(card.inspected_at),
+        "page": f"cards/{card.page}.html",
+    }
+
+
+def _card_document(card: CardFacts, kept: CardEvidence) -> dict[str, object]:
+    traces = {
+        stage: [
+            {
+                "name": entry.name,
+                "interface": entry.interface.value,
+                "header": entry.header.hex().upper(),
+                "command_length": entry.command_length,
+                "response_length": entry.response_length,
+                "status": entry.status.hex().upper(),
+                "microseconds": entry.microseconds,
+            }
+            for entry in entries
+        ]
+        for stage, entries in kept.traces.items()
+    }
+    checks = [asdict(check) for check in kept.checks]
+    return {"version": _JSON_VERSION, **_card_summary(card), "steps": kept.steps, "checks": checks, "traces": traces}
+
+
+def _dump(document: Mapping[str, object]) -> str:
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def _iso(at_us: int) -> str | None:
+    return datetime.fromtimestamp(at_us / _MICROSECONDS, UTC).isoformat(timespec="milliseconds") if at_us else None
+
+
+def _moment(at_us: int) -> str:
+    """Date and time, UTC, for people."""
+    return datetime.fromtimestamp(at_us / _MICROSECONDS, UTC).strftime("%Y-%m-%d %H:%M:%S") if at_us else "–"
+
+
+def _microseconds(value: float) -> str:
+    return f"{value:,.0f}"
