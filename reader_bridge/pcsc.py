@@ -134,8 +134,9 @@ class PcscConnection:
             return self._description.answer
         scard = self._scard
         if self._context is None:
-            code, self._context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
+            code, context = scard.SCardEstablishContext(scard.SCARD_SCOPE_USER)
             _check(scard, code)
+            self._context = context
         name = self._find_reader()
         share = scard.SCARD_SHARE_EXCLUSIVE if self._exclusive else scard.SCARD_SHARE_SHARED
         protocols = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1

@@ -1,0 +1,190 @@
+"""PC/SC against a double of the binding: what the service may say, and what we make of it."""
+
+from __future__ import annotations
+
+import builtins
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from smartcard import scard as real
+
+from reader_bridge import pcsc
+from reader_bridge.connection import Interface, Protocol7816, ReaderError
+from reader_bridge.pcsc import PcscConnection, interface_of, list_pcsc_readers
+
+CONTACT_ATR = bytes.fromhex("3B979680 31FE45 8031C073DE21DB 2D")
+FIELD_ATR = bytes.fromhex("3B8780018031C073DE21DB20")
+EXTENDED = 65_536
+
+
+class Service:
+    """The functions of the binding, with a script."""
+
+    def __init__(self, atr: bytes = CONTACT_ATR, protocol: int = real.SCARD_PROTOCOL_T1) -> None:
+        self.readers = ["ACME Reader 00 00"]
+        self.atr = atr
+        self.protocol = protocol
+        self.results: dict[str, int] = {}
+        self.response: list[int] = [0x90, 0x00]
+        self.max_apdu: int | None = None
+        self.calls: list[str] = []
+
+    def result(self, name: str) -> int:
+        self.calls.append(name)
+        return self.results.get(name, int(real.SCARD_S_SUCCESS))
+
+    def binding(self) -> SimpleNamespace:
+        constants = {name: value for name, value in vars(real).items() if name.startswith("SCARD_")}
+        return SimpleNamespace(
+            **constants,
+            SCardGetErrorMessage=real.SCardGetErrorMessage,
+            SCardEstablishContext=lambda *_: (self.result("context"), 1),
+            SCardReleaseContext=lambda *_: self.result("release"),
+            SCardListReaders=lambda *_: (self.result("list"), self.readers),
+            SCardGetStatusChange=lambda _context, _timeout, states: (
+                self.result("change"),
+                [(name, real.SCARD_STATE_PRESENT if self.atr else 0, list(self.atr)) for name, _ in states],
+            ),
+            SCardConnect=lambda *_: (self.result("connect"), 2, self.protocol),
+            SCardReconnect=lambda *_: (self.result("reconnect"), self.protocol),
+            SCardStatus=lambda *_: (self.result("status"), "", 0, self.protocol, list(self.atr)),
+            SCardControl=lambda _handle, code, _data: (self.result("control"), self.control(code)),
+            SCardTransmit=lambda *_: (self.result("transmit"), self.response),
+            SCardDisconnect=lambda *_: self.result("disconnect"),
+        )
+
+    def control(self, code: int) -> list[int]:
+        if self.max_apdu is None:
+            return []
+        if code == 0x12345678:
+            return [0x0B, 2, 1, 2, 0x0A, 4, *self.max_apdu.to_bytes(4, "little")]
+        return [0x06, 4, 0, 0, 0, 1, 0x12, 4, 0x12, 0x34, 0x56, 0x78]
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch) -> Service:
+    service = Service()
+    monkeypatch.setattr(pcsc, "_scard", service.binding)
+    return service
+
+
+@pytest.mark.clause("PC/SC part 3, 3.1.3.2.3")
+@pytest.mark.parametrize(
+    ("atr", "interface"),
+    [
+        (FIELD_ATR, Interface.CONTACTLESS),
+        (bytes.fromhex("3B80800101"), Interface.CONTACTLESS),
+        (CONTACT_ATR, Interface.CONTACT),
+        (bytes.fromhex("3B800181"), Interface.CONTACT),
+        (bytes.fromhex("3B8080"), Interface.CONTACT),
+        (bytes.fromhex("3F80800101"), Interface.CONTACT),
+        (b"", Interface.CONTACT),
+    ],
+)
+def test_the_interface_is_guessed_from_the_atr(atr: bytes, interface: Interface) -> None:
+    assert interface_of(atr) is interface
+
+
+def test_readers_are_listed_with_and_without_cards(service: Service) -> None:
+    assert [(reader.name, reader.answer) for reader in list_pcsc_readers()] == [("ACME Reader 00 00", CONTACT_ATR)]
+    service.atr = b""
+    assert [(reader.answer, reader.interface) for reader in list_pcsc_readers()] == [(None, None)]
+
+
+def test_no_reader_is_no_error(service: Service) -> None:
+    service.results["list"] = real.SCARD_E_NO_READERS_AVAILABLE
+    assert list_pcsc_readers() == []
+    assert service.calls[-1] == "release"
+
+
+@pytest.mark.parametrize(
+    ("step", "result", "code"),
+    [
+        ("context", real.SCARD_E_NO_SERVICE, "no-service"),
+        ("list", real.SCARD_E_NO_READERS_AVAILABLE, "no-reader"),
+        ("connect", real.SCARD_E_SHARING_VIOLATION, "reader-in-use"),
+        ("connect", real.SCARD_E_NO_SMARTCARD, "no-card"),
+        ("connect", real.SCARD_W_UNRESPONSIVE_CARD, "mute"),
+        ("connect", real.SCARD_W_UNPOWERED_CARD, "mute"),
+        ("connect", real.SCARD_E_PROTO_MISMATCH, "protocol-mismatch"),
+        ("status", real.SCARD_E_READER_UNAVAILABLE, "reader-removed"),
+        ("connect", real.SCARD_F_INTERNAL_ERROR, "pcsc-failed"),
+    ],
+)
+def test_what_goes_wrong_at_the_start_has_a_code(service: Service, step: str, result: int, code: str) -> None:
+    service.results[step] = result
+    with pytest.raises(ReaderError) as failure:
+        PcscConnection("ACME").__enter__()
+    assert failure.value.code == code
+    assert ("release" in service.calls) == (step != "context")
+
+
+@pytest.mark.parametrize(
+    ("result", "code"),
+    [
+        (real.SCARD_W_REMOVED_CARD, "card-removed"),
+        (real.SCARD_W_RESET_CARD, "card-reset"),
+        (real.SCARD_E_NOT_TRANSACTED, "transmission-failed"),
+        (real.SCARD_E_TIMEOUT, "time-out"),
+        (real.SCARD_E_INVALID_HANDLE, "reader-removed"),
+    ],
+)
+def test_what_goes_wrong_in_an_exchange_has_a_code(service: Service, result: int, code: str) -> None:
+    with PcscConnection("ACME Reader 00 00") as connection:
+        service.results["transmit"] = result
+        with pytest.raises(ReaderError) as failure:
+            connection.transmit(b"\0\xa4\0\0")
+    assert failure.value.code == code
+
+
+@pytest.mark.parametrize("response", [[], [0x90]])
+def test_success_without_a_status_word_is_no_success(service: Service, response: list[int]) -> None:
+    with PcscConnection("ACME") as connection:
+        service.response = response
+        with pytest.raises(ReaderError, match="card-removed"):
+            connection.transmit(b"\0\xa4\0\0")
+
+
+@pytest.mark.clause("PC/SC part 10, 2.6.14")
+@pytest.mark.parametrize(
+    ("protocol", "atr", "max_apdu", "limit", "kind"),
+    [
+        (real.SCARD_PROTOCOL_T1, CONTACT_ATR, EXTENDED, 65_535, Protocol7816.T1),
+        (real.SCARD_PROTOCOL_T1, CONTACT_ATR, 256, 255, Protocol7816.T1),
+        (real.SCARD_PROTOCOL_T1, CONTACT_ATR, None, 255, Protocol7816.T1),
+        (real.SCARD_PROTOCOL_T0, CONTACT_ATR, EXTENDED, 255, Protocol7816.T0),
+        (real.SCARD_PROTOCOL_T1, FIELD_ATR, EXTENDED, 65_535, Protocol7816.TCL),
+    ],
+)
+def test_limits_are_what_the_reader_says(
+    service: Service, protocol: int, atr: bytes, max_apdu: int | None, limit: int, kind: Protocol7816
+) -> None:
+    service.protocol, service.atr, service.max_apdu = protocol, atr, max_apdu
+    with PcscConnection("ACME") as connection:
+        assert connection.description.max_command_data == limit
+        assert connection.description.max_response_data == limit + 1
+        assert connection.description.protocol is kind
+        assert not connection.description.simulated
+
+
+def test_a_failed_reset_lets_the_card_go(service: Service) -> None:
+    with PcscConnection("ACME") as connection:
+        service.results["reconnect"] = real.SCARD_E_NO_SMARTCARD
+        with pytest.raises(ReaderError, match="no-card"):
+            connection.reset()
+        with pytest.raises(ReaderError, match="not powered"):
+            connection.transmit(b"\0\xa4\0\0")
+
+
+def test_a_machine_without_the_binding_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = builtins.__import__
+
+    def without(name: str, *arguments: Any, **keywords: Any) -> Any:
+        if name == "smartcard":
+            raise ImportError("no smartcard here")
+        return original(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ReaderError, match="no-pcsc"):
+        list_pcsc_readers()
