@@ -13,9 +13,9 @@ import re
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum, unique
-from typing import Final
+from typing import Final, TypeVar
 
 import olefile
 import openpyxl
@@ -23,7 +23,7 @@ import python_calamine
 
 from personalization.errors import PersonalizationError
 from personalization.intake.archive import BoundedArchive
-from personalization.intake.cells import Cell, CellFlaw, FlawedCell, SheetRow
+from personalization.intake.cells import Cell, CellFlaw, FlawedCell, SheetRow, shown
 from personalization.intake.limits import ArchiveLimits
 
 XLS_MAGIC: Final = bytes.fromhex("D0CF11E0A1B11AE1")
@@ -35,6 +35,8 @@ _LETTERS: Final = 26
 _DOCUMENT_TYPE: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _XML_STARTS: Final = (b"<", b"\xef\xbb\xbf<")
 
+_PANIC: Final = "PanicException"
+_Result = TypeVar("_Result")
 Position = tuple[int, int]  # row and column, both from 0
 
 
@@ -58,38 +60,41 @@ class Workbook:
             self._formulas = self._formulas_of_xlsx(content)
         else:
             raise PersonalizationError("batch-table-unreadable", file=label)
-        self._book = self._opened(content)
+        self._book = self._read(lambda: python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content)))
         self.sheet_count = len(self._book.sheet_names)
 
     def read_rows(self, index: int, columns: int) -> Iterator[SheetRow]:
         """The rows of sheet ``index`` (from 0) that hold anything, each with at least ``columns`` cells."""
-        try:
-            sheet = self._book.get_sheet_by_index(index)
-        except python_calamine.CalamineError as error:
-            raise PersonalizationError("batch-table-unreadable", file=self._label) from error
+        sheet = self._read(lambda: self._book.get_sheet_by_index(index))
         if sheet.total_height > self._limits.rows + 1:
             raise PersonalizationError("batch-table-rows", file=self._label, limit=self._limits.rows)
         formulas = self._formulas[index] if index < len(self._formulas) else frozenset[Position]()
-        formula_rows = {row for row, _ in formulas}
-        # calamine's rows begin at the first used cell; positions count from the topmost and leftmost.
-        for row, values in enumerate(sheet.to_python(skip_empty_area=False)):
-            cells: list[Cell] = [value if isinstance(value, str) else _flawed(value) for value in values]
-            cells.extend([""] * (columns - len(cells)))
-            if row in formula_rows:
-                for column in range(len(cells)):
-                    if (row, column) in formulas:
-                        cells[column] = FlawedCell(
-                            CellFlaw.FORMULA, str(values[column]) if column < len(values) else ""
-                        )
+        by_row: dict[int, list[int]] = {}
+        for row, column in formulas:
+            by_row.setdefault(row, []).append(column)
+        values = self._read(lambda: sheet.to_python(skip_empty_area=False))
+        # A formula that was never computed has no value, so that calamine may end before its row.
+        values.extend([] for _ in range(max(by_row, default=-1) + 1 - len(values)))
+        for row, line in enumerate(values):
+            cells: list[Cell] = [value if isinstance(value, str) else _flawed(value) for value in line]
+            cells.extend([""] * (max([columns, *(column + 1 for column in by_row.get(row, ()))]) - len(cells)))
+            for column in by_row.get(row, ()):
+                cells[column] = FlawedCell(CellFlaw.FORMULA, shown(cells[column]))
             if any(cells):
                 yield SheetRow(row + 1, tuple(cells))
 
-    def _opened(self, content: bytes) -> python_calamine.CalamineWorkbook:
+    def _read(self, action: Callable[[], _Result]) -> _Result:
+        """Run a piece of calamine and turn each of its ways to fail into our error."""
         try:
-            return python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content))
+            return action()
         except python_calamine.PasswordError as error:
             raise PersonalizationError("batch-table-encrypted", file=self._label) from error
         except (python_calamine.CalamineError, OSError, ValueError) as error:
+            raise PersonalizationError("batch-table-unreadable", file=self._label) from error
+        except BaseException as error:
+            # Rust code that fails an internal check panics, and the panic is no Exception.
+            if type(error).__name__ != _PANIC:
+                raise
             raise PersonalizationError("batch-table-unreadable", file=self._label) from error
 
     def _repacked(self, content: bytes) -> bytes:
