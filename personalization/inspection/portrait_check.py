@@ -1,0 +1,60 @@
+"""The portrait on the card against the picture that was delivered.
+
+A portrait that is the delivered file needs no look. Another one is decoded, and so is the delivered picture; both are
+brought to the same size and compared in brightness and in each colour, over the whole and place by place, so that
+another face on the same background shows.
+"""
+
+from __future__ import annotations
+
+import io
+from typing import Final
+
+from PIL import Image, ImageChops, ImageOps, ImageStat
+
+_SIZE: Final = (71, 99)
+_GRID: Final = (18, 25)
+"""Places that are compared: about 4 × 4 pixels each."""
+_MOST_MEAN: Final = 6.0
+_MOST_PLACE: Final = 40
+_FORMATS: Final = ("JPEG", "PNG", "BMP")
+_WHITE: Final = (255, 255, 255)
+
+
+def is_card_portrait(found: bytes) -> bool:
+    """True for a JPEG of 71 × 99 pixels that decodes."""
+    try:
+        picture = Image.open(io.BytesIO(found), formats=("JPEG",))
+        if picture.size != _SIZE:
+            return False
+        picture.load()
+    except (OSError, ValueError, SyntaxError, OverflowError, EOFError, Image.DecompressionBombError):
+        return False
+    return True
+
+
+def shows_the_same(found: bytes, delivered: bytes) -> bool:
+    """True when the portrait shows what the delivered picture shows."""
+    if found == delivered:
+        return True
+    try:
+        difference = ImageChops.difference(_grid(found), _grid(delivered))
+    except (OSError, ValueError, SyntaxError, OverflowError, EOFError, Image.DecompressionBombError):
+        return False
+    statistics = ImageStat.Stat(difference)
+    most = max(high for _, high in statistics.extrema)
+    return max(statistics.mean) <= _MOST_MEAN and most <= _MOST_PLACE
+
+
+def _grid(content: bytes) -> Image.Image:
+    """The picture upright, on white, cut around its centre to the card's proportions, in a coarse grid of colours."""
+    picture = ImageOps.exif_transpose(Image.open(io.BytesIO(content), formats=_FORMATS))
+    if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
+        layer = picture.convert("RGBA")
+        picture = Image.new("RGB", layer.size, _WHITE)
+        picture.paste(layer, mask=layer.getchannel("A"))
+    picture = picture.convert("RGB")
+    width, height = picture.size
+    used = min(width, height * _SIZE[0] / _SIZE[1]), min(height, width * _SIZE[1] / _SIZE[0])
+    left, top = (width - used[0]) / 2, (height - used[1]) / 2
+    return picture.resize(_GRID, Image.Resampling.BOX, (left, top, left + used[0], top + used[1]))
