@@ -9,6 +9,7 @@ Source: ISO/IEC 7816-4:2020, clause 9.3 (security conditions); the encoding in t
 
 from __future__ import annotations
 
+import functools
 from enum import IntFlag
 from typing import Final, NamedTuple
 
@@ -88,8 +89,12 @@ ALWAYS: Final = AccessRule((0,))
 NEVER: Final = AccessRule(())
 
 
+@functools.lru_cache(maxsize=1024)
 def explain(rule: AccessRule, proofs: int) -> str:
-    """Why ``rule`` refuses ``proofs``, in words for a trace."""
+    """Why ``rule`` refuses ``proofs``, in words for a trace.
+
+    Remembered, for a card has few rules and a refusal must not cost many times what a granted command costs.
+    """
     if rule.allows(proofs):
         return "granted"
     if not rule.alternatives:
