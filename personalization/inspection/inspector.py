@@ -51,8 +51,8 @@ _NUMBER: Final = "number"
 _IDENTIFICATION: Final = "profile"
 _CHIP_KEY: Final = "EF.CHIPKEY"
 _PORTRAIT: Final = "EF.PORTRAIT"
-_UNREAD: Final = b"\xff"
-"""Content of a file that could not be read: no data object begins so."""
+_UNREAD: Final = b"\x1f"
+"""Content of a file that could not be read: neither empty nor a data object."""
 # What a card that is not as it should be makes of a session; anything else is not the card's fault.
 _CARD_FAULTS: Final = frozenset(
     {"card-refused", "card-not-genuine", "concealed-number-malformed", "response-not-authentic", "session-over"}

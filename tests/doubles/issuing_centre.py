@@ -145,6 +145,7 @@ class IssuingCentre:
         self.sources = Sources()
         self._serial = 0
         self._sam_card = self._make_sam()
+        self.sam = self._open_sam()  # one session: the next one would end it
 
     def recipe(self, profile: CardProfile, groupings: Callable[[object, bytes], Sequence[DataGrouping]]) -> Recipe:
         def keys(name: KeyName) -> Callable[[bytes], StaticKeys]:
@@ -174,7 +175,7 @@ class IssuingCentre:
             maker.make(connection, None, None, lambda _: None)
         return card
 
-    def sam(self) -> SamSession:
+    def _open_sam(self) -> SamSession:
         connection = self._sam_card.connect()
         connection.power_on()
         return SamSession.open(connection, lambda number: self.keystore.derive(KeyName.TERMINAL, "ROLE", number, 32))
@@ -201,16 +202,21 @@ class IssuingCentre:
         """A finished permit; ``change`` does something to its record first."""
         return self.make(change(self.prepare(resident).record))
 
-    def inspector(self, **options: object) -> PermitInspector:
+    def inspector(self, today: dt.date = TODAY) -> PermitInspector:
         return PermitInspector(
-            self.sam(),
+            self.sam,
             PERMIT_PROFILE,
             self.keystore.certificate(KeyName.AUTHORITY),
             self.sources,
             faces=self.sources,
-            today=lambda: TODAY,
-            **options,  # type: ignore[arg-type]  # options by name, as the caller chose them
+            today=lambda: today,
         )
 
     def close(self) -> None:
         self._sam_card.close()
+
+
+def firmware(card: SimulatedCard) -> Card:
+    """The card behind its connections, for what no connection shows."""
+    assert isinstance(card.card, Card)
+    return card.card
