@@ -125,7 +125,8 @@ def _store_for(context: Context, target: PersonalizationTarget, command: Command
         raise WrongData("the last block has to end with a grouping")
     if len(rest) > MAX_GROUPING:
         raise NotEnoughMemory("the grouping is too long to be kept")
-    _hand_over(platform, application, groupings, last=last)
+    if groupings:
+        _hand_over(platform, application, groupings, last=last)
     target.next_block += 1
     target.pending = rest
     target.pending_encrypted = encrypted
