@@ -62,6 +62,12 @@ class Workbook:
             raise PersonalizationError("batch-table-unreadable", file=label)
         self._book = self._read(lambda: python_calamine.CalamineWorkbook.from_filelike(io.BytesIO(content)))
         self.sheet_count = len(self._book.sheet_names)
+        # Charts and macro sheets would shift the order in which formulas were found.
+        worksheets = [
+            sheet for sheet in self._book.sheets_metadata if sheet.typ == python_calamine.SheetTypeEnum.WorkSheet
+        ]
+        if len(worksheets) != self.sheet_count or len(self._formulas) not in {0, self.sheet_count}:
+            raise PersonalizationError("batch-table-sheets", file=label)
 
     def read_rows(self, index: int, columns: int) -> Iterator[SheetRow]:
         """The rows of sheet ``index`` (from 0) that hold anything, each with at least ``columns`` cells."""
