@@ -51,12 +51,13 @@ class StepSummary:
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that inspection looked at; ``shown`` is masked."""
+    """One thing that inspection looked at; ``shown`` and ``expected`` are masked."""
 
     name: str
     passed: bool
     interface: str
     shown: str
+    expected: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,8 +218,8 @@ def evidence(journal: Journal, cards: Sequence[CardFacts]) -> Iterator[tuple[Car
 def _checks(packed: bytes | None) -> tuple[CheckResult, ...]:
     if packed is None:
         return ()
-    rows: list[tuple[str, bool, str, str]] = json.loads(zlib.decompress(packed))
-    return tuple(CheckResult(name, passed, interface, shown) for name, passed, interface, shown in rows)
+    rows: list[tuple[str, bool, str, str, str]] = json.loads(zlib.decompress(packed))
+    return tuple(CheckResult(*row) for row in rows)
 
 
 def _cards(connection: Connection, batch_id: int) -> list[CardFacts]:

@@ -1,0 +1,146 @@
+"""One card, read for a person: its face and files, as its holder and as an inspection terminal see them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from permitcard.products import boot, permit_profile
+from permitcard.specimen import HOLDER_PIN, specimen_keys
+from permitcard.testing.access import read_card_number
+from permitcard.testing.laboratory_sam import LaboratorySam
+from permitcard.translation import Language
+from personalization.card_view import CardView, ShownFile, ShownValue, view_card
+from personalization.keys.keystore import KeyStore
+from personalization.terminal.holder import HolderSession
+from personalization.terminal.session import TerminalSession
+from reader_bridge.addresses import ConnectionFactory
+from reader_bridge.connection import Interface
+from reader_bridge.remote import new_token
+
+_INSPECTION: Final = "inspection"
+_HOLDER: Final = "holder"
+_PORTRAIT: Final = "EF.PORTRAIT"
+_IDENTITY: Final = "EF.IDENTITY"
+_FACE_WIDTH: Final = 60
+_LONG: Final = 64
+
+Say = Callable[..., str]
+"""Words for a code."""
+
+
+@dataclass(frozen=True, slots=True)
+class CardInHand:
+    """What was read of a card.
+
+    Attributes:
+        card_id: the card's own id, hex.
+        language: language of titles.
+        views: as its holder and as an inspection terminal.
+        portrait: JPEG as it stands on the card, empty when nobody could read it.
+    """
+
+    card_id: str
+    language: Language
+    views: tuple[CardView, ...] = field(repr=False)
+    portrait: bytes = field(default=b"", repr=False)
+
+    def text(self, say: Say) -> str:
+        """Face and files for people."""
+        lines = list(self._face(say))
+        for view in self.views:
+            lines += ["", say(f"view.{view.seen_by}")]
+            for file in view.files:
+                lines += self._file(file)
+        return "\n".join(lines)
+
+    def document(self) -> dict[str, object]:
+        """The same for programs."""
+        return {"card_id": self.card_id, "views": [view.to_plain() for view in self.views]}
+
+    def _face(self, say: Say) -> Iterator[str]:
+        yield say("card.face", card_id=self.card_id)
+        yield "+" + "-" * _FACE_WIDTH + "+"
+        for file in self.views[-1].files:
+            if file.name == _IDENTITY:
+                for record in file.records:
+                    yield from (f"|  {self._line(item)}" for item in record)
+        yield "+" + "-" * _FACE_WIDTH + "+"
+
+    def _file(self, file: ShownFile) -> Iterator[str]:
+        title = file.title.zh if self.language is Language.CHINESE else file.title.en
+        yield f"  {file.fid:04X} {file.name}  {title}"
+        if file.refused or file.problem:
+            yield f"       {file.refused or file.problem}"
+        for record in file.records:
+            yield from (f"       {self._line(item)}" for item in record)
+
+    def _line(self, item: ShownValue) -> str:
+        title = item.title.zh if self.language is Language.CHINESE else item.title.en
+        value = item.value if len(item.value) <= _LONG else item.value[:_LONG] + "…"
+        if item.meaning is not None:
+            value += f"  {item.meaning.zh if self.language is Language.CHINESE else item.meaning.en}"
+        return f"{title}: {value}"
+
+
+def read_card(address: str, centre: Path | None, language: str) -> CardInHand:
+    """Read a card at an address.
+
+    Args:
+        address: sim:FILE, pcsc:NAME or remote:HOST:PORT.
+        centre: the centre that made it; None for a specimen.
+        language: language of titles.
+
+    Raises:
+        ReaderError: no card there.
+        PersonalizationError: not our card, other keys, or unknown to the centre.
+    """
+    token = os.environ.get("PERMITCARD_TOKEN")
+    profile = permit_profile()
+    with ConnectionFactory(make=boot, token=token).connect(address) as connection:
+        if connection.description.interface is Interface.CONTACT:
+            card_number = read_card_number(connection)
+            keys, pin = _secrets(card_number, centre)
+            connection.reset()
+            session = HolderSession.open(connection, profile)
+            session.verify(pin)
+            holder = view_card(profile, session, _HOLDER)
+            connection.reset()
+            views: tuple[CardView, ...] = (holder,)
+        else:
+            keys, views, card_number = _keys(centre), (), b""
+        terminal = TerminalSession.open(connection, LaboratorySam(keys), profile, _INSPECTION)
+        views += (view_card(profile, terminal, _INSPECTION),)
+        portrait = views[-1].file(_PORTRAIT).content
+        return CardInHand((card_number or terminal.card_number).hex().upper(), Language(language), views, portrait)
+
+
+def _keys(centre: Path | None) -> KeyStore:
+    if centre is None:
+        return specimen_keys()
+    from permitcard.centre import Centre
+
+    return Centre(centre).key_store().open()
+
+
+def _secrets(card_number: bytes, centre: Path | None) -> tuple[KeyStore, str]:
+    """Keys and holder PIN of a card."""
+    if centre is None:
+        return specimen_keys(), HOLDER_PIN
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    with Job.open(Centre(centre)) as job:
+        return job.keys, job.pin_letter(card_number).pins[_HOLDER]
+
+
+def serving_token(variable: str, tell: Callable[[str], None]) -> str:
+    """The token that remote clients must present: from the environment, or a new one that is told."""
+    if token := os.environ.get(variable):
+        return token
+    token = new_token()
+    tell(token)
+    return token

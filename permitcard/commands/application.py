@@ -1,0 +1,138 @@
+"""The command line's frame: global options, exit codes, errors in words.
+
+Exit codes: 0 done, 1 found failures, 2 usage, 3 environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import Annotated, Final, cast
+
+import typer
+
+from permitcard.commands import batch, card, demo, keys, readers, sample, stock, suite
+from permitcard.console import Console
+from permitcard.translation import Language, Translator
+
+
+class ExitCode(IntEnum):
+    """What a shell script can rely on."""
+
+    DONE = 0
+    FAILURES = 1
+    USAGE = 2
+    ENVIRONMENT = 3
+
+
+application = typer.Typer(
+    name="permitcard",
+    help="Simulate, personalize and test the Zhejiang IC-card residence permit.",
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+demo.register(application)
+sample.register(application)
+readers.register(application)
+suite.register(application)
+application.add_typer(keys.group, name="keys")
+application.add_typer(stock.group, name="stock")
+application.add_typer(batch.group, name="batch")
+application.add_typer(card.group, name="card")
+
+_FLAGS: Final = frozenset({"--json"})
+_VALUED: Final = frozenset({"--lang"})
+
+
+@application.callback()
+def frame(
+    context: typer.Context,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+    language: Annotated[
+        Language | None, typer.Option("--lang", help="Language of texts; the locale's when absent.")
+    ] = None,
+) -> None:
+    """Take the options that every command has; they may stand anywhere on the line."""
+    translator = Translator.load(language or Language.from_environment())
+    context.obj = Console(translator, as_json)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; returns the exit code."""
+    from personalization.errors import PersonalizationError
+    from reader_bridge.connection import ReaderError
+
+    line = _globals_first(arguments)
+    console = _console_for(line)
+    # SIGTERM ends a run the way Ctrl-C does: what is open is closed in order.
+    with contextlib.suppress(ValueError):
+        signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        result = cast("object", application(args=line, standalone_mode=False, prog_name="permitcard"))
+    except typer.TyperException as error:
+        console.complain("usage", text=str(error))
+        return ExitCode.USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        console.complain("interrupted")
+        return ExitCode.FAILURES
+    except PersonalizationError as error:
+        console.complain(error.code, **error.parameters)
+        return error.exit_code
+    except ReaderError as error:
+        console.complain(error.code, **error.parameters)
+        return ExitCode.ENVIRONMENT
+    except OSError as error:
+        console.complain("file-failure", path=error.filename, cause=error.strerror or type(error).__name__)
+        return ExitCode.ENVIRONMENT
+    except Exception as error:  # noqa: BLE001 - the last line of defence: a bug of ours never shows a traceback
+        console.complain("internal-error", kind=type(error).__name__, path=_write_crash(error))
+        return ExitCode.ENVIRONMENT
+    return result if isinstance(result, int) else ExitCode.DONE
+
+
+def _globals_first(arguments: Sequence[str]) -> list[str]:
+    """Move the global options to the front, where the parser expects them."""
+    front: list[str] = []
+    rest: list[str] = []
+    waiting = iter(arguments)
+    for argument in waiting:
+        if argument == "--":
+            rest += [argument, *waiting]
+        elif argument in _FLAGS or argument.startswith("--lang="):
+            front.append(argument)
+        elif argument in _VALUED:
+            front += [argument, next(waiting, "")]
+        else:
+            rest.append(argument)
+    return front + rest
+
+
+def _console_for(line: Sequence[str]) -> Console:
+    """The console for errors that come before the parser has run."""
+    language = Language.from_environment()
+    for position, argument in enumerate(line):
+        if argument == "--lang" and position + 1 < len(line) and line[position + 1] in set(Language):
+            language = Language(line[position + 1])
+    return Console(Translator.load(language), "--json" in line)
+
+
+def _interrupt(number: int, frame_: object) -> None:
+    del number, frame_
+    raise KeyboardInterrupt
+
+
+def _write_crash(error: Exception) -> str:
+    """Write where a bug happened, without any value that was in play; returns the file's path."""
+    frames = traceback.format_list(traceback.extract_tb(error.__traceback__))
+    with tempfile.NamedTemporaryFile(
+        "w", encoding="utf-8", prefix="permitcard-crash-", suffix=".txt", delete=False
+    ) as file:
+        file.write("".join(frames) + type(error).__name__ + "\n" + sys.version + "\n")
+        return file.name

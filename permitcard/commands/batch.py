@@ -1,0 +1,198 @@
+"""``permitcard batch``: from a delivered file to verified cards."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from permitcard.commands.options import CentreOption, console_of
+
+if TYPE_CHECKING:
+    from permitcard.console import Console
+    from permitcard.job import Job
+    from personalization.intake.receipt import Receipt
+    from personalization.production.journal.batches import BatchStatus
+
+group = typer.Typer(help="Check, make, resume and report batches.", no_args_is_help=True, rich_markup_mode=None)
+
+FileArgument = Annotated[Path, typer.Argument(help="The delivered zip.", metavar="FILE")]
+BatchArgument = Annotated[str | None, typer.Argument(help="Batch identifier; the latest when absent.", metavar="BATCH")]
+StationsOption = Annotated[int, typer.Option("--stations", min=1, max=64, help="Stations, one process each.")]
+
+_FAILURES: Final = 1
+
+
+@group.command("check")
+def check(
+    context: typer.Context,
+    file: FileArgument,
+    centre: CentreOption = Path("centre"),
+    html: Annotated[Path | None, typer.Option(help="Also write the findings as a page.")] = None,
+) -> None:
+    """Check a delivered file and say everything that is wrong with it; make nothing."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    console = console_of(context)
+    with Job.open(Centre(centre)) as job:
+        receipt = job.check(file)
+    if _show_receipt(console, receipt, file, html):
+        raise typer.Exit(_FAILURES)
+    console.say("batch.accepted", name=file.name, rows=receipt.row_count)
+
+
+@group.command("run")
+def run(
+    context: typer.Context,
+    file: FileArgument,
+    centre: CentreOption = Path("centre"),
+    stations: StationsOption = 2,
+    accept_good: Annotated[
+        bool, typer.Option("--accept-good", help="Go on with the good rows; the bad ones go to an encrypted file.")
+    ] = False,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Make simulated blanks as needed, instead of taking them from stock.")
+    ] = False,
+    html: Annotated[Path | None, typer.Option(help="Write the findings as a page.")] = None,
+) -> None:
+    """Check, prepare, make and inspect a batch, and write its report."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+    from personalization.production.policy import Policy
+
+    console = console_of(context)
+    with Job.open(Centre(centre)) as job:
+        receipt = job.check(file)
+        bad = _show_receipt(console, receipt, file, html)
+        if bad and not accept_good:
+            raise typer.Exit(_FAILURES)
+        with console.progress() as bar:
+            total = len(receipt.applicants)
+            prepared = job.load(receipt, accept_good=accept_good, progress=lambda done: bar("prepare", done, total))
+            if bad:
+                console.say("batch.rejects", path=job.write_rejects(receipt))
+            if simulate:
+                job.stock_up(total)
+            job.run(prepared.identifier, Policy(stations=stations), bar)
+        _finish(console, job, prepared.identifier)
+
+
+@group.command("resume")
+def resume(
+    context: typer.Context,
+    batch: BatchArgument = None,
+    centre: CentreOption = Path("centre"),
+    stations: StationsOption = 2,
+) -> None:
+    """Go on with a batch that was stopped or killed: half-made cards first, then what is left."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+    from personalization.production.policy import Policy
+
+    console = console_of(context)
+    with Job.open(Centre(centre)) as job, console.progress() as bar:
+        identifier = batch or job.latest()
+        result = job.resume(identifier, Policy(stations=stations), bar)
+        console.say("batch.recovered", looked_at=result.recovery.looked_at, half_made=result.recovery.half_made)
+        _finish(console, job, identifier)
+
+
+@group.command("status")
+def status(context: typer.Context, batch: BatchArgument = None, centre: CentreOption = Path("centre")) -> None:
+    """Say where a batch stands: what was made, what was not, what may be done now."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    console = console_of(context)
+    with Job.open(Centre(centre)) as job:
+        found = job.status(batch or job.latest())
+    _show_status(console, found)
+
+
+@group.command("rejects")
+def rejects(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Sealed file of refused rows.", metavar="FILE")],
+    directory: Annotated[Path, typer.Argument(help="Folder for the opened delivery; it holds personal data.")],
+    centre: CentreOption = Path("centre"),
+) -> None:
+    """Open a sealed file of refused rows, to correct them and send them in again."""
+    from permitcard.centre import Centre
+    from personalization.intake.rejects import open_rejects
+
+    console = console_of(context)
+    path = open_rejects(file, directory, Centre(centre).key_store().open())
+    console.say("batch.reopened", path=path)
+    console.result({"file": str(path)})
+
+
+@group.command("report")
+def report(context: typer.Context, batch: BatchArgument = None, centre: CentreOption = Path("centre")) -> None:
+    """Write the report of a batch again, with a page for each card."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    console = console_of(context)
+    with Job.open(Centre(centre)) as job:
+        path = job.report(batch or job.latest(), console.translate)
+    console.say("batch.report", path=path)
+    console.result({"report": str(path)})
+
+
+def _finish(console: Console, job: Job, identifier: str) -> None:
+    """Write the report, show where the batch stands, and fail when not every row has a good card."""
+    path = job.report(identifier, console.translate)
+    found = job.status(identifier)
+    _show_status(console, found, report_path=path)
+    console.say("batch.report", path=path)
+    if found.left:
+        raise typer.Exit(_FAILURES)
+
+
+def _show_receipt(console: Console, receipt: Receipt, file: Path, html: Path | None) -> bool:
+    """Show findings; returns True when any row is refused."""
+    from personalization.intake.findings_report import findings_html, findings_json, findings_text
+
+    if html is not None:
+        html.write_text(findings_html(receipt, console.translate.language.value), encoding="utf-8")
+    if console.as_json and receipt.error_count:
+        console.result(json.loads(findings_json(receipt, console.translate.language.value)))
+    elif receipt.findings:
+        console.write(findings_text(receipt, console.translate.language.value))
+    if not receipt.error_count:
+        return False
+    rows = {finding.row for finding in receipt.findings if finding.row}
+    console.say(
+        "batch.rejected",
+        name=file.name,
+        findings=receipt.error_count,
+        bad_rows=len(rows),
+        rows=receipt.row_count,
+    )
+    return True
+
+
+def _show_status(console: Console, found: BatchStatus, report_path: Path | None = None) -> None:
+    console.say("batch.title", name=found.batch.identifier, state=console.translate("state." + found.batch.state.value))
+    for state, number in found.rows.items():
+        if number:
+            console.write(f"    {console.translate('row.' + state.value):<28}{number:>8}")
+    console.say("batch.done", good=found.good, made=found.made, left=found.left, rate=found.cards_per_second)
+    console.result(
+        {
+            "batch": found.batch.identifier,
+            "state": found.batch.state.value,
+            "rows": {state.value: number for state, number in found.rows.items()},
+            "stock": {state.value: number for state, number in found.stock.items()},
+            "accepted": found.accepted,
+            "good": found.good,
+            "left": found.left,
+            "seconds": round(found.seconds, 3),
+            "cards_per_second": round(found.cards_per_second, 1),
+            "recovered": found.recovered,
+            "report": None if report_path is None else str(report_path),
+        }
+    )

@@ -1,0 +1,134 @@
+"""``permitcard card``: one card in hand."""
+
+from __future__ import annotations
+
+import time
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from permitcard.commands.options import console_of
+
+group = typer.Typer(help="Make, show, read and serve single cards.", no_args_is_help=True, rich_markup_mode=None)
+
+CardArgument = Annotated[Path, typer.Argument(help="Card file.", metavar="CARD")]
+CentreOrSpecimen = Annotated[
+    Path | None,
+    typer.Option("--centre", help="The centre that made the card; the published specimen keys when absent."),
+]
+
+_POLL_SECONDS: Final = 0.2
+_TOKEN_VARIABLE: Final = "PERMITCARD_TOKEN"  # noqa: S105 - a variable's name
+
+
+class ServeAs(StrEnum):
+    """Ways to offer a card."""
+
+    VPCD = "vpcd"
+    TCP = "tcp"
+
+
+@group.command("new")
+def new(
+    context: typer.Context,
+    card: CardArgument,
+    blank: Annotated[bool, typer.Option("--blank", help="A blank card as a chip vendor delivers it.")] = False,
+    serial: Annotated[int, typer.Option(min=1, help="Serial number of the chip.")] = 1,
+) -> None:
+    """Make a specimen permit with published keys and PINs, or a blank card with published factory keys."""
+    from permitcard.specimen import make_blank_specimen, make_specimen
+
+    console = console_of(context)
+    if blank:
+        made, card_number = make_blank_specimen(card, serial)
+    else:
+        made, target = make_specimen(card, serial)
+        card_number = target.card_number
+    made.close()
+    console.say("card.made", card_id=card_number.hex().upper(), path=card)
+    console.result({"card": str(card), "card_id": card_number.hex().upper(), "blank": blank})
+
+
+@group.command("show")
+def show(
+    context: typer.Context,
+    card: CardArgument,
+    centre: CentreOrSpecimen = None,
+    portrait: Annotated[Path | None, typer.Option(help="Write the portrait to this file.")] = None,
+) -> None:
+    """Print the card: its face and files, as its holder and as an inspection terminal see them."""
+    _show(context, f"sim:{card}", centre, portrait)
+
+
+@group.command("read")
+def read(
+    context: typer.Context,
+    card: Annotated[str, typer.Option("--card", help="sim:FILE, pcsc:NAME or remote:HOST:PORT")],
+    centre: CentreOrSpecimen = None,
+    portrait: Annotated[Path | None, typer.Option(help="Write the portrait to this file.")] = None,
+) -> None:
+    """Read a card at any address, as its holder (over contact) and as an inspection terminal."""
+    _show(context, card, centre, portrait)
+
+
+def _show(context: typer.Context, address: str, centre: Path | None, portrait: Path | None) -> None:
+    from permitcard.card_in_hand import read_card
+
+    console = console_of(context)
+    view = read_card(address, centre, console.translate.language.value)
+    if portrait is not None and view.portrait:
+        portrait.write_bytes(view.portrait)
+    console.write(view.text(console.translate))
+    console.result(view.document())
+
+
+@group.command("serve")
+def serve(
+    context: typer.Context,
+    card: CardArgument,
+    way: Annotated[
+        ServeAs, typer.Option("--as", help="vpcd: two slots of a PC/SC reader; tcp: our own protocol.")
+    ] = ServeAs.VPCD,
+    port: Annotated[
+        int | None, typer.Option(min=1, max=65_535, help="Port of the vpcd driver, or of the TCP server.")
+    ] = None,
+    host: Annotated[str, typer.Option(help="Address to listen on, for tcp.")] = "127.0.0.1",
+    own_service: Annotated[
+        bool, typer.Option("--own-pcscd", help="Start a PC/SC service of our own instead of using the machine's.")
+    ] = False,
+) -> None:
+    """Offer a card file to other programs until Ctrl-C: as two slots, contact and contactless, of a virtual reader."""
+    from permitcard.card_in_hand import serving_token
+    from permitcard.products import open_simulated
+    from reader_bridge.serving import CardServer
+    from reader_bridge.vpcd import DEFAULT_PORT
+
+    console = console_of(context)
+    with open_simulated(card) as simulated, CardServer(simulated) as server:
+        if way is ServeAs.TCP:
+            token = serving_token(_TOKEN_VARIABLE, lambda value: console.say("card.token", token=value))
+            server.offer_remote(token, host, port or 0)
+            console.say("card.serving-tcp", path=card, host=host, port=server.remote_port, variable=_TOKEN_VARIABLE)
+        elif own_service:
+            server.offer_own_pcsc(port)
+        else:
+            server.offer_pcsc(port or DEFAULT_PORT)
+        if way is ServeAs.VPCD:
+            console.say("card.serving", path=card)
+            for name, value in server.client_variables.items():
+                console.say("card.client-variable", name=name, value=value)
+        console.result(
+            {"card": str(card), "as": way.value, "port": server.remote_port, "environment": server.client_variables}
+        )
+        _wait()
+
+
+def _wait() -> None:
+    """Until Ctrl-C or SIGTERM."""
+    try:
+        while True:
+            time.sleep(_POLL_SECONDS)
+    except KeyboardInterrupt:
+        return

@@ -1,0 +1,40 @@
+"""``permitcard demo``: the main job on the example batch."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from permitcard.commands.options import console_of
+
+_ALL: Final = 200
+
+
+def register(application: typer.Typer) -> None:
+    """Add the command to the application."""
+    application.command("demo")(demo)
+
+
+def demo(
+    context: typer.Context,
+    cards: Annotated[int, typer.Option(min=1, help="Size of the batch; the example batch has 200.")] = _ALL,
+    centre: Annotated[Path, typer.Option("--centre", help="Folder to make; it is emptied first.")] = Path("build/demo"),
+    stations: Annotated[int, typer.Option(min=1, max=64, help="Stations, one process each.")] = 2,
+) -> None:
+    """Make the example batch: keys, blanks, 200 verified simulated cards, and a report."""
+    from permitcard.centre import Centre
+    from permitcard.commands import batch
+    from permitcard.commands import keys as key_commands
+    from permitcard.examples import example_batch
+
+    place = Centre(centre)
+    if centre.exists():
+        if any(centre.iterdir()) and not place.test_passphrase.exists():
+            console_of(context).complain("demo-folder-in-use", path=centre)
+            raise typer.Exit(2)
+        shutil.rmtree(centre)
+    key_commands.init(context, centre, try_out=True)
+    batch.run(context, example_batch(cards, centre), centre, stations, accept_good=False, simulate=True, html=None)

@@ -1,0 +1,25 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from permitcard.console import Console
+
+CentreOption = Annotated[
+    Path,
+    typer.Option(
+        "--centre", envvar="PERMITCARD_CENTRE", help="The issuing centre's folder (keys, journal, cards, reports)."
+    ),
+]
+
+
+def console_of(context: typer.Context) -> Console:
+    """The console that the frame made for this command."""
+    console = context.find_root().obj
+    if not isinstance(console, Console):
+        raise TypeError("the frame has made no console")
+    return console

@@ -1,0 +1,64 @@
+"""``permitcard test``: the shared conformance suite against any card."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+
+from permitcard.commands.options import console_of
+
+_PYTEST_EXIT_CODES: Final = {0: 0, 1: 1, 2: 1, 5: 2}
+"""pytest's code → ours; everything else is the environment."""
+
+_ENVIRONMENT: Final = 3
+
+
+def register(application: typer.Typer) -> None:
+    """Add the command to the application."""
+    application.command("test")(run_suite)
+
+
+def suite_folder() -> Path:
+    """Where the suite lies: inside the installed wheel, or in the checkout."""
+    installed = Path(str(files("permitcard"))) / "conformance"
+    return installed if installed.is_dir() else installed.parent.parent / "tests" / "conformance"
+
+
+def run_suite(
+    context: typer.Context,
+    card: Annotated[str, typer.Option(help="sim, sim:FILE, pcsc:NAME or remote:HOST:PORT")] = "sim",
+    contactless: Annotated[str | None, typer.Option(help="Contactless interface of the same card.")] = None,
+    centre: Annotated[
+        Path | None, typer.Option(help="Issuing centre that made the card; published test keys when absent.")
+    ] = None,
+    destructive: Annotated[bool, typer.Option("--destructive", help="Also tests that can lock the card.")] = False,
+    card_id: Annotated[str | None, typer.Option(help="The card's own id, for --destructive.")] = None,
+    junit: Annotated[Path | None, typer.Option(help="Write a JUnit report.")] = None,
+    html: Annotated[Path | None, typer.Option(help="Write an HTML report with the clauses.")] = None,
+    select: Annotated[str | None, typer.Option("-k", help="Only tests whose name matches.")] = None,
+) -> None:
+    """Run the conformance suite against a simulated or a real card."""
+    import pytest
+
+    console = console_of(context)
+    arguments = [str(suite_folder()), "-p", "permitcard.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:randomly"]
+    arguments += ["--import-mode=importlib", "-c", str(suite_folder() / "suite.ini"), "-ra", "--card", card]
+    if console.as_json:
+        arguments.append("-qq")
+    for name, value in (
+        ("--contactless", contactless),
+        ("--centre", centre),
+        ("--card-id", card_id),
+        ("--junitxml", junit),
+        ("--suite-html", html),
+        ("-k", select),
+    ):
+        if value is not None:
+            arguments += [name, str(value)]
+    if destructive:
+        arguments.append("--destructive")
+    code = int(pytest.main(arguments))
+    raise typer.Exit(_PYTEST_EXIT_CODES.get(code, _ENVIRONMENT))

@@ -1,0 +1,90 @@
+"""What a command prints: text for people, one JSON document with ``--json``."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Protocol
+
+from permitcard.translation import Translator
+
+
+class Progress(Protocol):
+    """A bar that is told how far the work is."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """``done`` of ``total`` items of ``stage`` are finished."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Console:
+    """Where a command's words go.
+
+    Attributes:
+        translate: catalogue in the chosen language.
+        as_json: print one JSON document on standard output and nothing else there.
+    """
+
+    translate: Translator
+    as_json: bool = False
+
+    def say(self, code: str, **parameters: object) -> None:
+        """Print one sentence for people; silent with ``--json``."""
+        if not self.as_json:
+            sys.stdout.write(self.translate(code, **parameters) + "\n")
+
+    def write(self, text: str) -> None:
+        """Print ready text for people; silent with ``--json``."""
+        if not self.as_json:
+            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+
+    def result(self, document: Mapping[str, object]) -> None:
+        """Print the JSON document; silent without ``--json``."""
+        if self.as_json:
+            json.dump(document, sys.stdout, ensure_ascii=False, indent=2, default=str)
+            sys.stdout.write("\n")
+
+    def complain(self, code: str, **parameters: object) -> None:
+        """Print an error on standard error: what, where and what to do."""
+        if self.as_json:
+            document = {"error": {"code": code, "parameters": parameters, "text": self.translate(code, **parameters)}}
+            sys.stderr.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+        else:
+            sys.stderr.write(f"permitcard: {self.translate(code, **parameters)}\n")
+
+    @contextmanager
+    def progress(self) -> Generator[Progress]:
+        """A live bar for each stage on a terminal; silent elsewhere and with ``--json``."""
+        if self.as_json or not sys.stderr.isatty():
+            yield _silent
+            return
+        from rich.console import Console as RichConsole
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        bars = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=RichConsole(stderr=True),
+        )
+        tasks: dict[str, int] = {}
+
+        def advance(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(self.translate(f"stage.{stage}"), total=total)
+            bars.update(next(task.id for task in bars.tasks if task.id == tasks[stage]), completed=done, total=total)
+
+        with bars:
+            yield advance
+
+
+def _silent(stage: str, done: int, total: int) -> None:
+    """Progress that nobody watches."""
+    del stage, done, total

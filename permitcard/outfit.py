@@ -1,0 +1,73 @@
+"""What a station of the issuing centre works with, opened in the station's own process."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from permitcard.products import boot, open_simulated, permit_profile
+from permitcard.recipes import permit_recipe
+from permitcard.sams import open_sam, take_sam
+from personalization.inspection.inspector import PermitInspector
+from personalization.keys.keystore import KeyName, KeyStoreLocation
+from personalization.preparation.faces import FaceFile
+from personalization.preparation.prepared_file import PreparedFile
+from personalization.preparation.source_file import SourceFile
+from personalization.production.maker import GlobalPlatformMaker
+from personalization.production.work import Equipment, Interfaces
+from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
+from reader_bridge.connection import Interface
+
+
+@dataclass(frozen=True, slots=True)
+class StationOutfit:
+    """Opens a station's equipment; travels to the station's process as paths only.
+
+    Attributes:
+        root: the centre's folder; addresses of simulated cards are relative to it.
+        keys: where the key store is and how it is opened.
+        prepared: the batch's prepared records.
+        source: the batch's accepted applicants.
+        faces: what is printed on the batch's cards.
+    """
+
+    root: Path
+    keys: KeyStoreLocation
+    prepared: Path
+    source: Path
+    faces: Path
+
+    @contextmanager
+    def __call__(self) -> Generator[Equipment]:
+        """Open key store, SAM and sealed files; all are closed at the end."""
+        keys = self.keys.open()
+        with ExitStack() as held:
+            sam = held.enter_context(open_sam(take_sam(self.root / "sams", keys), keys))
+            records = held.enter_context(PreparedFile(self.prepared, keys))
+            source = held.enter_context(SourceFile(self.source, keys))
+            faces = held.enter_context(FaceFile(self.faces, keys))
+            yield Equipment(
+                GlobalPlatformMaker(permit_recipe(keys)),
+                PermitInspector(sam, permit_profile(), keys.certificate(KeyName.AUTHORITY), source, faces=faces),
+                records,
+                self.connect,
+            )
+
+    @contextmanager
+    def connect(self, location: str) -> Generator[Interfaces]:
+        """Open the card at an address of the stock, without power.
+
+        Raises:
+            ReaderError: "image-in-use" when another process has it, or no card is there.
+        """
+        address = CardAddress.parse(location)
+        with ExitStack() as held:
+            if address.kind is AddressKind.SIMULATED:
+                card = open_simulated(self.root / address.place)
+                held.callback(card.close)
+                yield Interfaces(card.connect(Interface.CONTACT), card.connect(Interface.CONTACTLESS))
+            else:
+                contact, contactless = ConnectionFactory(make=boot, exclusive=True).connect_both(address)
+                yield Interfaces(contact, contactless)

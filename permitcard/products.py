@@ -1,0 +1,51 @@
+"""The products that the front door knows: which applets a card carries, and their profiles."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib.resources import files
+from os import PathLike
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from card_os.card import Card
+    from card_os.hardware.nvm import Nvm
+    from personalization.profile import CardProfile
+    from reader_bridge.simulated import SimulatedCard
+
+
+@cache
+def permit_profile() -> CardProfile:
+    """Profile of the residence permit."""
+    from personalization.profile import CardProfile
+
+    return CardProfile.load(files("applet.permit").joinpath("profile.toml"))
+
+
+@cache
+def sam_profile() -> CardProfile:
+    """Profile of the secure access module."""
+    from personalization.profile import CardProfile
+
+    return CardProfile.load(files("applet.sam").joinpath("profile.toml"))
+
+
+def boot(nvm: Nvm) -> Card:
+    """Boot a card whose chip carries the code of all our applications."""
+    from applet.permit.applet import PermitApplet
+    from applet.sam.applet import SamApplet
+    from card_os.card import Card
+    from card_os.globalplatform.issuer_domain import IssuerDomain
+
+    return Card(nvm, (PermitApplet, SamApplet), issuer_domain=IssuerDomain)
+
+
+def open_simulated(path: str | PathLike[str]) -> SimulatedCard:
+    """Open a card file.
+
+    Raises:
+        ReaderError: missing, in use, damaged, or of a later version.
+    """
+    from reader_bridge.simulated import open_card
+
+    return open_card(path, boot)

@@ -1,0 +1,94 @@
+"""The centre's SAM cards: made by the same means as permits, one for each station that inspects.
+
+    centre/sams/sam-01.card, sam-02.card, …
+
+A station takes the first that nobody else has open, or makes another.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from permitcard.blanks import make_blank
+from permitcard.products import boot, open_simulated, sam_profile
+from permitcard.recipes import sam_recipe, untimed
+from personalization.keys.keystore import KeyName, KeyStore
+from personalization.production.maker import GlobalPlatformMaker
+from personalization.terminal.sam import SamSession
+from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.simulated import SimulatedCard
+
+SAM_BATCH: Final = 0xFF00
+"""IC batch of SAM chips, apart from those of permits."""
+
+_MOST_SAMS: Final = 99
+_IN_USE: Final = "image-in-use"
+_EXISTS: Final = "image-exists"
+
+
+def personalize_sam(card: SimulatedCard, keys: KeyStore, card_number: bytes) -> None:
+    """Turn a blank card into a SAM that holds the masters of all roles.
+
+    Raises:
+        CardFault: the card refuses a step.
+    """
+    with card.connect(Interface.CONTACT) as connection:
+        GlobalPlatformMaker(sam_recipe(keys)).make(connection, None, card_number, untimed)
+
+
+def make_sam(path: Path | None, keys: KeyStore, serial: int) -> SimulatedCard:
+    """Make a SAM card; it stays open.
+
+    Args:
+        path: card file; None keeps it in memory.
+        keys: store with the masters, which leave it for this card only.
+        serial: IC serial number among the SAM chips.
+
+    Raises:
+        ReaderError: the file exists or cannot be made.
+        CardFault: the card refuses a step; the file is removed then.
+    """
+    image, card_number = make_blank(path, keys, SAM_BATCH, serial, dt.datetime.now(dt.UTC).date())
+    card = SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}")
+    try:
+        personalize_sam(card, keys, card_number)
+    except BaseException:
+        card.close()
+        if path is not None:
+            path.unlink(missing_ok=True)
+        raise
+    return card
+
+
+def take_sam(folder: Path, keys: KeyStore) -> SimulatedCard:
+    """Open the first SAM that nobody else has open; make one when there is none.
+
+    Raises:
+        ReaderError: "no-sam-free", all are in use.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for serial in range(1, _MOST_SAMS + 1):
+        path = folder / f"sam-{serial:02d}.card"
+        try:
+            return open_simulated(path) if path.exists() else make_sam(path, keys, serial)
+        except ReaderError as error:
+            if error.code not in {_IN_USE, _EXISTS}:
+                raise
+    raise ReaderError("no-sam-free", path=str(folder))
+
+
+@contextmanager
+def open_sam(card: SimulatedCard, keys: KeyStore) -> Generator[SamSession]:
+    """An authenticated session with a SAM; the card is closed at the end."""
+    terminal = sam_profile().key("terminal")
+    label = terminal.label or ""
+
+    def terminal_key(card_number: bytes) -> bytes:
+        return keys.derive(KeyName.TERMINAL, label, terminal.derivation_context(card_number), terminal.length)
+
+    with card, card.connect(Interface.CONTACT) as connection:
+        yield SamSession.open(connection, terminal_key)

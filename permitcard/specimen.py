@@ -1,0 +1,134 @@
+"""The specimen: a complete permit card with published keys and PINs, for testing readers, terminals and this suite.
+
+Its keys are derived from public words, so that anybody can administer it; it must never be taken for a real card. The
+citizen number is the example of GB 11643-1999, the person does not exist.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import random
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from permitcard.blanks import make_blank
+from permitcard.products import boot, permit_profile
+from permitcard.recipes import permit_recipe, untimed
+from permitcard.testing.target import Target
+from personalization.intake.applicant import Applicant, Residence
+from personalization.intake.sample.faces import draw_portrait
+from personalization.keys.certificates import make_authority, make_document_signer
+from personalization.keys.file_store import FileKeyStore
+from personalization.keys.keystore import KEY_USES, KeyName, KeyUse
+from personalization.preparation.prepare import Preparer
+from personalization.production.maker import GlobalPlatformMaker
+from personalization.terminal.holder import pin_block
+from reader_bridge.connection import Interface
+from reader_bridge.simulated import SimulatedCard
+
+HOLDER_PIN: Final = "246802"
+"""Published holder PIN."""
+
+UNBLOCKING_PIN: Final = "86420975"
+"""Published unblocking PIN."""
+
+SPECIMEN_BATCH: Final = 0xFE00
+"""IC batch of specimen chips."""
+
+_WORD: Final = "permitcard specimen key, public: "
+_NOT_BEFORE: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+_FABRICATED: Final = dt.date(2026, 1, 1)
+_MASTER_BYTES: Final = 16
+_SEALING_BYTES: Final = 32
+_P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+
+
+def _public_bytes(name: str, length: int) -> bytes:
+    return hashlib.shake_256((_WORD + name).encode()).digest(length)
+
+
+@cache
+def specimen_keys() -> FileKeyStore:
+    """The store of published keys; never written to a file."""
+    pairs = {
+        name: ec.derive_private_key(
+            1 + int.from_bytes(_public_bytes(name, 2 * _SEALING_BYTES), "big") % (_P256_ORDER - 1), ec.SECP256R1()
+        )
+        for name, uses in KEY_USES.items()
+        if KeyUse.CERTIFY in uses
+    }
+    symmetric = {
+        name: _public_bytes(name, _SEALING_BYTES if uses & {KeyUse.SEAL, KeyUse.RECOGNISE} else _MASTER_BYTES)
+        for name, uses in KEY_USES.items()
+        if name not in pairs
+    }
+    authority = make_authority(pairs[KeyName.AUTHORITY], _NOT_BEFORE)
+    signer = make_document_signer(
+        pairs[KeyName.DOCUMENT_SIGNER].public_key(), authority, pairs[KeyName.AUTHORITY], _NOT_BEFORE
+    )
+    certificates = {
+        KeyName.AUTHORITY: authority.public_bytes(Encoding.DER),
+        KeyName.DOCUMENT_SIGNER: signer.public_bytes(Encoding.DER),
+    }
+    return FileKeyStore(symmetric, pairs, certificates)
+
+
+def specimen_applicant() -> Applicant:
+    """The person on the specimen, who does not exist."""
+    return Applicant(
+        row_number=1,
+        permit_number="330381300000000001",
+        name="样𠮷卡",
+        birth_date=dt.date(1949, 12, 31),
+        sex="2",
+        ethnic_group="01",
+        citizen_number="11010519491231002X",
+        registered_address="北京市朝阳区样本路1号样本小区2幢3单元401室",
+        issue_date=dt.date(2026, 1, 1),
+        issuing_authority="瑞安市公安局",
+        service_hotline="0577-12345",
+        bank_account="9999900000000000017",
+        endorsement_due=dt.date(2027, 1, 1),
+        area_code="330381",
+        production_date=dt.date(2026, 1, 1),
+        citizen_card_number="Z00000001",
+        citizen_card_account="9999900000000000025",
+        portrait=draw_portrait(random.Random("specimen")),
+        residence=Residence("浙江省瑞安市样本街道样本路9号", "330381202600001", dt.date(2025, 6, 1), "样本派出所"),
+    )
+
+
+def make_specimen(path: Path | None = None, serial: int = 1) -> tuple[SimulatedCard, Target]:
+    """Make a specimen; it stays open.
+
+    Args:
+        path: card file; None keeps the card in memory.
+        serial: IC serial number.
+
+    Raises:
+        ReaderError: the file exists or cannot be made.
+    """
+    keys = specimen_keys()
+    image, card_number = make_blank(path, keys, SPECIMEN_BATCH, serial, _FABRICATED)
+    card = SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}")
+    record = Preparer(permit_profile(), keys).prepare(specimen_applicant()).record
+    record = replace(record, pin_blocks=((1, pin_block(HOLDER_PIN)), (2, pin_block(UNBLOCKING_PIN))))
+    with card.connect(Interface.CONTACT) as connection:
+        GlobalPlatformMaker(permit_recipe(keys)).make(connection, record, card_number, untimed)
+    return card, Target(keys, card_number, pin_block(HOLDER_PIN), pin_block(UNBLOCKING_PIN))
+
+
+def make_blank_specimen(path: Path, serial: int = 1) -> tuple[SimulatedCard, bytes]:
+    """Make a blank card with published factory keys; it stays open. Returns it and its card number, 10 bytes.
+
+    Raises:
+        ReaderError: the file exists or cannot be made.
+    """
+    image, card_number = make_blank(path, specimen_keys(), SPECIMEN_BATCH, serial, _FABRICATED)
+    return SimulatedCard(image, boot, f"sim:{path}"), card_number

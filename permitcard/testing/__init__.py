@@ -1,0 +1,1 @@
+"""Running the shared suite against any card."""

@@ -1,0 +1,108 @@
+"""Opening the card under test, wherever it is."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from card_os.iso7816.apdu import ResponseApdu
+from permitcard.products import boot
+from permitcard.specimen import HOLDER_PIN, UNBLOCKING_PIN, make_specimen, specimen_keys
+from permitcard.testing.target import ISSUER_DOMAIN_AID, Target
+from personalization.errors import PersonalizationError
+from personalization.globalplatform.commands import initialize_update, select
+from personalization.globalplatform.scp03 import parse_initialize_update
+from personalization.terminal.holder import pin_block
+from reader_bridge.addresses import ConnectionFactory
+from reader_bridge.connection import CardConnection, Interface
+
+SIMULATED: Final = "sim"
+"""Address of a fresh specimen in memory."""
+
+_HOST_CHALLENGE: Final = bytes(8)
+
+
+@dataclass(slots=True)
+class CardAccess:
+    """Both interfaces of the card under test.
+
+    Attributes:
+        contact: contact connection.
+        contactless: contactless connection, None when it is not there.
+        target: what is known of the card.
+        throw_away: True when nobody will miss the card.
+    """
+
+    contact: CardConnection
+    contactless: CardConnection | None
+    target: Target
+    throw_away: bool = False
+    _held: ExitStack = field(default_factory=ExitStack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._held.close()
+
+
+def open_card_access(card: str, contactless: str | None, centre: str | None) -> CardAccess:
+    """Open the card at an address.
+
+    Args:
+        card: "sim" for a fresh specimen in memory, else an address.
+        contactless: address of the contactless interface, where ``card`` does not reach both.
+        centre: folder of the issuing centre that made the card; None for a specimen.
+
+    Raises:
+        ReaderError: the address leads to no card.
+        PersonalizationError: the centre's keys cannot be opened, or the centre does not know the card.
+    """
+    held = ExitStack()
+    if card == SIMULATED:
+        specimen, target = make_specimen()
+        held.callback(specimen.close)
+        both = [held.enter_context(specimen.connect(interface)) for interface in Interface]
+        return CardAccess(both[0], both[1], target, throw_away=True, _held=held)
+    factory = ConnectionFactory(make=boot)
+    with ExitStack() as opening:
+        first, other = factory.connect_both(card)
+        opening.enter_context(first)
+        if contactless is not None:
+            other = factory.connect(contactless)
+        if other is not None:
+            opening.enter_context(other)
+        target = _target(first, centre)
+        held = opening.pop_all()
+    return CardAccess(first, other, target, _held=held)
+
+
+def _target(connection: CardConnection, centre: str | None) -> Target:
+    """Read the card's own id over contact and find its keys and PINs."""
+    card_number = read_card_number(connection)
+    if centre is None:
+        return Target(specimen_keys(), card_number, pin_block(HOLDER_PIN), pin_block(UNBLOCKING_PIN))
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    with Job.open(Centre(Path(centre))) as job:
+        letter = job.pin_letter(card_number)
+        return Target(job.keys, card_number, pin_block(letter.pins["holder"]), pin_block(letter.pins["unblocking"]))
+
+
+def read_card_number(connection: CardConnection) -> bytes:
+    """The card number, 10 bytes, as the issuer domain tells it over contact; spends no try.
+
+    Raises:
+        PersonalizationError: "not-our-card", there is no issuer domain that answers.
+    """
+    for command in (select(ISSUER_DOMAIN_AID), initialize_update(0, _HOST_CHALLENGE)):
+        response = ResponseApdu.parse(connection.transmit(command.encode()))
+        if not response.sw.ok:
+            raise PersonalizationError("not-our-card", sw=str(response.sw))
+    return parse_initialize_update(response.data).diversification

@@ -1,0 +1,3 @@
+"""Options and fixtures of the shared suite, for every test."""
+
+pytest_plugins = ["permitcard.pytest_plugin"]
