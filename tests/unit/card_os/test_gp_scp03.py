@@ -228,3 +228,22 @@ def test_no_key_shows() -> None:
     text = repr(pair(0x33)[0]) + repr(KEYS)
     assert KEYS.enc.hex() not in text.lower()
     assert repr(KEYS.enc)[2:-1] not in text
+
+
+EXCHANGES = 3
+
+
+@vectors("exchanges", valid=True)
+def test_exchanges(vector: Vector) -> None:
+    challenge = scp03.card_challenge(vector.bytes("enc"), vector.bytes("sequence"), vector.bytes("aid"))
+    assert challenge == vector.bytes("card_challenge")
+    keys = KeySet(1, vector.bytes("enc"), vector.bytes("mac"), bytes(16))
+    channel = Scp03Channel(keys, vector.bytes("host_challenge"), challenge)
+    assert channel.cryptogram == vector.bytes("card_cryptogram")
+    channel.authenticate(channel.unwrap(CommandApdu.parse(vector.bytes("external_authenticate"))))
+    for number in range(1, EXCHANGES + 1):
+        plain = channel.unwrap(CommandApdu.parse(vector.bytes(f"command_{number}")))
+        assert plain.encode() == vector.bytes(f"plain_command_{number}")
+        response = vector.bytes(f"plain_response_{number}")
+        data, sw = channel.wrap(response[:-2], StatusWord.parse(response))
+        assert data + sw.encode() == vector.bytes(f"response_{number}")

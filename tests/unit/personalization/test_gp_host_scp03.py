@@ -226,3 +226,25 @@ def test_no_key_shows() -> None:
     text = repr(StaticKeys(1, secret, secret, secret)) + repr(SessionKeys(secret, secret, secret))
     assert "ABCD" not in text
     assert secret.hex() not in text.lower()
+
+
+EXCHANGES = 3
+
+
+@vectors("exchanges", valid=True)
+def test_exchanges(vector: Vector) -> None:
+    messaging, external_authenticate = session_of(vector, vector.number("level"))
+    assert external_authenticate == vector.bytes("external_authenticate")
+    for number in range(1, EXCHANGES + 1):
+        command = CommandApdu.parse(vector.bytes(f"plain_command_{number}"))
+        assert messaging.wrap(command) == vector.bytes(f"command_{number}")
+        plain = messaging.unwrap(vector.bytes(f"response_{number}"))
+        assert plain.encode() == vector.bytes(f"plain_response_{number}")
+
+
+@vectors("exchanges", valid=False)
+def test_a_false_exchange(vector: Vector) -> None:
+    messaging, _ = session_of(vector, vector.number("level"))
+    messaging.wrap(CommandApdu.parse(vector.bytes("plain_command_1")))
+    with pytest.raises(PersonalizationError, match="response-not-authentic"):
+        messaging.unwrap(vector.bytes("response_1"))
