@@ -44,7 +44,9 @@ class Channel:
         self.pending_sw: StatusWord | None = None
 
     def clear_application(self) -> None:
-        """No application is selected any more; session, keys and proofs are gone."""
+        """No application is selected any more; session, keys, proofs and what waited are gone."""
         self.applet = None
         self.context = None
         self.instructions = NO_INSTRUCTIONS
+        self.chain = None
+        self.pending, self.pending_sw = b"", None

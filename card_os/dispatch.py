@@ -43,7 +43,8 @@ _CLOSE: Final = 0x80
 _PLAIN: Final = SecureMessagingIndication.NONE
 _OK: Final = SW.OK
 _MORE_OF_CHAIN: Final = SW.OK.encode()
-_LOCKED: Final = int(CardLifeCycle.CARD_LOCKED)
+_SECURED: Final = int(CardLifeCycle.SECURED)
+_CONTACT: Final = int(Proof.CONTACT)
 
 
 class Dispatcher:
@@ -197,8 +198,8 @@ class Dispatcher:
         if layer is not None:
             proofs |= layer.proofs
         context.proofs = proofs
-        if self._runtime.registry.card_life_cycle >= _LOCKED:
-            self._check_locked(context, ins)
+        if self._runtime.registry.card_life_cycle >= _SECURED:
+            self._check_card_state(context, ins)
         states = instruction.states
         if states is not None and context.application.life_cycle not in states:
             raise ConditionsNotSatisfied("not allowed in this state of the application")
@@ -218,12 +219,21 @@ class Dispatcher:
         if self._runtime.registry.card_life_cycle == CardLifeCycle.TERMINATED:
             raise ConditionsNotSatisfied("the card is terminated")
 
-    def _check_locked(self, context: Context, ins: int) -> None:
-        """A locked card runs the issuer domain only, a terminated one GET DATA of it only (GP 2.3.1, 5.1.1)."""
-        if context.application.owner != ISSUER_DOMAIN:
-            raise ConditionsNotSatisfied("the card is locked")
-        if ins != _INS_GET_DATA:
-            self._require_alive()
+    def _check_card_state(self, context: Context, ins: int) -> None:
+        """What a secured, locked or terminated card still runs (GP 2.3.1, 5.1.1).
+
+        Secured: the issuer domain over contact only, also where it was selected before. Locked: the issuer domain
+        only. Terminated: GET DATA of the issuer domain only.
+        """
+        issuer = context.application.owner == ISSUER_DOMAIN
+        state = self._runtime.registry.card_life_cycle
+        if issuer and self._proof != _CONTACT:
+            raise ConditionsNotSatisfied("the issuer domain of a secured card is for contact only")
+        if state > _SECURED:
+            if not issuer:
+                raise ConditionsNotSatisfied("the card is locked")
+            if ins != _INS_GET_DATA:
+                self._require_alive()
 
     def _open(self, number: int) -> Channel:
         channel = Channel(number)

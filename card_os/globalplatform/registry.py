@@ -233,16 +233,20 @@ class Registry:
 
     Args:
         store: the card's objects.
+
+    Attributes:
+        card_life_cycle: the card's life-cycle byte, `CardLifeCycle`; changed by `set_card_life_cycle` only.
+        changed: something was written since the dispatcher last looked.
     """
 
-    __slots__ = ("_applications", "_card_life_cycle", "_names", "_objects", "_store", "changed")
+    __slots__ = ("_applications", "_names", "_objects", "_store", "card_life_cycle", "changed")
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._applications: dict[int, Application] = {}
         self._objects: dict[int, StoredObject] = {}
         self._names: dict[bytes, Application] = {}
-        self._card_life_cycle: int = CardLifeCycle.OP_READY
+        self.card_life_cycle: int = CardLifeCycle.OP_READY
         self.changed = False
         self.reload()
 
@@ -269,7 +273,7 @@ class Registry:
         self._names = {application.aid: application for application in self._applications.values()}
         state = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.STATE)
         if state is not None:
-            self._card_life_cycle = store.read(state, CARD_STATE_LIFE_CYCLE, 1)[0]
+            self.card_life_cycle = store.read(state, CARD_STATE_LIFE_CYCLE, 1)[0]
         self.changed = False
 
     def by_owner(self, owner: int) -> Application | None:
@@ -375,11 +379,6 @@ class Registry:
         with self._store.transaction():
             self._store.write(self._objects[application.owner], offset, content)
 
-    @property
-    def card_life_cycle(self) -> int:
-        """The card's life-cycle byte, `CardLifeCycle`."""
-        return self._card_life_cycle
-
     def set_card_life_cycle(self, state: CardLifeCycle) -> None:
         """Write the card's life cycle; which transitions are allowed is the caller's to know."""
         store = self._store
@@ -389,4 +388,4 @@ class Registry:
             raise NotEnoughMemory("the card holds no state object")
         with store.transaction():
             store.write(item, CARD_STATE_LIFE_CYCLE, bytes((state,)))
-        self._card_life_cycle = state
+        self.card_life_cycle = state

@@ -196,6 +196,13 @@ def test_the_issuer_domain_of_a_secured_card_is_for_contact_only(card: Card) -> 
     assert send(card.contactless, "80CA0000015500") == "6D00"
 
 
+def test_securing_the_card_ends_the_issuer_domain_over_the_field(card: Card) -> None:
+    card.contactless.power_on()
+    assert send(card.contactless, "80CA0000015500") == "55" + OK
+    card.platform.registry.set_card_life_cycle(CardLifeCycle.SECURED)
+    assert send(card.contactless, "80CA0000015500") == "6985"
+
+
 # ---- card life cycle (GP 2.3.1, 5.1.1)
 
 
