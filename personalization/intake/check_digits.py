@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Final
 
 _WEIGHTS: Final = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
@@ -19,7 +20,7 @@ def citizen_check_character(body: str) -> str:
 
     Source: GB 11643-1999, after ISO 7064 MOD 11-2.
     """
-    return _CHARACTERS[sum(weight * int(digit) for weight, digit in zip(_WEIGHTS, body, strict=True)) % _MODULUS]
+    return _CHARACTERS[sum(map(operator.mul, _WEIGHTS, map(int, body))) % _MODULUS]
 
 
 def luhn_sum(digits: str) -> int:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
@@ -25,6 +26,8 @@ _NAMESPACE: Final = "http://schemas.openxmlformats.org"
 _HEAD: Final = '<?xml version="1.0" encoding="UTF-8" standalone="yes"?>\n'
 _SHEET_NAMES: Final = ("居住证", "居住登记")
 
+# An underscore that would be read as the beginning of an escape.
+_ESCAPE: Final = re.compile(r"_(?=x[0-9A-Fa-f]{4}_)")
 Rows = Sequence[Sequence[Cell]]
 
 
@@ -136,7 +139,7 @@ def _xml_text(text: str) -> str:
     """Escaped text; what XML cannot hold is written _xHHHH_. Source: ECMA-376-1 clause 22.9.2.19 (ST_Xstring)."""
     plain = "".join(
         character if character >= " " and character not in "\ufffe\uffff" else f"_x{ord(character):04X}_"
-        for character in text
+        for character in _ESCAPE.sub("_x005F_", text)
     )
     return escape(plain)
 

@@ -55,6 +55,8 @@ def _surrogate(text: str) -> Facts | None:
 
 
 def _noncharacter(text: str) -> Facts | None:
+    if text.isprintable() and _REPLACEMENT not in text:
+        return None
     # Unassigned code points pass: characters of newer Unicode versions occur in names.
     for place, character in enumerate(text, 1):
         point = ord(character)

@@ -13,6 +13,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 import xlwt
+from openpyxl.chart import BarChart
 from openpyxl.worksheet.formula import ArrayFormula
 
 from personalization.errors import PersonalizationError
@@ -90,6 +91,28 @@ def test_formulas_written_by_other_programs_are_seen() -> None:
         (row.number, place) for row in rows for place, cell in enumerate(row.cells) if isinstance(cell, FlawedCell)
     }
     assert flawed == {(1, 1), (1, 2), (2, 0)}
+
+
+@pytest.mark.parametrize("text", ["王\u0007明", "a_x0041_b", "x\ny", "z\tt", " lead ", "<&>\"'", "王\U0002ebf0", "_x_"])
+def test_any_text_survives_a_written_workbook(text: str) -> None:
+    """ECMA-376-1 clause 22.9.2.19: what XML cannot hold is escaped, and so is what looks like an escape."""
+    packed = zipfile.ZipFile(io.BytesIO(pack_delivery(NAME, [[text]], [], [])))
+    _, row = Workbook(packed.read(f"{NAME}.xlsx"), ArchiveLimits(), "book").read_rows(0, 1)
+    assert row.cells[0] == text
+
+
+def chart_first() -> bytes:
+    book = openpyxl.Workbook()
+    book.create_chartsheet("chart", 0).add_chart(BarChart())
+    book.worksheets[0].append(["=1+1"])
+    stream = io.BytesIO()
+    book.save(stream)
+    return stream.getvalue()
+
+
+def test_sheets_that_are_no_tables_are_refused() -> None:
+    """A chart before the table would shift the place at which formulas are looked for."""
+    assert code_of(lambda: Workbook(chart_first(), ArchiveLimits(), "book")) == "batch-table-sheets"
 
 
 def test_dates_and_truth_values_are_no_text() -> None:

@@ -45,6 +45,14 @@ def places(template: str) -> set[str]:
     return {name for _, name, _, _ in string.Formatter().parse(template) if name}
 
 
+def test_the_format_page_names_every_rule_and_error() -> None:
+    page = (ROOT / "docs" / "delivery-format.md").read_text("utf-8")
+    for code in words("en").templates:
+        kind, _, rest = code.partition(".")
+        if kind in {"rule", "error"}:
+            assert f"`{rest.partition('.')[0]}`" in page, code
+
+
 def test_every_error_has_words() -> None:
     codes = codes_in_sources()
     assert "batch-file-seen" in codes
