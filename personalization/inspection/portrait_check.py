@@ -15,8 +15,10 @@ from PIL import Image, ImageChops, ImageOps, ImageStat
 _SIZE: Final = (71, 99)
 _GRID: Final = (18, 25)
 """Places that are compared: about 4 × 4 pixels each."""
-_MOST_MEAN: Final = 6.0
-_MOST_PLACE: Final = 40
+# Measured over 600 drawn portraits: recompression gives a mean of at most 3.0 and 46 in one place; another face gives a
+# mean of at least 5.7.
+_MOST_MEAN: Final = 4.5
+_MOST_PLACE: Final = 64
 _FORMATS: Final = ("JPEG", "PNG", "BMP")
 _WHITE: Final = (255, 255, 255)
 
