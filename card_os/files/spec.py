@@ -66,6 +66,8 @@ class FileLifeCycle(IntEnum):
 
 
 MODES: Final = tuple(AccessMode)
+_NAMED_MODES: Final = {bits: tuple(mode for mode in MODES if bits & mode) for bits in range(1, 1 << len(MODES))}
+"""The modes that an access mode byte names; a table, because every file is decoded when a card is first used."""
 RECORD_STRUCTURES: Final = frozenset({FileStructure.LINEAR_FIXED, FileStructure.LINEAR_VARIABLE, FileStructure.CYCLIC})
 _SHAREABLE: Final = 0x40
 _SFI_SHIFT: Final = 3
@@ -220,8 +222,8 @@ def decode_rules(raw: bytes) -> dict[AccessMode, AccessRule]:
     while offset < len(raw):
         modes = raw[offset]
         rule, offset = AccessRule.decode(raw, offset + 1)
-        named = [mode for mode in MODES if modes & mode]
-        if not named or modes & ~sum(named):
+        named = _NAMED_MODES.get(modes)
+        if named is None:
             raise ValueError("unknown access mode")
         rules.update(dict.fromkeys(named, rule))
     return rules

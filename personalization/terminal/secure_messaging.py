@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.cmac import CMAC
 
 from card_os.iso7816.apdu import MAX_EXTENDED_NE, MAX_SHORT_NC, MAX_SHORT_NE, CommandApdu, ResponseApdu
 from card_os.iso7816.status import StatusWord
-from card_os.iso7816.tlv import TlvError, encode, iterate
+from card_os.iso7816.tlv import encode, parse_length
 from personalization.errors import PersonalizationError
 
 _BLOCK: Final = 16
@@ -39,13 +39,11 @@ _TAG_CRYPTOGRAM_ODD: Final = 0x85
 _TAG_NE: Final = 0x97
 _TAG_STATUS: Final = 0x99
 _TAG_MAC: Final = 0x8E
-_RESPONSE_TAGS: Final = (
-    (_TAG_STATUS, _TAG_MAC),
-    (_TAG_CRYPTOGRAM, _TAG_STATUS, _TAG_MAC),
-    (_TAG_CRYPTOGRAM_ODD, _TAG_STATUS, _TAG_MAC),
-)
-"""A response holds exactly these objects in this order."""
-
+_CRYPTOGRAM_TAGS: Final = (_TAG_CRYPTOGRAM, _TAG_CRYPTOGRAM_ODD)
+_STATUS_HEADER: Final = bytes((_TAG_STATUS, 2))
+_MAC_HEADER: Final = bytes((_TAG_MAC, _MAC_LENGTH))
+_TAIL_LENGTH: Final = 4 + 2 + _MAC_LENGTH + _STATUS_LENGTH
+"""What every protected response ends with: 99 02 SW 8E 08 MAC SW."""
 _OVERHEAD: Final = 4 + 1 + 4 + 10
 """Most bytes around the cryptogram: tag and length of 87, padding indicator, 99 (or 97), 8E."""
 
@@ -151,36 +149,35 @@ class TerminalSecureMessaging:
         self._ssc += 1
         try:
             return self._open(response)
-        except (TlvError, ValueError) as error:
+        except ValueError as error:
             self.alive = False
             sw = StatusWord.parse(response) if len(response) >= _STATUS_LENGTH else None
             raise PersonalizationError("response-not-authentic", reason=str(error), sw=str(sw)) from None
 
     def _open(self, response: bytes) -> ResponseApdu:
-        body = response[:-_STATUS_LENGTH]
-        objects = list(iterate(body))
-        if tuple(item.tag for item in objects) not in _RESPONSE_TAGS:
+        at = len(response) - _TAIL_LENGTH
+        if at < 0 or response[at : at + 2] != _STATUS_HEADER or response[at + 4 : at + 6] != _MAC_HEADER:
             raise ValueError("the response is not protected")
-        mac, status = objects[-1].value, objects[-2].value
-        covered = body[: -len(objects[-1].encode())]
-        if not hmac.compare_digest(self._mac(pad(covered)), mac):
+        if not hmac.compare_digest(self._mac(pad(response[: at + 4])), response[at + 6 : -_STATUS_LENGTH]):
             raise ValueError("the MAC is wrong")
-        if status != response[-_STATUS_LENGTH:]:
+        if response[at + 2 : at + 4] != response[-_STATUS_LENGTH:]:
             raise ValueError("the outer status word is not the protected one")
-        data = b""
-        if len(objects) > 2:  # noqa: PLR2004 - status and MAC are always there
-            data = self._decrypt(objects[0].tag, objects[0].value)
-        return ResponseApdu(data, StatusWord.parse(status))
+        return ResponseApdu(self._decrypt(response[:at]) if at else b"", StatusWord.parse(response))
 
-    def _decrypt(self, tag: int, value: bytes) -> bytes:
+    def _decrypt(self, item: bytes) -> bytes:
+        """The plain data of object 87 or 85, which fills ``item``."""
+        tag = item[0]
+        length, at = parse_length(item, 1)
+        if tag not in _CRYPTOGRAM_TAGS or at + length != len(item):
+            raise ValueError("another object where the cryptogram is expected")
         if tag == _TAG_CRYPTOGRAM:
-            if value[:1] != _INDICATOR:
+            if item[at : at + 1] != _INDICATOR:
                 raise ValueError("unknown padding indicator")
-            value = value[1:]
-        if not value or len(value) % _BLOCK:
+            at += 1
+        if at == len(item) or (len(item) - at) % _BLOCK:
             raise ValueError("not whole blocks")
         iv = self._single.update(self._ssc.to_bytes(_BLOCK, "big"))
-        return unpad(self._decryptor.update(iv + value)[_BLOCK:])
+        return unpad(self._decryptor.update(iv + item[at:])[_BLOCK:])
 
     def __repr__(self) -> str:
         return f"TerminalSecureMessaging({'alive' if self.alive else 'over'})"
