@@ -147,7 +147,10 @@ class PcscConnection:
 
     def _find_reader(self) -> str:
         code, names = self._scard.SCardListReaders(self._context, [])
-        _check(self._scard, code, self._wanted)
+        if _code(self._scard, code) == "no-reader":
+            names = []
+        else:
+            _check(self._scard, code, self._wanted)
         if self._wanted in names:
             return self._wanted
         matching = [name for name in names if self._wanted and self._wanted in name]

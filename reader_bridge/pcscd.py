@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from types import TracebackType
@@ -36,11 +37,16 @@ _START_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.02
 _PORT_TRIES: Final = 64
 _HAND_OVER: Final = (
-    "import os, sys\n"
+    "import ctypes, os, signal, sys\n"
+    "if sys.argv[2] == 'follow' and sys.platform == 'linux':\n"
+    "    ctypes.CDLL(None).prctl(1, signal.SIGTERM)\n"  # PR_SET_PDEATHSIG: a killed owner leaves no service behind
     "os.dup2(int(sys.argv[1]), 3)\n"
     "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
-    "os.execv(sys.argv[2], sys.argv[2:])\n"
+    "os.execv(sys.argv[3], sys.argv[3:])\n"
 )
+_KERNEL_TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
+_LISTENING: Final = "0A"
+_STATE_COLUMN: Final = 3
 
 
 class PcscService:
@@ -102,7 +108,9 @@ class PcscService:
             Path(self.socket_path).chmod(0o600)
             listener.listen(16)
             handed = listener.fileno()
-            command = [sys.executable, "-I", "-S", "-c", _HAND_OVER, str(handed), service]
+            # The signal comes when the starting thread ends, so that only the main thread may ask for it.
+            follow = "follow" if threading.current_thread() is threading.main_thread() else "stay"
+            command = [sys.executable, "-I", "-S", "-c", _HAND_OVER, str(handed), follow, service]
             self._process = subprocess.Popen(  # noqa: S603 - fixed program, no shell
                 [*command, "--foreground", "--info", "-c", str(configuration)],
                 pass_fds=(handed,),
@@ -124,8 +132,8 @@ class PcscService:
         raise ReaderError("pcscd-failed", reason="the virtual reader does not listen")
 
     def _listens(self) -> bool:
-        """True when both slots are bound; asks by binding, for a connection would be taken for a card."""
-        return not _is_free(self.port) and not _is_free(self.port + 1)
+        """True when both slots listen; asks the kernel, for a connection would be taken for a card."""
+        return {self.port, self.port + 1} <= _listening_ports()
 
     def _last_words(self) -> str:
         if self._folder is None:
@@ -179,6 +187,17 @@ def free_port_pair() -> int:
         if port < 0xFFFF and _is_free(port) and _is_free(port + 1):  # noqa: PLR2004 - the last port has no next
             return port
     raise ReaderError("no-free-port")
+
+
+def _listening_ports() -> set[int]:
+    """Ports that somebody on this machine listens on."""
+    found: set[int] = set()
+    for table in _KERNEL_TABLES:
+        with contextlib.suppress(FileNotFoundError):
+            rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
+            columns = (row.split() for row in rows)
+            found.update(int(row[1].rpartition(":")[2], 16) for row in columns if row[_STATE_COLUMN] == _LISTENING)
+    return found
 
 
 def _is_free(port: int) -> bool:

@@ -175,6 +175,7 @@ class RemoteServer:
         self._lock = lock or threading.Lock()
         self._taken: set[Interface] = set()
         self._links: set[socket.socket] = set()
+        self._clients: set[threading.Thread] = set()
         self._stopping = threading.Event()
         try:
             self._listener = socket.create_server((host, port))
@@ -197,8 +198,9 @@ class RemoteServer:
         for link in tuple(self._links):
             with contextlib.suppress(OSError):
                 link.shutdown(socket.SHUT_RDWR)
-        if self._thread.is_alive():
-            self._thread.join(_JOIN_SECONDS)
+        for thread in (self._thread, *self._clients):
+            if thread.is_alive():
+                thread.join(_JOIN_SECONDS)
 
     def __enter__(self) -> Self:
         self.start()
@@ -217,7 +219,9 @@ class RemoteServer:
                 continue
             except OSError:
                 return
-            threading.Thread(target=self._client, args=(link,), name="remote-client", daemon=True).start()
+            client = threading.Thread(target=self._client, args=(link,), name="remote-client", daemon=True)
+            self._clients.add(client)
+            client.start()
 
     def _client(self, link: socket.socket) -> None:
         """One client from greeting to end; whatever it sends, only its own connection suffers."""
@@ -239,6 +243,7 @@ class RemoteServer:
             _log.info("client left: %s", type(error).__name__)
         finally:
             self._links.discard(link)
+            self._clients.discard(threading.current_thread())
             link.close()
             if interface is not None:
                 with self._lock:

@@ -16,6 +16,8 @@ from reader_bridge.vpcd import DEFAULT_PORT, VirtualReader
 class CardServer:
     """Offers a card until it is closed.
 
+    An interface offered both ways has one state: who resets it resets it for the other too.
+
     Args:
         card: the card; the caller closes it afterwards.
 

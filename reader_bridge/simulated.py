@@ -24,6 +24,11 @@ _PROTOCOLS: Final = {Interface.CONTACT: Protocol7816.T1, Interface.CONTACTLESS: 
 class CardPort(Protocol):
     """One interface of a card, as `card_os.port.Port` has it."""
 
+    @property
+    def powered(self) -> bool:
+        """True between `power_on` and `power_off` or a cut."""
+        ...
+
     def power_on(self) -> bytes:
         """Give power; returns ATR or ATS."""
         ...
@@ -165,7 +170,7 @@ class SimulatedConnection:
         release: called when the connection is left.
     """
 
-    __slots__ = ("_answer", "_interface", "_name", "_port", "_powered", "_release")
+    __slots__ = ("_answer", "_interface", "_name", "_port", "_release")
 
     def __init__(
         self, port: CardPort, interface: Interface, name: str = "sim", release: Callable[[], None] | None = None
@@ -174,7 +179,6 @@ class SimulatedConnection:
         self._interface = interface
         self._name = name
         self._release = release
-        self._powered = False
         self._answer = b""
 
     @property
@@ -186,19 +190,17 @@ class SimulatedConnection:
 
     def power_on(self) -> bytes:
         """Power the card; returns ATR or ATS."""
-        return self._answer if self._powered else self._activate(self._port.power_on)
+        return self._answer if self._answer and self._port.powered else self._activate(self._port.power_on)
 
     def reset(self) -> bytes:
         """Reset the card, or power it when it is off; returns ATR or ATS."""
-        return self._activate(self._port.reset if self._powered else self._port.power_on)
+        return self._activate(self._port.reset if self._port.powered else self._port.power_on)
 
     def _activate(self, start: Callable[[], bytes]) -> bytes:
         try:
             self._answer = start()
         except PortMute as error:
-            self._powered = False
             raise ReaderError("mute", reader=self._name, reason=str(error)) from error
-        self._powered = True
         return self._answer
 
     def transmit(self, command: bytes) -> bytes:
@@ -206,12 +208,10 @@ class SimulatedConnection:
         try:
             return self._port.process(command)
         except PortMute as error:
-            self._powered = False
             raise ReaderError("mute", reader=self._name, reason=str(error)) from error
 
     def power_off(self) -> None:
         """Take power away; safe to call twice."""
-        self._powered = False
         self._port.power_off()
 
     def __enter__(self) -> Self:

@@ -15,13 +15,14 @@ from typing import Final, Self
 from card_os.iso7816.apdu import MAX_EXTENDED_NE, MAX_SHORT_NC, MAX_SHORT_NE, CommandApdu
 from card_os.iso7816.errors import WrongLength
 from card_os.iso7816.status import SW
-from reader_bridge.connection import CardConnection, ConnectionDescription, ReaderError
+from reader_bridge.connection import CardConnection, ConnectionDescription, Protocol7816, ReaderError
 
 MAX_ROUNDS: Final = 300
 """GET RESPONSE commands for one response; 65,536 bytes in pieces of 256 take 256."""
 
 _MORE_AVAILABLE: Final = 0x61
 _EXACT_LENGTH: Final = 0x6C
+_HEADER: Final = 4
 _GET_RESPONSE: Final = 0xC0
 _CHAINED: Final = 0x10
 _FURTHER_INTERINDUSTRY: Final = 0x40
@@ -134,12 +135,12 @@ def _plain_class(cla: int) -> int:
 
 
 class CommandFit(Wrapper):
-    """Sends a command that needs extended length as what the reader can carry.
+    """Sends a command as what the reader can carry.
 
-    A reader without extended length gets a chain of short commands and a response in pieces; `GetResponse` outside
-    collects them.
+    A reader without extended length gets a chain of short commands and a response in pieces; T=0 gets no Le behind
+    data. `GetResponse` outside collects what the card then announces.
 
-    Source: ISO/IEC 7816-4:2020, clause 5.3.3 (command chaining).
+    Source: ISO/IEC 7816-4:2020, clause 5.3.3 (command chaining); ISO/IEC 7816-3:2006, clause 12.2.5 (case 4 by T=0).
     """
 
     __slots__ = ()
@@ -147,20 +148,25 @@ class CommandFit(Wrapper):
     def transmit(self, command: bytes) -> bytes:
         """Send as it is when the reader can; else as a chain, which a status other than 9000 ends."""
         limits = self.inner.description
-        if len(command) <= MAX_SHORT_NC + 6 and (len(command) <= 5 or command[4]):  # noqa: PLR2004 - a short command
+        byte_oriented = limits.protocol is Protocol7816.T0
+        if _is_short(command) and not byte_oriented:
             return self.inner.transmit(command)
         try:
             parsed = CommandApdu.parse(command)
         except WrongLength:
             return self.inner.transmit(command)
-        data = parsed.data
-        if not parsed.extended or (
-            len(data) <= limits.max_command_data
-            and parsed.ne <= limits.max_response_data
-            and limits.max_command_data > MAX_SHORT_NC
-        ):
+        if not parsed.extended:
+            if byte_oriented and parsed.data and parsed.ne:
+                command = command[:-1]
             return self.inner.transmit(command)
-        last = parsed._replace(ne=min(parsed.ne, MAX_SHORT_NE), extended=False)
+        fits = len(parsed.data) <= limits.max_command_data and parsed.ne <= limits.max_response_data
+        if fits and limits.max_command_data > MAX_SHORT_NC:
+            return self.inner.transmit(command)
+        return self._chain(parsed, ne=0 if byte_oriented and parsed.data else min(parsed.ne, MAX_SHORT_NE))
+
+    def _chain(self, command: CommandApdu, ne: int) -> bytes:
+        data = command.data
+        last = command._replace(ne=ne, extended=False)
         for at in range(0, len(data) - MAX_SHORT_NC, MAX_SHORT_NC):
             link = last._replace(cla=last.cla | _CHAINED, data=data[at : at + MAX_SHORT_NC], ne=0)
             response = self.inner.transmit(link.encode())
@@ -168,6 +174,11 @@ class CommandFit(Wrapper):
                 return response
         rest = (len(data) - 1) // MAX_SHORT_NC * MAX_SHORT_NC if data else 0
         return self.inner.transmit(last._replace(data=data[rest:]).encode())
+
+
+def _is_short(command: bytes) -> bool:
+    """True for a header alone, and for what has a length field of one byte."""
+    return len(command) <= _HEADER + 1 or (command[_HEADER] != 0 and len(command) <= _HEADER + MAX_SHORT_NC + 2)
 
 
 @dataclass(frozen=True, slots=True)

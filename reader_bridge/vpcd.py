@@ -33,6 +33,8 @@ _RESET: Final = b"\x02"
 _GET_ATR: Final = b"\x04"
 _MAX_MESSAGE: Final = 0xFFFF
 _RETRY_SECONDS: Final = 0.1
+_EMPTY_SECONDS: Final = 1.0
+"""How long a slot stays empty: pcscd looks every 0.4 s, and never sees a card that comes back sooner."""
 _JOIN_SECONDS: Final = 5.0
 _INTERFACE_BYTES: Final = 0x70
 _QUICK_ACKNOWLEDGE: Final[int | None] = vars(socket).get("TCP_QUICKACK")  # not on every system
@@ -107,11 +109,11 @@ class VirtualSlot:
                 if link is None:
                     continue
                 with link:
-                    self._serve(link)
+                    mute = self._serve(link)
                 self._inserted.clear()
                 with self._lock:
                     self._connection.power_off()
-                self._stopping.wait(_RETRY_SECONDS)
+                self._stopping.wait(_EMPTY_SECONDS if mute else _RETRY_SECONDS)
         except Exception as error:  # noqa: BLE001 - a thread's last line of defence: tell the owner and end
             _log.error("slot on port %d ended: %s", self.port, type(error).__name__)
             if self._on_failure is not None:
@@ -132,8 +134,8 @@ class VirtualSlot:
         self._inserted.set()
         return link
 
-    def _serve(self, link: socket.socket) -> None:
-        """Answer the driver until it goes, the card goes mute, or we stop."""
+    def _serve(self, link: socket.socket) -> bool:
+        """Answer the driver until it goes or we stop; True when the card went mute."""
         buffer = bytearray(_LENGTH.size + _MAX_MESSAGE)
         view = memoryview(buffer)
         filled = 0
@@ -146,7 +148,7 @@ class VirtualSlot:
                 acknowledge_quickly()
                 count = receive(view[filled:])
                 if not count:
-                    return
+                    return False
                 filled += count
                 while filled >= _LENGTH.size:
                     end = _LENGTH.size + (buffer[0] << 8 | buffer[1])
@@ -157,9 +159,11 @@ class VirtualSlot:
                         send(_LENGTH.pack(len(answer)) + answer)
                     buffer[: filled - end] = buffer[end:filled]
                     filled -= end
-        except (OSError, ReaderError) as error:
-            if not self._stopping.is_set():
-                _log.info("card taken out of port %d: %s", self.port, type(error).__name__)
+        except ReaderError as error:
+            _log.info("card taken out of port %d: %s", self.port, error.code)
+            return True
+        except OSError:
+            return False
 
     def _answer(self, message: bytes) -> bytes:
         connection = self._connection
@@ -244,7 +248,7 @@ def _acknowledger(link: socket.socket) -> Callable[[], None]:
 
 
 def _shut(link: socket.socket | None) -> None:
+    """Wake the thread that reads; it closes what it opened."""
     if link is not None:
         with contextlib.suppress(OSError):
             link.shutdown(socket.SHUT_RDWR)
-        link.close()

@@ -22,6 +22,7 @@ Every write of the card is in the file when it happens, so that a killed process
 from __future__ import annotations
 
 import mmap
+import os
 import struct
 import zlib
 from os import PathLike
@@ -106,7 +107,7 @@ class NvmImage:
         target = Path(path)
         lock = _acquire(target)
         try:
-            with target.open("xb") as file:
+            with open(target, "xb", opener=_private) as file:
                 file.write(blank)
             return cls(_map(target), chip, target, lock)
         except FileExistsError as error:
@@ -199,6 +200,11 @@ def _acquire(path: Path) -> BaseFileLock:
     except OSError as error:
         raise ImageError("image-unwritable", path=str(path), reason=error.strerror) from error
     return lock
+
+
+def _private(path: str, flags: int) -> int:
+    """Open for the owner only: a card file holds keys."""
+    return os.open(path, flags, 0o600)
 
 
 def _map(path: Path) -> mmap.mmap:

@@ -8,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Final
 
 import pytest
 
+from card_os.card import Card
+from card_os.hardware.power import CutMoment
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
@@ -131,6 +133,27 @@ def test_scriptor_resets_the_card_and_selects_the_permit(readers: list[PcscReade
         assert "Normal processing" in printed
 
 
+def test_a_power_cut_is_a_card_taken_out_and_put_in_again(readers: list[PcscReader], served_card: CardServer) -> None:
+    card = served_card.card.card
+    assert isinstance(card, Card)
+    initialize_update = bytes.fromhex("8050FF0008") + bytes(8)
+    with PcscConnection(CONTACT) as connection:
+        connection.transmit(bytes.fromhex("00A4040008A00000015100000000"))
+        card.nvm.power.arm(1, CutMoment.PROGRAMMING)
+        with pytest.raises(ReaderError) as failure:
+            connection.transmit(initialize_update)
+        assert failure.value.code in ("card-removed", "transmission-failed", "mute", "no-card", "card-reset")
+
+    def answers(name: str) -> bool:
+        with suppress(ReaderError), PcscConnection(name) as again:
+            return again.transmit(SELECT_PERMIT)[-2:] == b"\x90\x00"
+        return False
+
+    assert wait_for(lambda: answers(CONTACT))
+    assert wait_for(lambda: answers(CONTACTLESS))  # it was without power too
+    assert card.faults == 0
+
+
 def environment(service: PcscService) -> dict[str, str]:
     return {**service.environment, "PYTHONPATH": str(ROOT)}
 
@@ -182,6 +205,28 @@ def test_two_services_run_side_by_side_and_leave_nothing(tmp_path: Path) -> None
     assert not folder.exists()
     assert not Path(first.socket_path).exists()
     first.close()
+
+
+def test_a_killed_owner_leaves_no_service_behind(tmp_path: Path) -> None:
+    script = (
+        "import sys\n"
+        "from reader_bridge.pcscd import PcscService\n"
+        "service = PcscService(folder=sys.argv[1])\n"
+        "service.start()\n"
+        "print(service._process.pid, flush=True)\n"
+        "sys.stdin.readline()\n"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", script, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as owner:
+        process = Path("/proc") / line(owner)
+        assert "pcscd" in (process / "cmdline").read_text()
+        owner.kill()
+    assert wait_for(lambda: not process.exists() or "State:\tZ" in (process / "status").read_text())
 
 
 def test_a_service_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,11 +15,17 @@ Answers = Callable[[bytes], bytes]
 class RecordingConnection:
     """Answers by a function and keeps all commands."""
 
-    def __init__(self, answers: Answers, limit: int = 65_535, interface: Interface = Interface.CONTACT) -> None:
+    def __init__(
+        self,
+        answers: Answers,
+        limit: int = 65_535,
+        interface: Interface = Interface.CONTACT,
+        protocol: Protocol7816 = Protocol7816.T1,
+    ) -> None:
         self.answers = answers
         self.commands: list[bytes] = []
         self.events: list[str] = []
-        self.description = ConnectionDescription("double", interface, Protocol7816.T1, ATR, limit, limit + 1)
+        self.description = ConnectionDescription("double", interface, protocol, ATR, limit, limit + 1)
 
     def power_on(self) -> bytes:
         self.events.append("on")

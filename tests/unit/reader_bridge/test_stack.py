@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from card_os.iso7816.apdu import CommandApdu
-from reader_bridge.connection import CardConnection, ReaderError
+from reader_bridge.connection import CardConnection, Protocol7816, ReaderError
 from reader_bridge.stack import CommandFit, GetResponse, RightLength, TraceRecord, Tracing, standard_stack
 
 OK = b"\x90\x00"
@@ -77,6 +77,7 @@ def test_a_short_reader_gets_a_chain_that_says_the_same(length: int, ne: int, ex
     class ShortReader:
         class description:  # noqa: N801 - stands for the property
             name = "short"
+            protocol = Protocol7816.T1
             max_command_data = 255
             max_response_data = 256
 
@@ -99,6 +100,25 @@ def test_an_extended_reader_gets_the_command_as_it_is(recording: Any) -> None:
     command = CommandApdu(0, 0xD6, 0, 0, bytes(1_000)).encode()
     CommandFit(card).transmit(command)
     assert card.commands == [command]
+
+
+@pytest.mark.clause("ISO/IEC 7816-3:2006, 12.2.5")
+@pytest.mark.parametrize(
+    ("command", "sent"),
+    [
+        ("00A4040002F0F100", "00A4040002F0F1"),
+        ("00A4040002F0F1", "00A4040002F0F1"),
+        ("00B0000000", "00B0000000"),
+        ("00A40400", "00A40400"),
+        ("00A40400000002F0F10000", "00A4040002F0F1"),
+        ("00B00000000000", "00B0000000"),
+        ("00A4040002F0", "00A4040002F0"),
+    ],
+)
+def test_no_le_goes_behind_data_by_t0(recording: Any, command: str, sent: str) -> None:
+    card = recording(lambda _: OK, limit=255, protocol=Protocol7816.T0)
+    CommandFit(card).transmit(bytes.fromhex(command))
+    assert card.commands == [bytes.fromhex(sent)]
 
 
 def test_a_broken_chain_ends_with_its_status(recording: Any) -> None:

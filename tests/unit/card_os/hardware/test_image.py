@@ -121,3 +121,10 @@ def test_a_later_version_is_refused_by_its_number() -> None:
     raw = NvmImage.create(chip=CHIP).snapshot()
     with pytest.raises(ImageError, match=r"image-version: .*version=2"):
         NvmImage.from_snapshot(raw[:8] + b"\x00\x02" + raw[10:])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")
+def test_a_card_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    path = tmp_path / "card.nvm"
+    NvmImage.create(path, CHIP).close()
+    assert path.stat().st_mode & 0o777 == 0o600
