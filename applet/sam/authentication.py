@@ -9,7 +9,7 @@
 | PREPARE EXTERNAL AUTHENTICATION 80 54 | as 80 50 |
 | → | card number (10) ‖ CMAC(K.MAC, 03 ‖ reference ‖ RND.IC) (16) |
 
-The card's key pair is derived from the role's master inside and forgotten with the command or the session. An
+The card's key pair is derived from the role's master inside and forgotten when the run ends or the module is left. An
 authentication is spent before anything is looked at; what turns out wrong is counted besides.
 
 Source: pattern of ICAO Doc 9303-11, 8th edition, clause 4.3, with AES; NIST SP 800-108r1, clause 4.1; card
