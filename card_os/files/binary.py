@@ -1,0 +1,171 @@
+"""READ BINARY and UPDATE BINARY, with the offset in P1-P2 or, of the odd instructions, in a data object.
+
+Source: ISO/IEC 7816-4:2020, clause 11.3.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from card_os.applet_api import Context
+from card_os.files.checks import exact, refuse, require_active
+from card_os.files.spec import FileStructure
+from card_os.files.system import APPLICATION_DF, File
+from card_os.iso7816 import tlv
+from card_os.iso7816.apdu import CommandApdu
+from card_os.iso7816.errors import (
+    EndOfFile,
+    IncompatibleFileStructure,
+    IncorrectP1P2,
+    NcInconsistentWithTlv,
+    NoCurrentEf,
+    NotEnoughMemory,
+    WrongData,
+    WrongLength,
+    WrongParameters,
+)
+
+_P1_SFI: Final = 0x80
+_P1_SFI_RESERVED: Final = 0x60
+_SFI_MASK: Final = 0x1F
+_CURRENT_EF: Final = 0x0000
+_TAG_OFFSET: Final = 0x54
+_TAG_DATA: Final = 0x53
+_MAX_OFFSET_BYTES: Final = 4
+_TRANSPARENT: Final = FileStructure.TRANSPARENT
+
+
+def _binary_target(context: Context, command: CommandApdu) -> tuple[File, int]:
+    """File and offset of the even binary commands; a short identifier makes its file the current one (11.3.1)."""
+    p1 = command.p1
+    if p1 & _P1_SFI:
+        if p1 & _P1_SFI_RESERVED:
+            raise IncorrectP1P2("b7 and b6 of P1 are 0 beside a short identifier")
+        file = context.files.by_sfi(p1 & _SFI_MASK)
+        context.files.select(file)
+        offset = command.p2
+    else:
+        current = context.files.current
+        if current is None:
+            raise NoCurrentEf("no EF is selected")
+        file, offset = current, p1 << 8 | command.p2
+    if file.structure is not _TRANSPARENT:
+        raise IncompatibleFileStructure("not a transparent file")
+    if file.deactivated:
+        require_active(file)
+    return file, offset
+
+
+def read_binary(context: Context, command: CommandApdu) -> bytes:
+    """READ BINARY (B0).
+
+    Raises:
+        WrongParameters: 6B00, the offset is not in the file.
+        EndOfFile: 6282 with what there is, fewer bytes than Ne.
+    """
+    file, offset = _binary_target(context, command)
+    proofs = context.proofs
+    if not file.read_rule.allows(proofs):
+        raise refuse(file.read_rule, proofs)
+    if command.data or not command.ne:
+        raise WrongLength("READ BINARY has Le and no data")
+    return _read(context, file, offset, command)
+
+
+def _read(context: Context, file: File, offset: int, command: CommandApdu) -> bytes:
+    left = file.size - offset
+    ne = command.ne
+    if ne <= left:
+        return context.store.read(file.item, file.body + offset, ne)
+    if left <= 0:
+        raise WrongParameters("offset outside the file")
+    data = context.store.read(file.item, file.body + offset, left)
+    if exact(command):
+        raise EndOfFile("fewer bytes than asked for", data=data)
+    return data
+
+
+def update_binary(context: Context, command: CommandApdu) -> bytes:
+    """UPDATE BINARY (D6).
+
+    Raises:
+        WrongParameters: 6B00, the offset is not in the file.
+        NotEnoughMemory: 6A84, the data does not fit.
+    """
+    file, offset = _binary_target(context, command)
+    return _update(context, file, offset, command.data)
+
+
+def _update(context: Context, file: File, offset: int, data: bytes) -> bytes:
+    proofs = context.proofs
+    if not file.update_rule.allows(proofs):
+        raise refuse(file.update_rule, proofs)
+    if not data:
+        raise WrongLength("no data to write")
+    if offset >= file.size:
+        raise WrongParameters("offset outside the file")
+    if offset + len(data) > file.size:
+        raise NotEnoughMemory("the data goes beyond the end of the file")
+    store = context.store
+    with store.transaction():
+        store.write(file.item, file.body + offset, data)
+    return b""
+
+
+def _odd_target(context: Context, command: CommandApdu) -> File:
+    """The file of the odd binary commands: P1-P2 is 0000 (current EF), a short identifier, or a FID (11.3.1)."""
+    p1p2 = command.p1 << 8 | command.p2
+    files = context.files
+    if p1p2 == _CURRENT_EF:
+        file = files.current
+        if file is None:
+            raise NoCurrentEf("no EF is selected")
+    else:
+        df = files.current_df
+        file = files.by_sfi(p1p2) if p1p2 < _SFI_MASK else files.get(p1p2, df.identifier if df else APPLICATION_DF)
+        if file.structure is not FileStructure.DF:
+            files.select(file)
+    if file.structure is not _TRANSPARENT:
+        raise IncompatibleFileStructure("not a transparent file")
+    require_active(file)
+    return file
+
+
+def _odd_objects(command: CommandApdu, *, with_data: bool) -> tuple[int, bytes]:
+    """Offset (54) and, of an update, data (53)."""
+    try:
+        objects = tlv.parse_all(command.data)
+    except tlv.TlvError as error:
+        raise NcInconsistentWithTlv(str(error)) from error
+    tags = [_TAG_OFFSET, _TAG_DATA] if with_data else [_TAG_OFFSET]
+    if [item.tag for item in objects] != tags or not 1 <= len(objects[0].value) <= _MAX_OFFSET_BYTES:
+        raise WrongData("offset data object and, of an update, discretionary data are needed")
+    return int.from_bytes(objects[0].value, "big"), objects[-1].value
+
+
+def read_binary_odd(context: Context, command: CommandApdu) -> bytes:
+    """READ BINARY (B1): the offset stands in data object 54, the answer in data object 53."""
+    file = _odd_target(context, command)
+    proofs = context.proofs
+    if not file.read_rule.allows(proofs):
+        raise refuse(file.read_rule, proofs)
+    offset, _ = _odd_objects(command, with_data=False)
+    if not command.ne:
+        raise WrongLength("READ BINARY has Le")
+    room = command.ne
+    while room and len(tlv.encode_length(room)) + 1 + room > command.ne:
+        room -= 1
+    left = file.size - offset
+    if left <= 0:
+        raise WrongParameters("offset outside the file")
+    data = tlv.encode(_TAG_DATA, context.store.read(file.item, file.body + offset, min(room, left)))
+    if left < room and exact(command):
+        raise EndOfFile("fewer bytes than asked for", data=data)
+    return data
+
+
+def update_binary_odd(context: Context, command: CommandApdu) -> bytes:
+    """UPDATE BINARY (D7): offset in data object 54, data in data object 53."""
+    file = _odd_target(context, command)
+    offset, data = _odd_objects(command, with_data=True)
+    return _update(context, file, offset, data)

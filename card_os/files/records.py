@@ -1,0 +1,146 @@
+"""READ, UPDATE and APPEND RECORD.
+
+Source: ISO/IEC 7816-4:2020, clause 11.4.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from card_os.applet_api import Context
+from card_os.files.checks import exact, refuse, require, require_active
+from card_os.files.spec import AccessMode, FileStructure
+from card_os.files.system import File
+from card_os.iso7816.apdu import CommandApdu
+from card_os.iso7816.errors import (
+    EndOfFile,
+    FunctionNotSupported,
+    IncompatibleFileStructure,
+    IncorrectP1P2,
+    NoCurrentEf,
+    RecordNotFound,
+    WrongLength,
+)
+
+_SFI_RESERVED: Final = 0x1F
+_SFI_SHIFT: Final = 3
+_MODE_MASK: Final = 0x07
+
+
+class RecordMode(IntEnum):
+    """b3-b1 of P2 of the record commands (table 76)."""
+
+    FIRST = 0
+    LAST = 1
+    NEXT = 2
+    PREVIOUS = 3
+    NUMBER = 4
+    FROM_NUMBER = 5
+    UP_TO_NUMBER = 6
+
+
+def _record_target(context: Context, command: CommandApdu) -> tuple[File, int]:
+    """File and reference mode; P2 is short identifier (b8-b4) and mode (11.4.2)."""
+    sfi = command.p2 >> _SFI_SHIFT
+    if sfi == _SFI_RESERVED:
+        raise IncorrectP1P2("short identifier 31 is reserved")
+    if sfi:
+        file = context.files.by_sfi(sfi)
+        context.files.select(file)
+    else:
+        current = context.files.current
+        if current is None:
+            raise NoCurrentEf("no EF is selected")
+        file = current
+    if file.structure is FileStructure.TRANSPARENT or file.structure is FileStructure.DF:
+        raise IncompatibleFileStructure("the file has no records")
+    require_active(file)
+    return file, command.p2 & _MODE_MASK
+
+
+def _record_number(context: Context, file: File, p1: int, mode: int) -> int:
+    """The record that P1 and the mode name; it becomes the current record."""
+    session = context.session
+    if mode == RecordMode.NUMBER:
+        number = p1 or session.current_record
+        if number == 0:
+            raise RecordNotFound("no current record")
+        return number
+    if p1:
+        raise FunctionNotSupported("records have no identifiers")
+    used, _ = context.files.record_state(file)
+    current = session.current_record
+    number = {
+        RecordMode.FIRST: 1,
+        RecordMode.LAST: used,
+        RecordMode.NEXT: current + 1,
+        RecordMode.PREVIOUS: current - 1 if current else used,
+    }[RecordMode(mode)]
+    if not 1 <= number <= used:
+        raise RecordNotFound("no such record")
+    session.current_record = number
+    return number
+
+
+def read_record(context: Context, command: CommandApdu) -> bytes:
+    """READ RECORD (B2): one record, or all from a number to the last (mode 5), or from the last to it (mode 6).
+
+    Raises:
+        RecordNotFound: 6A83.
+        EndOfFile: 6282 with what there is, fewer bytes than Ne.
+    """
+    file, mode = _record_target(context, command)
+    proofs = context.proofs
+    if not file.read_rule.allows(proofs):
+        raise refuse(file.read_rule, proofs)
+    if command.data or not command.ne:
+        raise WrongLength("READ RECORD has Le and no data")
+    if mode > RecordMode.UP_TO_NUMBER:
+        raise IncorrectP1P2("no such record reference")
+    if mode in (RecordMode.FROM_NUMBER, RecordMode.UP_TO_NUMBER):
+        used, _ = context.files.record_state(file)
+        first = command.p1 or context.session.current_record
+        if not 1 <= first <= used:
+            raise RecordNotFound("no such record")
+        numbers = range(first, used + 1) if mode == RecordMode.FROM_NUMBER else range(used, first - 1, -1)
+        data = b"".join(context.files.read_record(file, number) for number in numbers)
+    else:
+        data = context.files.read_record(file, _record_number(context, file, command.p1, mode))
+    if len(data) < command.ne and exact(command):
+        raise EndOfFile("fewer bytes than asked for", data=data)
+    return data[: command.ne]
+
+
+def update_record(context: Context, command: CommandApdu) -> bytes:
+    """UPDATE RECORD (DC).
+
+    Raises:
+        RecordNotFound: 6A83.
+        WrongLength: 6700, not the length of the records.
+    """
+    file, mode = _record_target(context, command)
+    proofs = context.proofs
+    if not file.update_rule.allows(proofs):
+        raise refuse(file.update_rule, proofs)
+    if mode > RecordMode.NUMBER:
+        raise IncorrectP1P2("one record at a time")
+    context.files.update_record(file, _record_number(context, file, command.p1, mode), command.data)
+    return b""
+
+
+def append_record(context: Context, command: CommandApdu) -> bytes:
+    """APPEND RECORD (E2), P1 00; the new record becomes the current one.
+
+    Raises:
+        NotEnoughMemory: 6A84, a linear file is full.
+        WrongLength: 6700, not the length of the records.
+    """
+    file, mode = _record_target(context, command)
+    require(file, AccessMode.APPEND, context.proofs)
+    if command.p1 or mode:
+        raise IncorrectP1P2("APPEND RECORD names no record")
+    context.files.append_record(file, command.data)
+    used, _ = context.files.record_state(file)
+    context.session.current_record = 1 if file.structure is FileStructure.CYCLIC else used
+    return b""

@@ -1,0 +1,130 @@
+"""SELECT of files: by identifier, child, parent or path.
+
+Source: ISO/IEC 7816-4:2020, clause 11.2.2.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+from card_os.applet_api import Context
+from card_os.files.checks import FID_LENGTH, file_identifier
+from card_os.files.spec import FileLifeCycle, FileStructure, Tag
+from card_os.files.system import APPLICATION_DF, File
+from card_os.iso7816 import tlv
+from card_os.iso7816.apdu import CommandApdu
+from card_os.iso7816.errors import FileDeactivatedWarning, FileNotFound, IncorrectP1P2, WrongLength
+
+_ROOT_FIDS: Final = frozenset({0x3F00, 0x3FFF})
+_FORM_FCI: Final = 0x00
+_FORM_FCP: Final = 0x04
+_FORM_NONE: Final = 0x0C
+
+
+class SelectBy(IntEnum):
+    """P1 of SELECT (table 62)."""
+
+    FID = 0x00
+    CHILD_DF = 0x01
+    CHILD_EF = 0x02
+    PARENT = 0x03
+    PATH_FROM_ROOT = 0x08
+    PATH_FROM_CURRENT = 0x09
+
+
+def select_file(context: Context, command: CommandApdu) -> bytes:
+    """SELECT by file identifier or path; the answer is FCI (P2 00), FCP (04) or nothing (0C).
+
+    The size of the data is told only to who may read or update the file: the size of a portrait would trace a card.
+
+    Raises:
+        IncorrectP1P2: 6A86.
+        WrongLength: 6700, not one identifier, or no path.
+        FileNotFound: 6A82.
+        FileDeactivatedWarning: 6283 with the answer.
+    """
+    form = command.p2
+    if form not in (_FORM_FCI, _FORM_FCP, _FORM_NONE):
+        raise IncorrectP1P2("first occurrence, with FCI, FCP or no answer")
+    file = _find_file(context, command.p1, command.data)
+    context.files.select(file)
+    if form == _FORM_NONE:
+        template = b""
+    else:
+        tag = Tag.FCI if form == _FORM_FCI else Tag.FCP
+        template = _own_template(context, tag) if file is None else _file_template(file, context.proofs, tag)
+    if file is not None and file.deactivated:
+        raise FileDeactivatedWarning("the file is deactivated", data=template)
+    return template
+
+
+def _file_template(file: File, proofs: int, tag: int) -> bytes:
+    open_to_it = file.read_rule.allows(proofs) or file.update_rule.allows(proofs)
+    return file.spec.encode(with_size=open_to_it, tag=tag)
+
+
+def _own_template(context: Context, tag: int) -> bytes:
+    return tlv.encode(
+        tag,
+        tlv.encode(Tag.DESCRIPTOR, bytes((FileStructure.DF,))),
+        tlv.encode(Tag.DF_NAME, context.application.aid),
+        tlv.encode(Tag.LIFE_CYCLE, bytes((FileLifeCycle.ACTIVATED,))),
+    )
+
+
+def _find_file(context: Context, by: int, data: bytes) -> File | None:
+    """The file that SELECT names; None is the application's own DF."""
+    here = context.files.current_df
+    parent = APPLICATION_DF if here is None else here.identifier
+    match by:
+        case SelectBy.PATH_FROM_ROOT:
+            return _walk(context, APPLICATION_DF, data)
+        case SelectBy.PATH_FROM_CURRENT:
+            return _walk(context, parent, data)
+        case SelectBy.PARENT:
+            if data:
+                raise WrongLength("the parent has no name")
+            return None if here is None else _by_identifier(context, here.parent)
+        case SelectBy.FID:
+            return _find_by_fid(context, here, data)
+        case SelectBy.CHILD_DF | SelectBy.CHILD_EF:
+            file = context.files.get(file_identifier(data), parent)
+            if (file.structure is FileStructure.DF) != (by == SelectBy.CHILD_DF):
+                raise FileNotFound("a file of the other kind has this identifier")
+            return file
+        case _:
+            raise IncorrectP1P2("no such selection")
+
+
+def _find_by_fid(context: Context, here: File | None, data: bytes) -> File | None:
+    """Below the current DF, the DF itself, then below the application's own; no data or 3F00 is the application."""
+    if not data:
+        return None
+    identifier = file_identifier(data)
+    if identifier in _ROOT_FIDS:
+        return None
+    if here is not None:
+        below = context.files.find(identifier, here.identifier)
+        if below is not None:
+            return below
+        if here.spec.fid == identifier:
+            return here
+    return context.files.get(identifier)
+
+
+def _walk(context: Context, start: int, path: bytes) -> File | None:
+    if not path or len(path) % FID_LENGTH:
+        raise WrongLength("a path is a sequence of file identifiers")
+    file = _by_identifier(context, start)
+    for at in range(0, len(path), FID_LENGTH):
+        if file is not None and file.structure is not FileStructure.DF:
+            raise FileNotFound("the path goes on below an EF")
+        file = context.files.get(
+            int.from_bytes(path[at : at + FID_LENGTH], "big"), APPLICATION_DF if file is None else file.identifier
+        )
+    return file
+
+
+def _by_identifier(context: Context, identifier: int) -> File | None:
+    return next((file for file in context.files.all() if file.identifier == identifier), None)
