@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from card_os.iso7816 import tlv
@@ -19,6 +21,7 @@ MAX_FILE_SIZE: Final = 0xFFFF
 MAX_RECORDS: Final = 254
 MAX_RECORD_LENGTH: Final = 255
 MAX_SFI: Final = 30
+_REMEMBERED_RULES: Final = 256
 
 
 class Tag(IntEnum):
@@ -211,8 +214,11 @@ def encode_rules(rules: Mapping[AccessMode, AccessRule]) -> bytes:
     return b"".join(bytes((mode,)) + rules[mode].encode() for mode in MODES if mode in rules)
 
 
-def decode_rules(raw: bytes) -> dict[AccessMode, AccessRule]:
+@lru_cache(maxsize=_REMEMBERED_RULES)
+def decode_rules(raw: bytes) -> Mapping[AccessMode, AccessRule]:
     """Read the value of tag 86; an access mode byte may name several modes at once.
+
+    A card has few different rules and many files, so that the answers are kept.
 
     Raises:
         ValueError: cut short, or a mode that does not exist.
@@ -226,4 +232,4 @@ def decode_rules(raw: bytes) -> dict[AccessMode, AccessRule]:
         if named is None:
             raise ValueError("unknown access mode")
         rules.update(dict.fromkeys(named, rule))
-    return rules
+    return MappingProxyType(rules)
