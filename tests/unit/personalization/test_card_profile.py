@@ -122,7 +122,7 @@ def test_derivation_contexts() -> None:
     ("old", "new", "reason"),
     [
         ('"issuer + secure_messaging"', '"isuer + secure_messaging"', "unknown name in an access rule: isuer"),
-        ('read = "account"', 'read = "acount"', "unknown rule: acount"),
+        ('read = "account"', 'read = "accounts"', "unknown rule: accounts"),
         ('fid = "0102"', 'fid = "0101"', "file identifier 0101 stands twice"),
         ('sfi = "02"', 'sfi = "01"', "short file identifier 01 stands twice"),
         ('sfi = "02"', 'sfi = "1F"', "short identifier is 01 to 1E"),
