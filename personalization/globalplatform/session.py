@@ -94,7 +94,7 @@ class SecureSession:
         if level not in SECURITY_LEVELS:
             raise PersonalizationError("security-level-unsupported", exit_code=2, level=f"{level:02X}")
         if aid is not None:
-            _plain(connection, commands.select(aid), "SELECT")
+            _plain(connection, commands.select(aid), "SELECT", accept=(SW.OK, SW.FILE_DEACTIVATED_WARNING))
         wanted = key_version if key_version is not None else keys.version if isinstance(keys, StaticKeys) else 0
         host_challenge = randomness(CHALLENGE_LENGTH)
         answer = _plain(connection, commands.initialize_update(wanted, host_challenge), "INITIALIZE UPDATE")
@@ -233,12 +233,14 @@ def _count(guard: KeyGuard | None, card: InitializeUpdateResponse) -> None:
         guard.failed(card.diversification)
 
 
-def _plain(connection: CardConnection, command: CommandApdu, name: str) -> bytes:
-    """Send a command that comes before the session; returns the response data of 9000."""
+def _plain(
+    connection: CardConnection, command: CommandApdu, name: str, *, accept: tuple[StatusWord, ...] = (SW.OK,)
+) -> bytes:
+    """Send a command that comes before the session; returns its response data (6283: selected on a locked card)."""
     response = ResponseApdu.parse(_exchange(connection, command.encode()))
     if response.sw == SW.METHOD_BLOCKED:
         raise PersonalizationError("key-set-blocked", command=name)
-    if response.sw != SW.OK:
+    if response.sw not in accept:
         raise PersonalizationError("card-refused", command=name, ins=f"{command.ins:02X}", sw=str(response.sw))
     return response.data
 

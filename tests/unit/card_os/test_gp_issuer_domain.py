@@ -698,7 +698,7 @@ def test_a_locked_card(session: SecureSession, connection: PortConnection) -> No
     assert status(session, "80F0408008" + INSTANCE.hex()) == SW.CONDITIONS_NOT_SATISFIED
     assert send(connection, commands.select(INSTANCE).encode().hex())[-4:] == "6A82"
     connection.reset()
-    session = SecureSession.open(connection, FACTORY, aid=None)
+    session = SecureSession.open(connection, FACTORY)
     session.set_card_state(CardState.SECURED)
     assert send(connection, commands.select(INSTANCE).encode().hex()) == "6F009000"
 
