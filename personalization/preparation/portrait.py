@@ -91,7 +91,9 @@ def _normalise(picture: Image.Image) -> Image.Image:
         upright.paste(layer, mask=layer.getchannel("A"))
     elif upright.mode not in _PLAIN_MODES:
         upright = upright.convert("RGB")
-    return ImageOps.fit(upright, (WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    fitted = ImageOps.fit(upright, (WIDTH, HEIGHT), Image.Resampling.LANCZOS)
+    fitted.info.clear()  # comments and profiles travel along and would be written
+    return fitted
 
 
 def _compress(picture: Image.Image) -> bytes:
@@ -116,5 +118,5 @@ def _compress(picture: Image.Image) -> bytes:
 
 def _encode(picture: Image.Image, quality: int, subsampling: int) -> bytes:
     stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=quality, subsampling=subsampling, exif=b"", icc_profile=b"")
+    picture.save(stream, "JPEG", quality=quality, subsampling=subsampling)
     return stream.getvalue()
