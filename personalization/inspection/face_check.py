@@ -45,7 +45,10 @@ def compare_face(
     for name, tag, masking in _PRINTED_DATES:
         checks.compare(f"face.{name}", face.front.get(name), _date(chip.get(tag)), masking)
     tables = code_tables()
-    checks.compare("face.sex", face.front.get("sex"), tables.sexes.get(chip.get(_SEX, "")), Masking.HIDDEN)
+    sex = tables.sexes.get(chip.get(_SEX, ""))
+    printed_sex = face.front.get("sex")
+    # Documents print 男 and 女 where the table says 男性 and 女性.
+    checks.add("face.sex", bool(sex and printed_sex) and sex in (printed_sex, f"{printed_sex}性"))
     group = tables.ethnic_groups.get(chip.get(_ETHNIC_GROUP, ""))
     checks.compare("face.ethnic_group", face.front.get("ethnic_group"), group, Masking.HIDDEN)
     address = _texts(RESIDENCE, residence).get(_CURRENT_ADDRESS)

@@ -34,6 +34,7 @@ PAYMENT_MARK: Final = "UnionPay"
 
 _LENGTH: Final = 4
 _GROUP: Final = 4
+_SHORT_SEX: Final = {"1": "男", "2": "女"}
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -111,7 +112,7 @@ class FaceMaker:
         """The face of one applicant's card, with the portrait that is on the chip."""
         front = {
             "name": applicant.name,
-            "sex": self._tables.sexes.get(applicant.sex, applicant.sex),
+            "sex": _SHORT_SEX.get(applicant.sex) or self._tables.sexes.get(applicant.sex, applicant.sex),
             "ethnic_group": self._tables.ethnic_groups.get(applicant.ethnic_group, applicant.ethnic_group),
             "birth_date": written_date(applicant.birth_date),
             "citizen_number": applicant.citizen_number,
