@@ -87,7 +87,7 @@ class Port:
             if dispatcher is None:
                 raise PortMute("the port has no power")
             try:
-                return dispatcher.process(command)
+                return dispatcher.process(bytes(command))
             except CardTorn as cut:
                 self._card.tear()
                 raise PortMute("power was cut") from cut

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from threading import Thread
+
 import pytest
 
 from card_os.card import Card
@@ -613,3 +615,25 @@ def test_a_damaged_memory_is_mute() -> None:
     nvm.write(4, b"XXXX")
     with pytest.raises(PortMute):
         Card(nvm).contact.power_on()
+
+
+def test_two_threads_may_use_the_two_interfaces(card: Card, port: Port) -> None:
+    """Commands are executed one at a time: every increment of the shared byte counts."""
+    card.contactless.power_on()
+    select(card.contactless, FIRST)
+    rounds, failures = 200, []
+
+    def work(mine: Port, first: str) -> None:
+        for value in range(rounds):
+            answer = send(mine, f"00D681{first}04" + f"{value:02X}" * 4)
+            read = send(mine, f"00B081{first}04")
+            if (answer, read) != (OK, f"{value:02X}" * 4 + OK):
+                failures.append((answer, read))
+
+    threads = [Thread(target=work, args=(port, "00")), Thread(target=work, args=(card.contactless, "10"))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert card.faults == 0
