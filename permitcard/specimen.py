@@ -83,7 +83,7 @@ def specimen_applicant() -> Applicant:
     """The person on the specimen, who does not exist."""
     return Applicant(
         row_number=1,
-        permit_number="330381300000000001",
+        permit_number="330381263000000001",
         name="样𠮷卡",
         birth_date=dt.date(1949, 12, 31),
         sex="2",
