@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import Final
 
+from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import SHEET_COLUMNS
 from personalization.intake.cells import shown
@@ -38,7 +39,7 @@ def write_rejects(receipt: Receipt, path: Path, keys: KeyStore) -> int:
     rows = [row for row in receipt.rejected if row.source is not None]
     name = DeliveryName(receipt.name.area_code, receipt.name.first, receipt.name.last, len(rows))
     header = _MAGIC + receipt.identifier.encode("ascii") + b"\n"
-    path.write_bytes(header + keys.seal(KeyName.REJECTS, _delivery(name, receipt.rejected), header))
+    write_atomically(path, header + keys.seal(KeyName.REJECTS, _delivery(name, receipt.rejected), header))
     return len(rows)
 
 
@@ -68,7 +69,7 @@ def open_rejects(path: Path, directory: Path, keys: KeyStore) -> Path:
     name, _, delivery = packed.partition(b"\n")
     target = directory / f"{name.decode('ascii')}.zip"
     directory.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(delivery)
+    write_atomically(target, delivery)
     return target
 
 
