@@ -25,6 +25,7 @@ from personalization.errors import PersonalizationError
 from personalization.intake.archive import BoundedArchive
 from personalization.intake.cells import Cell, CellFlaw, FlawedCell, SheetRow, shown
 from personalization.intake.limits import ArchiveLimits
+from personalization.intake.shared_strings import SharedStrings
 
 XLS_MAGIC: Final = bytes.fromhex("D0CF11E0A1B11AE1")
 XLSX_MAGIC: Final = b"PK\x03\x04"
@@ -35,6 +36,7 @@ _LETTERS: Final = 26
 _DOCUMENT_TYPE: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _XML_STARTS: Final = (b"<", b"\xef\xbb\xbf<")
 
+_LOST: Final = "\N{REPLACEMENT CHARACTER}"
 _PANIC: Final = "PanicException"
 _Result = TypeVar("_Result")
 Position = tuple[int, int]  # row and column, both from 0
@@ -53,6 +55,7 @@ class Workbook:
         self._limits = limits
         self._label = label
         self._formulas: Sequence[frozenset[Position]]
+        self._stream = b""  # of an .xls file
         if content.startswith(XLS_MAGIC):
             self._formulas = self._formulas_of_xls(content)
         elif content.startswith(XLSX_MAGIC):
@@ -79,6 +82,10 @@ class Workbook:
         for row, column in formulas:
             by_row.setdefault(row, []).append(column)
         values = self._read(lambda: sheet.to_python(skip_empty_area=False))
+        if self._stream and any(isinstance(value, str) and _LOST in value for line in values for value in line):
+            for (row, column), text in self._shared_texts(index).items():
+                if row < len(values) and column < len(values[row]):
+                    values[row][column] = text
         # A formula that was never computed has no value, so that calamine may end before its row.
         values.extend([] for _ in range(max(by_row, default=-1) + 1 - len(values)))
         for row, line in enumerate(values):
@@ -144,19 +151,36 @@ class Workbook:
             # openpyxl reports broken markup by whatever its parser stumbled over; ParseError is a SyntaxError.
             raise PersonalizationError("batch-table-unreadable", file=self._label) from error
 
-    def _formula_records(self, stream: bytes) -> list[frozenset[Position]]:
-        starts = [
-            struct.unpack_from("<I", content)[0] for kind, content in _records(stream, 0) if kind == _Record.BOUND_SHEET
+    def _sheet_starts(self) -> list[int]:
+        return [
+            struct.unpack_from("<I", content)[0]
+            for kind, content in _records(self._stream, 0)
+            if kind == _Record.BOUND_SHEET
         ]
-        return [frozenset(self._formulas_from(stream, start)) for start in starts]
 
-    def _formulas_from(self, stream: bytes, start: int) -> Iterator[Position]:
-        for kind, content in _records(stream, start):
+    def _formulas_from(self, start: int) -> Iterator[Position]:
+        for kind, content in _records(self._stream, start):
             if kind in _CELLS:
                 row, column = struct.unpack_from("<HH", content)
                 self._refuse_far(row + 1, column + 1)
                 if kind == _Record.FORMULA:
                     yield row, column
+
+    def _shared_texts(self, index: int) -> dict[Position, str]:
+        """Texts of a sheet of an .xls file, read again where calamine lost a character."""
+        pieces: list[bytes] = []
+        for kind, content in _records(self._stream, 0):
+            if kind == _Record.SHARED_STRINGS or (pieces and kind == _Record.CONTINUE):
+                pieces.append(content)
+            elif pieces:
+                break
+        try:
+            strings = SharedStrings(pieces).read_all()
+            cells = _records(self._stream, self._sheet_starts()[index])
+            places = [struct.unpack_from("<HHHI", content) for kind, content in cells if kind == _Record.SHARED_STRING]
+            return {(row, column): strings[place] for row, column, _, place in places}
+        except (struct.error, IndexError) as error:
+            raise PersonalizationError("batch-table-unreadable", file=self._label) from error
 
     def _refuse_far_cells(self, worksheet: bytes) -> None:
         """Refuse a cell far from the others: calamine holds the whole rectangle in memory."""
@@ -171,8 +195,8 @@ class Workbook:
         try:
             with olefile.OleFileIO(io.BytesIO(content)) as container:
                 name = next(name for name in ("Workbook", "Book") if container.exists(name))
-                stream = container.openstream(name).read()
-            return self._formula_records(stream)
+                self._stream = container.openstream(name).read()
+            return [frozenset(self._formulas_from(start)) for start in self._sheet_starts()]
         except (OSError, StopIteration, struct.error, ValueError, IndexError, TypeError) as error:
             raise PersonalizationError("batch-table-unreadable", file=self._label) from error
 
@@ -184,9 +208,11 @@ class _Record(IntEnum):
     FORMULA = 0x0006
     END = 0x000A
     BOUND_SHEET = 0x0085
+    CONTINUE = 0x003C
     MULTIPLE_RK = 0x00BD
     MULTIPLE_BLANK = 0x00BE
     RICH_STRING = 0x00D6
+    SHARED_STRINGS = 0x00FC
     SHARED_STRING = 0x00FD
     BLANK = 0x0201
     NUMBER = 0x0203
@@ -195,7 +221,7 @@ class _Record(IntEnum):
     RK = 0x027E
 
 
-_CELLS: Final = frozenset(_Record) - {_Record.END, _Record.BOUND_SHEET}
+_CELLS: Final = frozenset(_Record) - {_Record.END, _Record.BOUND_SHEET, _Record.CONTINUE, _Record.SHARED_STRINGS}
 
 
 def _records(stream: bytes, offset: int) -> Iterator[tuple[int, bytes]]:

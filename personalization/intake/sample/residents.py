@@ -73,6 +73,7 @@ class Residents:
         self._groups = sorted(code_tables().ethnic_groups)[:_ETHNIC_GROUPS]
         self._counties: list[Division] = []
         self._abolished: list[Division] = []
+        self._abolished_by_month: dict[int, list[Division]] = {}
         self._addresses: dict[str, list[str]] = defaultdict(list)
         for row in code_tables().divisions:
             if code_tables().divisions.county(row.code) is None or row.code.endswith("01"):
@@ -131,7 +132,7 @@ class Residents:
     def _citizen_number(self, chance: random.Random, born: date) -> str:
         given = max(born.year, _FIRST_NUMBERS) * 100 + 1
         # A code of the time: nobody born after the newest list has one that is abolished.
-        old = [row for row in self._abolished if row.first_list <= given <= row.last_list]
+        old = self._abolished_since(given)
         use_old = bool(old) and chance.random() < _ABOLISHED_SHARE
         while True:
             division = chance.choice(old if use_old else self._counties)
@@ -140,6 +141,14 @@ class Residents:
             if number not in self._numbers:
                 self._numbers.add(number)
                 return number
+
+    def _abolished_since(self, month: int) -> list[Division]:
+        """Counties that were listed in ``month`` (YYYYMM) and are no more."""
+        if month not in self._abolished_by_month:
+            self._abolished_by_month[month] = [
+                row for row in self._abolished if row.first_list <= month <= row.last_list
+            ]
+        return self._abolished_by_month[month]
 
     def _address(self, chance: random.Random, index: int, province: str) -> str:
         address = f"{chance.choice(self._addresses[province])}{chance.choice(_TOWNS)}镇{chance.choice(_VILLAGES)}村"

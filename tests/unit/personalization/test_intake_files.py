@@ -25,6 +25,7 @@ from personalization.intake.delivery import HEADINGS, DeliveryName, open_deliver
 from personalization.intake.delivery_writer import TableFormat, pack_archive, pack_delivery
 from personalization.intake.limits import ArchiveLimits
 from personalization.intake.sample.residents import Residents
+from personalization.intake.shared_strings import SharedStrings
 from personalization.intake.workbook import Workbook
 
 NAME = DeliveryName("330381", 1, 3, 3)
@@ -99,6 +100,25 @@ def test_any_text_survives_a_written_workbook(text: str) -> None:
     packed = zipfile.ZipFile(io.BytesIO(pack_delivery(NAME, [[text]], [], [])))
     _, row = Workbook(packed.read(f"{NAME}.xlsx"), ArchiveLimits(), "book").read_rows(0, 1)
     assert row.cells[0] == text
+
+
+@pytest.mark.parametrize("offset", range(4))
+def test_characters_at_the_end_of_a_record_are_kept(offset: int) -> None:
+    """[MS-XLS] 2.4.58: a record holds at most 8,224 bytes; strings go on in the next, also within a character."""
+    names = ["a" * offset, *(f"{number}𠮷𬱖𬭎" for number in range(5000))]
+    content = zipfile.ZipFile(io.BytesIO(pack_delivery(NAME, [[name] for name in names], [], [], TableFormat.XLS)))
+    rows = list(Workbook(content.read(f"{NAME}.xls"), ArchiveLimits(), "book").read_rows(0, 1))
+    assert [row.cells[0] for row in rows[1:]] == [name for name in names if name]
+
+
+def test_shared_strings_with_formats_and_both_widths() -> None:
+    """[MS-XLS] 2.5.293: runs of formats and phonetic data follow the characters; a piece says its own width."""
+    first = struct.pack("<HBHI", 3, 0x0D, 1, 2) + "王𠮷".encode("utf-16-le") + bytes(4) + bytes(2)
+    second = struct.pack("<HB", 4, 0x00) + b"ab"
+    pieces = [bytes(8) + first + second, b"\x01" + "明x".encode("utf-16-le")]
+    assert SharedStrings(pieces).read_all() == ["王𠮷", "ab明x"]
+    half = struct.pack("<HB", 1, 0x01) + b"\x42\xd8"
+    assert SharedStrings([bytes(8) + half]).read_all() == ["\ud842"]
 
 
 def chart_first() -> bytes:
