@@ -125,6 +125,8 @@ def _layouts(profile: CardProfile) -> Iterator[tuple[str, tuple[FieldRow, ...]]]
 
 
 def _coded(item: FieldRow | ObjectRow) -> str:
+    if isinstance(item.values, str):
+        return f", table *{item.values}*"
     if not item.values:
         return ""
     return ": " + ", ".join(f"{code} {title.en} {title.zh}" for code, title in item.values.items())

@@ -197,7 +197,7 @@ def decode(profile: CardProfile, row: FileRow, content: bytes) -> Iterator[Shown
             for place in profile.fields_of(layout):
                 value = content[place.offset : place.offset + place.length]
                 if place.kind != "reserved" and value.strip(b" \x00"):
-                    yield _shown(place, value)
+                    yield _shown(profile, place, value)
 
 
 def _decode_template(profile: CardProfile, row: FileRow, content: bytes) -> Iterator[ShownValue]:
@@ -207,7 +207,7 @@ def _decode_template(profile: CardProfile, row: FileRow, content: bytes) -> Iter
             raise TlvError(f"template {outer.tag:04X} where {row.template or 0:04X} is expected")
         for item in iterate(outer.value):
             place = known.get(item.tag)
-            yield _unknown(item) if place is None else _shown(place, item.value)
+            yield _unknown(item) if place is None else _shown(profile, place, item.value)
 
 
 def _unknown(item: Tlv) -> ShownValue:
@@ -215,7 +215,7 @@ def _unknown(item: Tlv) -> ShownValue:
     return ShownValue(f"{item.tag:02X}", title, item.value.hex().upper())
 
 
-def _shown(place: ObjectRow | FieldRow, raw: bytes) -> ShownValue:
+def _shown(profile: CardProfile, place: ObjectRow | FieldRow, raw: bytes) -> ShownValue:
     match place.kind:
         case "code":
             text = raw.hex().upper()
@@ -229,7 +229,7 @@ def _shown(place: ObjectRow | FieldRow, raw: bytes) -> ShownValue:
             text = raw.decode("utf-8").rstrip("\x00")
         case _:
             text = raw.decode("ascii").rstrip("\x00")
-    return ShownValue(place.name, place.title, text, place.values.get(text))
+    return ShownValue(place.name, place.title, text, profile.meanings(place).get(text))
 
 
 def _decode_signature(profile: CardProfile, content: bytes) -> Iterator[ShownValue]:

@@ -78,6 +78,7 @@ class CardProfile(Row):
     files: tuple[FileRow, ...] = ()
     objects: tuple[ObjectRow, ...] = ()
     fields: tuple[FieldRow, ...] = ()
+    codes: dict[str, dict[str, Title]] = Field(default_factory=dict)
     signature: SignatureRow | None = None
     dgis: tuple[DgiRow, ...]
     commands: tuple[CommandRow, ...] = ()
@@ -122,16 +123,23 @@ class CardProfile(Row):
         _refuse_duplicates("DGI", (row.identifier for row in self.dgis))
         for rule in self._all_rules():
             self.alternatives(rule)
+        self._check_references()
+        self._check_states()
+        return self
+
+    def _check_references(self) -> None:
         templates = {row.template for row in self.files if row.template is not None}
         for item in self.objects:
             if item.template not in templates:
                 raise ValueError(f"{item.name}: no file holds template {item.template:04X}")
+        rows: tuple[ObjectRow | FieldRow, ...] = (*self.objects, *self.fields)
+        for coded in rows:
+            if isinstance(coded.values, str) and coded.values not in self.codes:
+                raise ValueError(f"{coded.name}: no code table is called {coded.values}")
         names = {row.name for row in self.files}
         for name in (self.signature.file, *self.signature.hashed) if self.signature else ():
             if name not in names:
                 raise ValueError(f"signature: no file is called {name}")
-        self._check_states()
-        return self
 
     def _check_states(self) -> None:
         states = {row.name for row in self.life_cycle}
@@ -296,6 +304,10 @@ class CardProfile(Row):
     def objects_of(self, template: int) -> tuple[ObjectRow, ...]:
         """The data objects of a template, in the order they are written."""
         return tuple(row for row in self.objects if row.template == template)
+
+    def meanings(self, row: ObjectRow | FieldRow) -> Mapping[str, Title]:
+        """What the coded values of a row mean; empty when they speak for themselves."""
+        return self.codes[row.values] if isinstance(row.values, str) else row.values
 
     def fields_of(self, layout: str) -> tuple[FieldRow, ...]:
         """The fields of a layout, by offset."""

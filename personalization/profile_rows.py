@@ -73,6 +73,9 @@ class Title(Row):
     zh: str
 
 
+Codes = str | dict[str, Title]
+
+
 class Application(Row):
     """Names of load file, module and instance for INSTALL."""
 
@@ -218,7 +221,7 @@ class ObjectRow(Row):
         kind: "text" UTF-8, "digits" ASCII, "date" YYYYMMDD in ASCII, "code" one byte.
         maximum: characters ("text", "digits") or bytes ("code"); a date has always 8.
         title: for people.
-        values: what coded values mean.
+        values: what coded values mean, or the name of a table under ``[codes]``.
     """
 
     tag: HexInt
@@ -227,7 +230,7 @@ class ObjectRow(Row):
     kind: Literal["text", "digits", "date", "code"]
     maximum: int = Field(default=8, ge=1)
     title: Title
-    values: dict[str, Title] = Field(default_factory=dict)
+    values: Codes = Field(default_factory=dict[str, Title])
 
 
 class FieldRow(Row):
@@ -240,7 +243,7 @@ class FieldRow(Row):
         name: field name.
         kind: as `ObjectRow.kind`, "utf16" (UTF-16LE, padded with spaces) or "reserved" (00).
         title: for people.
-        values: what coded values mean.
+        values: what coded values mean, or the name of a table under ``[codes]``.
     """
 
     layout: str
@@ -249,7 +252,7 @@ class FieldRow(Row):
     name: str
     kind: Literal["text", "digits", "date", "code", "utf16", "reserved"]
     title: Title
-    values: dict[str, Title] = Field(default_factory=dict)
+    values: Codes = Field(default_factory=dict[str, Title])
 
 
 class SignatureRow(Row):

@@ -11,6 +11,7 @@ from applet import permit, sam
 from card_os.iso7816.tlv import find, parse_all, parse_one
 from card_os.security.access import AccessRule, Proof
 from personalization.errors import PersonalizationError
+from personalization.intake.code_tables import code_tables
 from personalization.profile import CardProfile
 
 PERMIT = CardProfile.load(files(permit) / "profile.toml")
@@ -112,6 +113,14 @@ def test_fixed_layouts_have_no_gap() -> None:
         assert end == size
 
 
+def test_code_tables_are_those_that_intake_checks_by() -> None:
+    """GB 3304 and GB/T 2261.1: what is printed of a card is what was accepted."""
+    for name, accepted in (("ethnic_group", code_tables().ethnic_groups), ("sex", code_tables().sexes)):
+        assert {code: title.zh for code, title in PERMIT.codes[name].items()} == accepted
+    row = next(item for item in PERMIT.objects if item.name == "ethnic_group")
+    assert PERMIT.meanings(row)["22"].en == "She"
+
+
 def test_derivation_contexts() -> None:
     number = bytes(range(10))
     assert PERMIT.key("issuer").derivation_context(number) == number
@@ -135,6 +144,7 @@ def test_derivation_contexts() -> None:
         ('identifier = "8010"', 'identifier = "8000"', "DGI 8000 stands twice"),
         ("role = 2", "role = 1", "role 1 stands twice"),
         ('reference = "82"\nname = "service_desk"', 'reference = "81"\nname = "service_desk"', "key reference 81"),
+        ('values = "sex"', 'values = "six"', "sex: no code table is called six"),
         ("try_limit = 3", "try_limit = 3\ntries = 3", "Extra inputs are not permitted"),
         ('fid = "0102"', 'fid = "01XY"', "invalid literal for int"),
     ],
