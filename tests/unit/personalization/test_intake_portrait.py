@@ -16,6 +16,7 @@ from personalization.intake.sample.faces import draw_portrait
 
 LIMITS = FieldLimits()
 FORMATS = ("JPEG", "PNG", "BMP")
+DRAWN = {picture_format: draw_portrait(random.Random(3), picture_format) for picture_format in FORMATS}
 
 
 def picture(width: int, height: int, picture_format: str = "PNG", mode: str = "RGB") -> bytes:
@@ -80,7 +81,7 @@ def test_a_picture_that_would_fill_the_memory_is_judged_by_its_header() -> None:
     st.integers(1, 6000),
 )
 def test_any_bytes_get_a_verdict(picture_format: str, changes: list[tuple[int, int]], length: int) -> None:
-    content = bytearray(draw_portrait(random.Random(3), picture_format))
+    content = bytearray(DRAWN[picture_format])
     for place, value in changes:
         content[place] = value
     broken = check_portrait(bytes(content[:length]), LIMITS)
