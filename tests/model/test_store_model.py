@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+import contextlib
+
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from card_os.hardware.chip import Chip
 from card_os.hardware.image import NvmImage
 from card_os.hardware.power import CutMoment
-from card_os.iso7816.errors import CardTorn, FileExists, NotEnoughMemory
+from card_os.iso7816.errors import CardTorn, FileExists, MemoryFailure, NotEnoughMemory
 from card_os.storage.store import ObjectKind, ObjectStore
 
 CHIP = Chip("model", 12_288, 64, 4, 0x00, 1, 1)
@@ -154,4 +156,21 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
 
 
 TestStoreAgainstDictionary = StoreAgainstDictionary.TestCase
-TestStoreAgainstDictionary.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+TestStoreAgainstDictionary.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+
+
+@given(st.lists(st.tuples(st.integers(0, 4_500), st.integers(0, 255)), min_size=1, max_size=8))
+@settings(max_examples=300, deadline=None)
+def test_a_damaged_memory_boots_or_is_refused(damage: list[tuple[int, int]]) -> None:
+    """Never another exception: the card is mute then."""
+    nvm = NvmImage.create(chip=CHIP).nvm()
+    store = ObjectStore(nvm)
+    for number in range(6):
+        store.create(number % 2, ObjectKind.FILE, number, 60, b"content")
+    for offset, value in damage:
+        nvm.write(offset, bytes((value,)))
+    with contextlib.suppress(MemoryFailure):
+        booted = ObjectStore(nvm)
+        for owner in range(2):
+            for item in booted.owned(owner):
+                booted.read(item)

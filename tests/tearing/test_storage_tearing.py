@@ -200,11 +200,11 @@ def test_a_cut_while_formatting_or_booting_is_made_good(chip: Chip) -> None:
 def test_a_second_cut_during_the_recovery_is_made_good(image: NvmImage) -> None:
     old, new = old_and_new(image, replace)
     for copy, unit, _ in cuts(image, replace):
-        if unit % 3:
+        if unit % 5:
             continue
         probe = copy.fork().nvm()
         ObjectStore(probe)
-        for second in range(1, probe.power.count + 1, 2):
+        for second in range(1, probe.power.count + 1, 3):
             fork = copy.fork()
             nvm = fork.nvm()
             nvm.power.arm(second, CutMoment.PROGRAMMING)
@@ -290,3 +290,8 @@ def test_a_planted_bug_in_the_journal_is_found(bug: type[Journal], monkeypatch: 
 def test_a_planted_bug_in_write_through_is_found(image: NvmImage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(store_module, "WordJournal", NoWordJournal)
     assert violations(image, write_through)
+
+
+def test_a_planted_bug_in_the_scrubbing_is_found(image: NvmImage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ObjectStore, "_announce_scrub", lambda _: None)
+    assert any(found.startswith("left bytes behind") for found in violations(image, create))
