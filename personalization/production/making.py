@@ -189,8 +189,8 @@ def terminate_card(equipment: Equipment, location: str) -> bool:
 
 
 def pack_checks(inspection: Inspection) -> bytes:
-    """The inspector's results as compressed JSON: a list of [name, passed, interface, shown]."""
-    rows = [[check.name, check.passed, check.interface, check.shown] for check in inspection.checks]
+    """The inspector's results as compressed JSON: a list of [name, passed, interface, shown, expected]."""
+    rows = [[check.name, check.passed, check.interface, check.shown, check.expected] for check in inspection.checks]
     return zlib.compress(json.dumps(rows, ensure_ascii=False).encode(), _FASTEST)
 
 

@@ -151,7 +151,12 @@ class Check(Protocol):
 
     @property
     def shown(self) -> str:
-        """What stands on the card, masked; empty when there is nothing to show."""
+        """What stands on the card or what it answered, masked; empty when there is nothing to show."""
+        ...
+
+    @property
+    def expected(self) -> str:
+        """What should be there, masked; empty when there is nothing to show."""
         ...
 
 

@@ -161,6 +161,7 @@ class ScriptedCheck:
     passed: bool
     interface: str
     shown: str
+    expected: str = ""
 
 
 @dataclass(frozen=True)
