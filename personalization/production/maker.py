@@ -188,19 +188,19 @@ class GlobalPlatformMaker:
             number = answer.diversification
             if expected is not None and number != expected:
                 raise WrongBlank(number.hex())
+            offered.append(answer.key_version)
             if answer.key_version == commands.FACTORY_KEY_VERSION:
                 return self._recipe.factory_keys(number)
             if answer.key_version == self._card_key_version:
-                offered.append(answer.key_version)
                 return self._recipe.card_keys(number)
             raise _UnknownVersion(number)
 
         offered: list[int] = []
-        with _faults(step, lambda: not offered):
+        with _faults(step, lambda: commands.FACTORY_KEY_VERSION in offered):
             return SecureSession.open(card, keys, guard=self._guard)
 
     def _open_ours(self, card: CardConnection, number: bytes) -> SecureSession:
-        with _faults("open-ours", lambda: False):
+        with _faults("open-ours"):
             return SecureSession.open(
                 card, self._recipe.card_keys(number), key_version=self._card_key_version, guard=self._guard
             )

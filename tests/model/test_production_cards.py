@@ -1,0 +1,245 @@
+"""The production engine on simulated cards: every row one good card, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from personalization.errors import PersonalizationError
+from personalization.globalplatform.commands import initialize_update
+from personalization.keys.file_store import FileKeyStore
+from personalization.production.journal import Journal, open_journal
+from personalization.production.journal.batches import batch_status
+from personalization.production.journal.tables import Blank, Evidence, Row, Run
+from personalization.production.maker import GlobalPlatformMaker
+from personalization.production.policy import Policy
+from personalization.production.run import resume_batch, run_batch
+from personalization.production.states import BatchState, BlankState, RowState, RunState
+from personalization.production.stock import count_stock
+from personalization.production.tracing import unpack_trace
+from personalization.production.work import Condition, KeysRefused, WrongBlank
+from personalization.reports import write_report
+from personalization.reports.words import catalogue
+from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.simulated import open_card
+from tests.model.real_line import PASSPHRASE, Outfit, boot, load, new_blank, recipe
+
+ROOT = Path(__file__).parents[2]
+KILLS = 5
+MANY_KILLS = 20
+ROWS_A_KILL = 8
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with open_journal(tmp_path / "journal.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def keys(tmp_path_factory: pytest.TempPathFactory) -> FileKeyStore:
+    return FileKeyStore.create(tmp_path_factory.mktemp("keys") / "keys", PASSPHRASE, scrypt_n=2)
+
+
+def untimed(step: str) -> None:
+    del step
+
+
+def account(journal: Journal, root: Path, identifier: str) -> None:
+    """Each row has one good card or a reason, no permit is on two cards, each card says what the journal says."""
+    status = batch_status(journal, identifier)
+    assert sum(status.rows.values()) == status.batch.delivered
+    stock = count_stock(journal)
+    assert stock.received == sum(stock.by_state.values()) == len(list(root.glob("*.card")))
+    with journal.reading() as connection:
+        runs = connection.execute(select(Run.permit, Run.row_id, Run.blank_id).where(Run.state == "good")).all()
+        blanks = connection.execute(select(Blank.card_number, Blank.location, Blank.state)).all()
+    assert len(runs) == status.rows[RowState.GOOD] == stock.by_state[BlankState.GOOD]
+    for column in zip(*runs, strict=True):
+        assert max(Counter(column).values()) == 1
+    with Outfit(root, identifier)() as equipment:
+        for number, location, state in blanks:
+            with equipment.connect(location) as card, card.contact as contact:
+                look = equipment.maker.look(contact)
+            if state == BlankState.GOOD.value:
+                assert (look.condition, look.card_number.hex()) == (Condition.FINISHED, number)
+            elif state == BlankState.IN_STOCK.value:
+                assert look.condition is Condition.UNTOUCHED
+
+
+def test_a_batch_becomes_inspected_permits_and_a_report(journal: Journal, tmp_path: Path) -> None:
+    batch, outfit = load(journal, tmp_path, rows=20, blanks=21)
+    result = run_batch(journal, batch.identifier, outfit, Policy(tray=4), who="operator")
+    assert (result.status.good, result.status.left, result.status.runs[RunState.SPOILED]) == (20, 0, 0)
+    assert result.status.batch.state is BatchState.COMPLETE
+    account(journal, tmp_path, batch.identifier)
+    with journal.reading() as connection:
+        traces = connection.execute(select(Evidence.stage, Evidence.trace)).all()
+    names = {entry.name for row in traces for entry in unpack_trace(row.trace) if row.stage == "make"}
+    assert names >= {"INITIALIZE UPDATE", "EXTERNAL AUTHENTICATE", "PUT KEY", "INSTALL", "STORE DATA", "SET STATUS"}
+    interfaces = {entry.interface for row in traces for entry in unpack_trace(row.trace) if row.stage == "inspect"}
+    assert interfaces == set(Interface)
+    words = catalogue("en")
+    report = write_report(journal, batch.identifier, tmp_path / "report", lambda code, **_: words.get(code, code))
+    assert report.cards == 20
+
+
+def test_the_journal_holds_no_number_in_clear(journal: Journal, tmp_path: Path) -> None:
+    from personalization.preparation.source_file import SourceFile
+
+    batch, outfit = load(journal, tmp_path, rows=3, blanks=3)
+    run_batch(journal, batch.identifier, outfit, Policy(stations=1), who="operator")
+    content = b"".join(path.read_bytes() for path in tmp_path.glob("journal.sqlite*") if path.is_file())
+    keys = FileKeyStore.open(tmp_path / "keys", PASSPHRASE)
+    with SourceFile(tmp_path / f"{batch.identifier}.source", keys) as source, journal.reading() as connection:
+        rows = connection.execute(select(Row.number)).scalars().all()
+        applicants = [source.applicant(row) for row in rows]
+    for applicant in applicants:
+        for value in (applicant.permit_number, applicant.citizen_number, applicant.name, applicant.registered_address):
+            assert value.encode() not in content
+
+
+def test_wrong_keys_stop_the_run_before_a_card_can_lock(journal: Journal, tmp_path: Path) -> None:
+    batch, outfit = load(journal, tmp_path, rows=4, blanks=8)
+    wrong = Outfit(tmp_path, batch.identifier, forged=True)
+    with pytest.raises(PersonalizationError, match="key-guard-alarm"):
+        run_batch(journal, batch.identifier, wrong, Policy(stations=1), who="operator")
+    stock = count_stock(journal).by_state
+    assert (stock[BlankState.BARRED], stock[BlankState.SPOILED], stock[BlankState.IN_STOCK]) == (2, 0, 6)
+    with journal.reading() as connection:
+        assert sum(connection.execute(select(Blank.key_failures)).scalars()) == 2
+    result = resume_batch(journal, batch.identifier, outfit, Policy(stations=1), who="operator")
+    assert result.status.good == 4
+
+
+def test_a_card_is_recognised_at_every_step_and_finished_from_there(tmp_path: Path, keys: FileKeyStore) -> None:
+    """GlobalPlatform Card Specification 2.3.1, 5.1.1: the state is read from the card itself."""
+    seen: list[Condition] = []
+    maker = GlobalPlatformMaker(recipe(keys, "sam"))
+    for cut in range(1, 30):
+        path = tmp_path / f"{cut}.card"
+        number = new_blank(path, keys, 2, cut)
+        with open_card(path, boot) as card:
+            connection = _Cutting(card.connect(Interface.CONTACT), cut)
+            connection.power_on()
+            finished = False
+            try:
+                maker.make(connection, None, number, untimed)
+                finished = True
+            except ReaderError:
+                pass
+        with open_card(path, boot) as card, card.connect(Interface.CONTACT) as contact:
+            look = maker.look(contact)
+            seen.append(look.condition)
+            if look.condition is not Condition.FINISHED:
+                assert maker.make(contact, None, number, untimed) == number
+            assert maker.look(contact).condition is Condition.FINISHED
+            assert maker.terminate(contact)
+        with open_card(path, boot) as card, card.connect(Interface.CONTACT) as contact:
+            assert maker.look(contact).condition is Condition.TERMINATED
+            assert not maker.terminate(contact)
+        if finished:
+            break
+    order = [Condition.UNTOUCHED, Condition.KEYED, Condition.STARTED, Condition.PERSONALIZED, Condition.FINISHED]
+    assert list(dict.fromkeys(seen)) == order
+
+
+class _Cutting:
+    """A connection that fails for good before its n-th command."""
+
+    def __init__(self, connection: object, cut: int) -> None:
+        self._connection = connection
+        self._left = cut
+
+    def transmit(self, command: bytes) -> bytes:
+        self._left -= 1
+        if self._left < 0:
+            raise ReaderError("card-removed")
+        return self._connection.transmit(command)  # type: ignore[attr-defined, no-any-return]  # any connection
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._connection, name)
+
+
+def test_a_finished_card_is_nobodys_blank(tmp_path: Path, keys: FileKeyStore) -> None:
+    maker = GlobalPlatformMaker(recipe(keys, "sam"))
+    number = new_blank(tmp_path / "1.card", keys, 2, 1)
+    with open_card(tmp_path / "1.card", boot) as card, card.connect(Interface.CONTACT) as contact:
+        maker.make(contact, None, number, untimed)
+        with pytest.raises(WrongBlank):
+            maker.make(contact, None, number, untimed)
+        with pytest.raises(WrongBlank):
+            maker.make(contact, None, b"other card", untimed)
+        assert maker.look(contact).condition is Condition.FINISHED
+
+
+def test_other_keys_are_noticed_before_a_try_is_spent(tmp_path: Path, keys: FileKeyStore) -> None:
+    """Amendment D v1.1.1, 6.2.2: the card's cryptogram is verified before EXTERNAL AUTHENTICATE."""
+    others = FileKeyStore.create(tmp_path / "others", PASSPHRASE, scrypt_n=2)
+    right = GlobalPlatformMaker(recipe(keys, "sam"))
+    number = new_blank(tmp_path / "1.card", keys, 2, 1)
+    with open_card(tmp_path / "1.card", boot) as card, card.connect(Interface.CONTACT) as contact:
+        for _ in range(30):
+            wrong = GlobalPlatformMaker(recipe(others, "sam"))
+            with pytest.raises(KeysRefused) as refusal:
+                wrong.make(contact, None, number, untimed)
+            assert (refusal.value.tries_spent, refusal.value.untouched) == (0, True)
+        assert contact.transmit(initialize_update(0, bytes(8)).encode())[-2:] == b"\x90\x00"
+        assert right.make(contact, None, number, untimed) == number
+        with pytest.raises(KeysRefused) as refusal:
+            GlobalPlatformMaker(recipe(others, "sam")).look(contact)
+        assert (refusal.value.tries_spent, refusal.value.untouched) == (0, False)
+
+
+def start(root: Path, batch: str) -> subprocess.Popen[bytes]:
+    """A coordinator in a process group of its own."""
+    command = [sys.executable, "-m", "tests.model.real_line_run", str(root), batch]
+    return subprocess.Popen(
+        command, cwd=ROOT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+    )
+
+
+def kill_and_resume(journal: Journal, root: Path, kills: int, seed: int) -> None:
+    """Kill the process group at random moments while it works, resume after each; print what was found half made."""
+    dice = random.Random(seed)
+    rows = ROWS_A_KILL * kills
+    batch, outfit = load(journal, root, rows, rows + 2)
+    for _ in range(kills):
+        process = start(root, batch.identifier)
+        while process.poll() is None and not batch_status(journal, batch.identifier).runs[RunState.OPEN]:
+            time.sleep(0.002)
+        assert process.poll() is None, "it was finished before it could be killed"
+        time.sleep(dice.random() * 0.06)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate(timeout=30)
+    resume_batch(journal, batch.identifier, outfit, Policy(tray=4), who="operator")
+    status = batch_status(journal, batch.identifier)
+    sys.stdout.write(f"\n{kills} kills: cards found by recovery {status.recovered}, half-made {status.half_made}\n")
+    assert (status.good, status.left) == (rows, 0)
+    account(journal, root, batch.identifier)
+    assert status.half_made > 0
+
+
+def test_killed_runs_lose_nothing_and_make_nothing_twice(
+    journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        kill_and_resume(journal, tmp_path, KILLS, seed=3)
+
+
+@pytest.mark.long
+def test_many_killed_runs_lose_nothing_and_make_nothing_twice(
+    journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        kill_and_resume(journal, tmp_path, MANY_KILLS, seed=4)
