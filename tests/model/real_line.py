@@ -20,13 +20,9 @@ from card_os.hardware.nvm import Nvm
 from card_os.manufacture import manufacture
 from personalization.globalplatform.commands import DataGrouping
 from personalization.inspection.inspector import PermitInspector
-from personalization.intake.history import RememberedBatches
-from personalization.intake.receipt import receive_batch
-from personalization.intake.sample import write_sample
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KeyName
 from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
-from personalization.preparation.prepare import prepare_batch
 from personalization.preparation.prepared_file import PreparedFile
 from personalization.preparation.record import PreparedRecord
 from personalization.preparation.source_file import SourceFile
@@ -139,6 +135,12 @@ class Outfit:
 
 def load(journal: Journal, root: Path, rows: int, blanks: int) -> tuple[BatchFacts, Outfit]:
     """A synthetic delivery, checked, prepared and in the journal, with its blanks in stock."""
+    # Here and not above: a station's process does without spreadsheets.
+    from personalization.intake.history import RememberedBatches
+    from personalization.intake.receipt import receive_batch
+    from personalization.intake.sample import write_sample
+    from personalization.preparation.prepare import prepare_batch
+
     keys = FileKeyStore.create(root / "keys", PASSPHRASE, scrypt_n=1 << 10)
     FileKeyStore.create(root / "other-keys", PASSPHRASE, scrypt_n=1 << 10)
     delivery = write_sample(root / "delivery", rows)
