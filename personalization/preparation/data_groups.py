@@ -25,8 +25,6 @@ from personalization.profile_rows import FieldRow, FileRow, ObjectRow
 UNLIMITED: Final = "长期"
 """Validity end in a GA/T 490 record: the permit itself does not expire, its endorsement does (see EF.STATUS)."""
 
-_DATE_FORM: Final = "%Y%m%d"
-
 
 class PermitStatus(Enum):
     """First byte of EF.STATUS."""
@@ -159,7 +157,9 @@ def _fitting(file: FileRow, content: bytes, applicant: Applicant) -> bytes:
 
 
 def _text(value: Value) -> str:
-    return value.strftime(_DATE_FORM) if isinstance(value, date) else value if isinstance(value, str) else ""
+    if isinstance(value, str):
+        return value
+    return value.isoformat().replace("-", "") if isinstance(value, date) else ""
 
 
 def _object_value(row: ObjectRow, value: Value, applicant: Applicant) -> bytes:

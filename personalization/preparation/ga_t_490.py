@@ -27,7 +27,9 @@ def encode_field(text: str, length: int) -> bytes:
     """
     if length % _UNIT:
         raise ValueError(f"a field of UTF-16 has an even length, not {length}")
-    encoded = fit(text, length // _UNIT).encode("utf-16-le")
+    encoded = text.encode("utf-16-le")
+    if len(encoded) > length:
+        encoded = fit(text, length // _UNIT).encode("utf-16-le")
     return encoded + _SPACE * ((length - len(encoded)) // _UNIT)
 
 

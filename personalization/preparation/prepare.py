@@ -95,10 +95,11 @@ class Preparer:
 
     __slots__ = (
         "_chip_key_fid",
-        "_dgis",
+        "_creation",
         "_faces",
         "_files",
         "_groups",
+        "_identification",
         "_keystore",
         "_portrait_fid",
         "_profile",
@@ -125,7 +126,8 @@ class Preparer:
         self._chip_key_fid = _fid_of(profile, _POINT)
         self._files = tuple((row.fid, row.size) for row in profile.files)
         dgis = {row.kind: row for row in profile.dgis}
-        self._dgis = (dgis["files"].number, dgis["identification"].number)
+        self._creation = dgis["files"].number
+        self._identification = DataGrouping(dgis["identification"].number, profile.identification)
         # Few sizes occur, and writing out a template's access rules takes longer than all else that is done in Python.
         self._template = functools.lru_cache(_TEMPLATES)(self._file_template)
 
@@ -141,13 +143,13 @@ class Preparer:
         contents[self._portrait_fid] = portrait
         contents[self._chip_key_fid] = chip_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
         contents[self._signer.fid] = self._signer.sign(contents)
-        pins = {row: self._pin(row) for row in self._profile.pins}
+        pins = [(row, self._pin(row)) for row in self._profile.pins]
         record = PreparedRecord(
             applicant.row_number,
             self._keystore.recognise(applicant.permit_number.encode("ascii")),
             self._keystore.recognise(applicant.citizen_number.encode("ascii")),
             hashlib.sha256(portrait).digest(),
-            tuple((row.number, pin_block(pin)) for row, pin in pins.items()),
+            tuple((row.number, pin_block(pin)) for row, pin in pins),
             chip_key.private_numbers().private_value.to_bytes(_PRIVATE_KEY, "big"),
             self._groupings(contents),
         )
@@ -160,9 +162,8 @@ class Preparer:
             content = contents.get(fid, b"")
             templates.append(self._template(fid, len(content) if size is None else size))
             groupings += file_groupings(fid, content)
-        files, identification = self._dgis
-        creation = DataGrouping(files, b"".join(templates))
-        return (creation, *groupings, DataGrouping(identification, self._profile.identification))
+        creation = DataGrouping(self._creation, b"".join(templates))
+        return (creation, *groupings, self._identification)
 
     def _file_template(self, fid: int, size: int) -> bytes:
         return self._profile.fcp(self._profile.file(fid), size)
@@ -261,10 +262,10 @@ def is_obvious(pin: str) -> bool:
     return len(set(pin)) == 1 or pin in _ASCENDING or pin[::-1] in _ASCENDING
 
 
-def _letter(applicant: Applicant, pins: dict[PinRow, str]) -> PinLetter:
+def _letter(applicant: Applicant, pins: list[tuple[PinRow, str]]) -> PinLetter:
     residence = applicant.residence
     address = residence.current_address if residence is not None else applicant.registered_address
-    named = {row.name: pin for row, pin in pins.items()}
+    named = {row.name: pin for row, pin in pins}
     return PinLetter(applicant.row_number, applicant.name, address, applicant.permit_number, named)
 
 

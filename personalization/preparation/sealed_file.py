@@ -80,7 +80,7 @@ class SealedWriter:
     Rows ascend. The index waits in a second file, so that a long batch needs no more memory than a short one.
     """
 
-    __slots__ = ("_batch", "_context", "_count", "_index", "_keystore", "_last_row", "_purpose", "_stream")
+    __slots__ = ("_batch", "_context", "_count", "_index", "_keystore", "_last_row", "_offset", "_purpose", "_stream")
 
     def __init__(self, stream: BinaryIO, index: BinaryIO, purpose: Purpose, batch: str, keystore: KeyStore) -> None:
         self._stream = stream
@@ -91,6 +91,7 @@ class SealedWriter:
         self._context = _context(purpose, batch)
         self._count = 0
         self._last_row = -1
+        self._offset = _HEADER.size
         stream.write(self._header(0, 0).encode())
 
     def append(self, row_number: int, plaintext: bytes) -> None:
@@ -103,13 +104,14 @@ class SealedWriter:
             raise ValueError(f"row {row_number} comes after row {self._last_row}")
         self._last_row = row_number
         sealed = self._keystore.seal(self._purpose.key, plaintext, self._context + _ROW.pack(row_number))
-        self._index.write(_ENTRY.pack(row_number, self._stream.tell(), len(sealed)))
+        self._index.write(_ENTRY.pack(row_number, self._offset, len(sealed)))
         self._stream.write(sealed)
+        self._offset += len(sealed)
         self._count += 1
 
     def finish(self) -> None:
         """Write index and seal, and complete the header."""
-        header = self._header(self._count, self._stream.tell()).encode()
+        header = self._header(self._count, self._offset).encode()
         digest = hashlib.sha256(header)
         self._index.seek(0)
         while part := self._index.read(_CHUNK):
