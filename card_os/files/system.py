@@ -154,6 +154,13 @@ class Directory:
         self.names = {(file.parent, file.spec.fid): file for file in files.values()}
         self.shorts = {(file.parent, file.spec.sfi): file for file in files.values() if file.spec.sfi}
 
+    def add(self, file: File) -> None:
+        """Take in one more file."""
+        self.files[file.identifier] = file
+        self.names[file.parent, file.spec.fid] = file
+        if file.spec.sfi:
+            self.shorts[file.parent, file.spec.sfi] = file
+
 
 class FileTable:
     """Directories of all applications, decoded when first asked for.
@@ -179,6 +186,13 @@ class FileTable:
             )
             self._directories[owner] = directory
         return directory
+
+    def add(self, owner: int, file: File) -> None:
+        """A file of an owner was created; the others are as they were."""
+        self.changed = True
+        directory = self._directories.get(owner)
+        if directory is not None:
+            directory.add(file)
 
     def change(self, owner: int) -> None:
         """Files of an owner were created, deleted or changed in their header."""
@@ -281,9 +295,10 @@ class FileSystem:
         body = spec.size + (spec.record_count if spec.structure is FileStructure.LINEAR_VARIABLE else 0)
         identifier = self._free_identifier(spec.fid)
         item = self._store.create(self._owner, ObjectKind.FILE, identifier, len(header) + body, header)
+        file = File(item, spec, parent, len(header))
         # After the creation, so that the next look at the directory finds the file, also in the same command.
-        self._table.change(self._owner)
-        return File(item, spec, parent, len(header))
+        self._table.add(self._owner, file)
+        return file
 
     def create_all(self, templates: bytes) -> list[File]:
         """Create a file for every FCP template (tag 62) of a concatenation, in one transaction.
