@@ -69,3 +69,7 @@ def default_atr() -> bytes:
 def default_ats() -> bytes:
     """ATS with frames of 256 bytes, all bit rates and CID."""
     return Ats(fsci=8, rates=_RATES, fwi=8, sfgi=0, cid=True, nad=False, historical=historical_bytes()).encode()
+
+
+DEFAULT_ATR: Final = default_atr()
+DEFAULT_ATS: Final = default_ats()

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from card_os.answers import default_atr, default_ats
+from card_os.answers import DEFAULT_ATR, DEFAULT_ATS
 from card_os.arbitration import Arbitration
 from card_os.dispatch import Dispatcher
 from card_os.globalplatform.issuer_domain import IssuerDomain
@@ -132,7 +132,7 @@ class Card:
         item = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.ATR if contact else CardObject.ATS)
         if item is not None:
             return store.read(item)
-        return default_atr() if contact else default_ats()
+        return DEFAULT_ATR if contact else DEFAULT_ATS
 
     def tear(self) -> None:
         """Power was cut: both ports are without power until they get it again."""
