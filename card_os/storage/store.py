@@ -1,13 +1,7 @@
 """Objects on the non-volatile memory, changed by transactions: old or new after a cut, never between.
 
-```
-superblock      16  magic 4 ‖ number of table slots 4 ‖ journal capacity 4 ‖ CRC-32 4, big-endian
-scrub word       1 word, not blank while free memory may hold bytes of an object that was not committed
-word journal    see `WordJournal`
-journal         see `Journal`
-object table    16 a slot: kind 1 (00 = free) ‖ 00 ‖ owner 2 ‖ identifier 4 ‖ address 4 ‖ size 4
-heap            object contents, each from a word boundary; free memory is blank
-```
+The object table has 16 bytes a slot: kind 1 (00 = free) ‖ 00 ‖ owner 2 ‖ identifier 4 ‖ address 4 ‖ size 4, big-endian.
+Contents stand in the heap, each from a word boundary; free memory is blank. `layout` says where all that is.
 
 The content of a new object goes straight into free memory and is committed by its table row, so that its size is not
 bounded by the journal. The scrub word is set before, and boot wipes free memory when it finds it set.
@@ -16,7 +10,6 @@ bounded by the journal. The scrub word is set before, and boot wipes free memory
 from __future__ import annotations
 
 import struct
-import zlib
 from contextlib import AbstractContextManager
 from enum import IntEnum
 from types import TracebackType
@@ -26,17 +19,12 @@ from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import CardTorn, FileExists, MemoryFailure, NotEnoughMemory
 from card_os.storage.heap import FirstFitHeap
 from card_os.storage.journal import RECORD_OVERHEAD, Journal, WordJournal
+from card_os.storage.layout import StoreLayout, open_layout, wipe, words
 
-MAX_TRANSACTION_DATA: Final = 2_048
-_JOURNAL_CAPACITY: Final = MAX_TRANSACTION_DATA + 1_024
-_BYTES_A_SLOT: Final = 512
-_MAGIC: Final = b"OBJ1"
-_SUPERBLOCK: Final = struct.Struct(">4sIII")
 _ROW: Final = struct.Struct(">BxHIII")
 _ROW_COST: Final = RECORD_OVERHEAD + _ROW.size
 _MAX_OWNER: Final = 0xFFFF
 _MAX_IDENTIFIER: Final = 0xFFFF_FFFF
-_CRC_BYTES: Final = 4
 _GONE: Final = -1
 
 
@@ -151,53 +139,22 @@ class ObjectStore:
     # ------------------------------------------------------------------ boot
 
     def _boot(self) -> None:
-        nvm, word = self.nvm, self._word
-        raw = nvm.read(0, _SUPERBLOCK.size)
-        if raw[: len(_MAGIC)] == bytes((nvm.erased,)) * len(_MAGIC):
-            raw = self._format()
-        _, slots, capacity, checksum = _SUPERBLOCK.unpack(raw)
-        if checksum != zlib.crc32(_MAGIC + raw[len(_MAGIC) : -_CRC_BYTES]):
-            raise MemoryFailure("the superblock is damaged")
-        if raw[: len(_MAGIC)] != _MAGIC:  # the last word of the formatting was torn
-            nvm.write(0, _MAGIC)
-        self._scrub_address = _words(_SUPERBLOCK.size, word)
-        at = self._scrub_address + word
-        self._word_journal = WordJournal(nvm, at)
-        at += WordJournal.extent(word)
-        self._journal = Journal(nvm, at, capacity)
-        self._table = at + Journal.extent(word, capacity)
+        nvm = self.nvm
+        layout = open_layout(nvm)
+        self._scrub_address = layout.scrub
+        self._table = layout.table
+        self._word_journal = WordJournal(nvm, layout.word_journal)
+        self._journal = Journal(nvm, layout.journal, layout.journal_capacity)
         self._word_journal.replay()
         self._journal.replay()
-        self._load(slots)
-        if nvm.read(self._scrub_address, word) != bytes((nvm.erased,)) * word:
+        self._load(layout)
+        if nvm.read(layout.scrub, self._word) != bytes((nvm.erased,)) * self._word:
             self._scrub()
 
-    def _format(self) -> bytes:
-        """Make a blank memory a store; the magic is programmed last, so that a cut leaves a memory to be formatted."""
-        nvm, word = self.nvm, self._word
-        blank = bytes((nvm.erased,))
-        slots = nvm.size // _BYTES_A_SLOT
-        head = _SUPERBLOCK.pack(_MAGIC, slots, _JOURNAL_CAPACITY, 0)[:-_CRC_BYTES]
-        raw = head + zlib.crc32(head).to_bytes(_CRC_BYTES, "big")
-        start = _words(_SUPERBLOCK.size, word)
-        table = start + word + WordJournal.extent(word) + Journal.extent(word, _JOURNAL_CAPACITY)
-        heap = _words(table + slots * _ROW.size, word)
-        if nvm.read(start, table - start) != blank * (table - start):
-            nvm.write(start, blank * (table - start))
-        nvm.write(table, bytes(slots * _ROW.size))
-        if nvm.read(heap, nvm.size - heap) != blank * (nvm.size - heap):
-            nvm.write(heap, blank * (nvm.size - heap))
-        nvm.write(len(_MAGIC), raw[len(_MAGIC) :])
-        nvm.write(0, _MAGIC)
-        return raw
-
-    def _load(self, slots: int) -> None:
-        nvm = self.nvm
-        length = slots * _ROW.size
-        heap_start = _words(self._table + length, self._word)
-        raw = nvm.read(self._table, length)
-        used = _words(len(raw.rstrip(b"\x00")), _ROW.size)  # the lowest free slot is taken first
-        free = list(range(slots - 1, used // _ROW.size - 1, -1))
+    def _load(self, layout: StoreLayout) -> None:
+        raw = self.nvm.read(layout.table, layout.slots * _ROW.size)
+        used = words(len(raw.rstrip(b"\x00")), _ROW.size)  # the lowest free slot is taken first
+        free = list(range(layout.slots - 1, used // _ROW.size - 1, -1))
         extents: list[tuple[int, int]] = []
         try:
             for slot, (kind, owner, identifier, address, size) in enumerate(_ROW.iter_unpack(raw[:used])):
@@ -207,7 +164,7 @@ class ObjectStore:
                 self._enter(StoredObject(slot, owner, _KINDS[kind], identifier, size, address))
                 if size:
                     extents.append((address, size))
-            heap = FirstFitHeap(heap_start, nvm.size, self._word)
+            heap = FirstFitHeap(layout.heap, self.nvm.size, self._word)
             heap.occupy(extents)
         except (KeyError, ValueError) as error:
             raise MemoryFailure("the object table is damaged") from error
@@ -216,15 +173,8 @@ class ObjectStore:
 
     def _scrub(self) -> None:
         """Wipe what an uncommitted creation left in free memory."""
-        nvm = self.nvm
-        blank = bytes((nvm.erased,))
         for start, end in self._heap.gaps():
-            if nvm.read(start, end - start) == blank * (end - start):
-                continue
-            for at in range(start, end, nvm.page_size):
-                size = min(nvm.page_size, end - at)
-                if nvm.read(at, size) != blank * size:
-                    nvm.write(at, blank * size)
+            wipe(self.nvm, start, end)
         self._clear_scrub()
 
     def _announce_scrub(self) -> None:
@@ -516,11 +466,6 @@ class ObjectStore:
         self._used = savepoint.used
         if not self._savepoints and self._scrub_set:
             self._clear_scrub()
-
-
-def _words(length: int, word: int) -> int:
-    """``length`` rounded up to whole words."""
-    return -(-length // word) * word
 
 
 _KINDS: Final = {int(kind): kind for kind in ObjectKind}

@@ -7,7 +7,8 @@ from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import FileExists, MemoryFailure, NotEnoughMemory
 from card_os.storage.heap import FirstFitHeap
-from card_os.storage.store import MAX_TRANSACTION_DATA, ObjectKind, ObjectStore, StoredObject
+from card_os.storage.layout import MAX_TRANSACTION_DATA
+from card_os.storage.store import ObjectKind, ObjectStore, StoredObject
 
 CHIP = Chip("test", 16_384, 64, 4, 0xFF, 1_000, 10)
 FILE = ObjectKind.FILE
