@@ -19,6 +19,7 @@ from permitcard.outfit import StationOutfit
 from permitcard.products import permit_profile
 from permitcard.translation import Translator
 from personalization.errors import PersonalizationError
+from personalization.intake.applicant import RESIDENCE_COLUMNS, Severity
 from personalization.intake.receipt import Receipt, receive_batch
 from personalization.intake.rejects import write_rejects
 from personalization.keys.file_store import FileKeyStore
@@ -42,6 +43,7 @@ from personalization.production.policy import Policy
 from personalization.production.run import ProgressBar, RunResult, resume_batch, run_batch
 from personalization.production.states import BlankState
 from personalization.production.stock import count_stock, receive_blanks
+from personalization.reports.words import catalogue
 from personalization.reports.writer import write_report
 
 _SPARE_BLANKS: Final = 0.02
@@ -121,7 +123,7 @@ class Job:
             prepared=str(prepared.prepared.relative_to(self.centre.root)),
             source=str(prepared.source.relative_to(self.centre.root)),
             rows=rows,
-            rejected=_rejected(receipt, {row.number for row in rows}),
+            rejected=_rejected(receipt),
         )
         register_batch(self.journal, entry, operator())
         return prepared
@@ -164,13 +166,9 @@ class Job:
 
     def report(self, identifier: str, translate: Translator) -> Path:
         """Write the report of a batch with a page for each card; returns the batch's page."""
-        files = write_report(
-            self.journal,
-            identifier,
-            self.centre.report(identifier),
-            translate,
-            language=translate.language.value,
-        )
+        language = translate.language.value
+        words = translate.extended(catalogue(language))
+        files = write_report(self.journal, identifier, self.centre.report(identifier), words, language=language)
         return files.page
 
     def pin_letter(self, card_number: bytes) -> PinLetter:
@@ -214,10 +212,19 @@ def operator() -> str:
         return "unknown"
 
 
-def _rejected(receipt: Receipt, accepted: set[int]) -> list[RejectedRow]:
-    """Each refused row with the first rule that it breaks."""
-    reasons: dict[int, str] = {}
+def _rejected(receipt: Receipt) -> list[RejectedRow]:
+    """Each refused row with the first rule that it, or its row of the second sheet, breaks."""
+    own: dict[int, str] = {}
+    of_residence: dict[int, str] = {}
     for finding in receipt.findings:
-        if finding.row and finding.row not in accepted:
-            reasons.setdefault(finding.row, finding.rule)
-    return [RejectedRow(row, rule) for row, rule in sorted(reasons.items())]
+        if finding.severity is Severity.ERROR:
+            rules = of_residence if finding.column in RESIDENCE_COLUMNS else own
+            rules.setdefault(finding.row, finding.rule)
+    rejected: list[RejectedRow] = []
+    for row in receipt.rejected:
+        if row.source is not None:
+            broken = [
+                of_residence[residence.number] for residence in row.residences if residence.number in of_residence
+            ]
+            rejected.append(RejectedRow(row.source.number, own.get(row.source.number) or broken[0]))
+    return rejected

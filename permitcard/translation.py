@@ -6,7 +6,7 @@ import locale
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.resources import files
 from typing import Self
@@ -52,6 +52,10 @@ class Translator:
         """Read the catalogue of ``language``."""
         text = files("permitcard").joinpath("messages", f"{language.value}.toml").read_text("utf-8")
         return cls(language, dict(flatten(tomllib.loads(text))))
+
+    def extended(self, templates: Mapping[str, str]) -> Self:
+        """With further templates, which come before ours where both have a code."""
+        return replace(self, templates={**self.templates, **templates})
 
     def __call__(self, code: str, **parameters: object) -> str:
         """The sentence for ``code``; an unknown code is shown with its parameters."""

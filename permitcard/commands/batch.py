@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from permitcard.job import Job
     from personalization.intake.receipt import Receipt
     from personalization.production.journal.batches import BatchStatus
+    from personalization.production.run import RunResult
 
 group = typer.Typer(help="Check, make, resume and report batches.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -39,7 +40,9 @@ def check(
     console = console_of(context)
     with Job.open(Centre(centre)) as job:
         receipt = job.check(file)
-    if _show_receipt(console, receipt, file, html):
+    bad = _show_receipt(console, receipt, file, html)
+    console.result(_findings(console, receipt))
+    if bad:
         raise typer.Exit(_FAILURES)
     console.say("batch.accepted", name=file.name, rows=receipt.row_count)
 
@@ -68,16 +71,19 @@ def run(
         receipt = job.check(file)
         bad = _show_receipt(console, receipt, file, html)
         if bad and not accept_good:
+            console.result(_findings(console, receipt))
             raise typer.Exit(_FAILURES)
+        rejects: Path | None = None
         with console.progress() as bar:
             total = len(receipt.applicants)
             prepared = job.load(receipt, accept_good=accept_good, progress=lambda done: bar("prepare", done, total))
             if bad:
-                console.say("batch.rejects", path=job.write_rejects(receipt))
+                rejects = job.write_rejects(receipt)
+                console.say("batch.rejects", path=rejects)
             if simulate:
                 job.stock_up(total)
-            job.run(prepared.identifier, Policy(stations=stations), bar)
-        _finish(console, job, prepared.identifier)
+            result = job.run(prepared.identifier, Policy(stations=stations), bar)
+        _finish(console, job, result, rejects)
 
 
 @group.command("resume")
@@ -97,7 +103,7 @@ def resume(
         identifier = batch or job.latest()
         result = job.resume(identifier, Policy(stations=stations), bar)
         console.say("batch.recovered", looked_at=result.recovery.looked_at, half_made=result.recovery.half_made)
-        _finish(console, job, identifier)
+        _finish(console, job, result)
 
 
 @group.command("status")
@@ -142,40 +148,49 @@ def report(context: typer.Context, batch: BatchArgument = None, centre: CentreOp
     console.result({"report": str(path)})
 
 
-def _finish(console: Console, job: Job, identifier: str) -> None:
-    """Write the report, show where the batch stands, and fail when not every row has a good card."""
-    path = job.report(identifier, console.translate)
-    found = job.status(identifier)
-    _show_status(console, found, report_path=path)
+def _finish(console: Console, job: Job, result: RunResult, rejects_path: Path | None = None) -> None:
+    """Write the report, show where the batch stands, and fail when not every accepted row has a good card."""
+    found = result.status
+    path = job.report(found.batch.identifier, console.translate)
+    _show_status(console, found, path, rejects_path)
     console.say("batch.report", path=path)
-    if found.left:
+    if result.drained:
+        console.complain("interrupted")
+    if found.good < found.accepted:
         raise typer.Exit(_FAILURES)
+
+
+def _findings(console: Console, receipt: Receipt) -> dict[str, object]:
+    """What intake found, for programs."""
+    from personalization.intake.findings_report import findings_json
+
+    document: dict[str, object] = json.loads(findings_json(receipt, console.translate.language.value))
+    return document
 
 
 def _show_receipt(console: Console, receipt: Receipt, file: Path, html: Path | None) -> bool:
     """Show findings; returns True when any row is refused."""
-    from personalization.intake.findings_report import findings_html, findings_json, findings_text
+    from personalization.intake.findings_report import findings_html, findings_text
 
     if html is not None:
         html.write_text(findings_html(receipt, console.translate.language.value), encoding="utf-8")
-    if console.as_json and receipt.error_count:
-        console.result(json.loads(findings_json(receipt, console.translate.language.value)))
-    elif receipt.findings:
+    if receipt.findings:
         console.write(findings_text(receipt, console.translate.language.value))
     if not receipt.error_count:
         return False
-    rows = {finding.row for finding in receipt.findings if finding.row}
     console.say(
         "batch.rejected",
         name=file.name,
         findings=receipt.error_count,
-        bad_rows=len(rows),
+        bad_rows=sum(row.source is not None for row in receipt.rejected),
         rows=receipt.row_count,
     )
     return True
 
 
-def _show_status(console: Console, found: BatchStatus, report_path: Path | None = None) -> None:
+def _show_status(
+    console: Console, found: BatchStatus, report_path: Path | None = None, rejects_path: Path | None = None
+) -> None:
     console.say("batch.title", name=found.batch.identifier, state=console.translate("state." + found.batch.state.value))
     for state, number in found.rows.items():
         if number:
@@ -194,5 +209,6 @@ def _show_status(console: Console, found: BatchStatus, report_path: Path | None 
             "cards_per_second": round(found.cards_per_second, 1),
             "recovered": found.recovered,
             "report": None if report_path is None else str(report_path),
+            "rejects": None if rejects_path is None else str(rejects_path),
         }
     )

@@ -27,14 +27,15 @@ def demo(
     """Make the example batch: keys, blanks, 200 verified simulated cards, and a report."""
     from permitcard.centre import Centre
     from permitcard.commands import batch
-    from permitcard.commands import keys as key_commands
+    from permitcard.commands.keys import make_keys
     from permitcard.examples import example_batch
+    from personalization.errors import PersonalizationError
 
+    console = console_of(context)
     place = Centre(centre)
     if centre.exists():
         if any(centre.iterdir()) and not place.test_passphrase.exists():
-            console_of(context).complain("demo-folder-in-use", path=centre)
-            raise typer.Exit(2)
+            raise PersonalizationError("demo-folder-in-use", exit_code=2, path=str(centre))
         shutil.rmtree(centre)
-    key_commands.init(context, centre, try_out=True)
+    console.say("keys.made", path=make_keys(centre, try_out=True))
     batch.run(context, example_batch(cards, centre), centre, stations, accept_good=False, simulate=True, html=None)

@@ -21,18 +21,24 @@ def init(
     ] = False,
 ) -> None:
     """Make all keys of a centre: masters, transport keys, test authority and document signer."""
+    console = console_of(context)
+    path = make_keys(centre, try_out=try_out)
+    console.say("keys.made", path=path)
+    console.result({"keys": str(path), "production": False})
+
+
+def make_keys(centre: Path, *, try_out: bool) -> Path:
+    """Make a centre's key store; returns its file."""
     from permitcard.centre import Centre
     from personalization.keys.file_store import FileKeyStore
 
-    console = console_of(context)
     place = Centre(centre)
     if try_out and not place.keys.exists() and not place.test_passphrase.exists():
         place.make_test_passphrase()
     passphrase = place.passphrase_source().read()
     place.root.mkdir(parents=True, exist_ok=True)
     FileKeyStore.create(place.keys, passphrase)
-    console.say("keys.made", path=place.keys)
-    console.result({"keys": str(place.keys), "production": False})
+    return place.keys
 
 
 @group.command("show")

@@ -1,0 +1,69 @@
+"""The ``permitcard`` command as a user runs it: a process of its own, its words, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+_OWN_VARIABLES = ("PERMITCARD_", "LC_", "LANG", "PYTHON", "PCSCLITE_", "COVERAGE_")
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command left: exit code, standard output, standard error."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> dict[str, object]:
+        """The one JSON document on standard output."""
+        found: dict[str, object] = json.loads(self.out)
+        return found
+
+    @property
+    def error(self) -> dict[str, object]:
+        """The JSON error on standard error."""
+        found: dict[str, object] = json.loads(self.err)["error"]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """Runs commands; nothing of the tester's own environment reaches them."""
+
+    folder: Path
+    variables: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def environment(self) -> dict[str, str]:
+        """The tester's environment without what would change the command, with the package's folder."""
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
+        return {**inherited, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", **self.variables}
+
+    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
+        """Start a command and leave it running, in a process group of its own."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "permitcard", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            start_new_session=True,
+        )
+
+    def __call__(self, *arguments: str | Path, code: int = 0) -> Outcome:
+        """Run a command to its end; it must end with ``code`` and never with a traceback."""
+        with self.start(*arguments) as process:
+            out, err = process.communicate(timeout=120)
+        assert "Traceback" not in out + err, err
+        assert process.returncode == code, f"exit code {process.returncode}, not {code}\n{out[-2000:]}\n{err}"
+        return Outcome(process.returncode, out, err)
