@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +20,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.database import Journal
-from personalization.reports.facts import BatchReport, CardEvidence, CardFacts, collect, evidence
+from personalization.reports.facts import BatchReport, CardEvidence, CardFacts, CheckResult, collect, evidence
+from personalization.reports.words import catalogue
 
 _MICROSECONDS: Final = 1_000_000
 _JSON_VERSION: Final = 1
+_ON_CARD: Final = ("field", "residence", "bank", "linked", "entitlements", "status")
 
 
 class Translate(Protocol):
@@ -57,8 +59,8 @@ def write_report(
         journal: the open journal.
         identifier: the batch.
         folder: the report's own folder; its parent is made when missing.
-        translate: words of the pages, see `words.catalogue` for the codes.
-        language: language tag of the pages.
+        translate: words for codes of errors and rules, which stand as reasons.
+        language: language of the pages, "en" or "zh".
 
     Raises:
         PersonalizationError: "batch-unknown"; "report-unwritable".
@@ -78,6 +80,47 @@ def write_report(
     return ReportFiles(folder / "index.html", folder / "report.json", len(report.cards))
 
 
+class _Words:
+    """Our own words for the pages, the front door's for all other codes."""
+
+    def __init__(self, translate: Translate, language: str) -> None:
+        self._own = catalogue(language)
+        self._translate = translate
+
+    def __call__(self, code: str, **parameters: object) -> str:
+        own = self._own.get(code)
+        return own.format_map(parameters) if own is not None else self._translate(code, **parameters)
+
+    def label(self, kind: str, name: str) -> str:
+        """The word for a name of ``kind``, or the name itself: makers and inspectors bring names of their own."""
+        return self._own.get(f"report.{kind}.{name}", name)
+
+
+class CheckGroup(NamedTuple):
+    """Checks whose names begin alike.
+
+    Attributes:
+        name: the beginning, such as "field".
+        checks: rest of the name, and the check.
+        failed: how many did not pass.
+    """
+
+    name: str
+    checks: list[tuple[str, CheckResult]]
+    failed: int
+
+
+def _grouped(checks: Sequence[CheckResult]) -> list[CheckGroup]:
+    """What is on the card first, then everything else in the order in which it was looked at."""
+    groups: dict[str, list[tuple[str, CheckResult]]] = {name: [] for name in _ON_CARD}
+    for check in checks:
+        group, _, rest = check.name.partition(".")
+        groups.setdefault(group, []).append((rest or group, check))
+    return [
+        CheckGroup(name, found, sum(not check.passed for _, check in found)) for name, found in groups.items() if found
+    ]
+
+
 class _Pages:
     """The templates with their words."""
 
@@ -90,7 +133,8 @@ class _Pages:
             lstrip_blocks=True,
         )
         self._environment.filters.update(moment=_moment, us=_microseconds)
-        self._common: Mapping[str, object] = {"t": translate, "language": language}
+        words = _Words(translate, language)
+        self._common: Mapping[str, object] = {"t": words, "label": words.label, "language": language}
         self._batch = self._environment.get_template("batch.html.j2")
         self._card = self._environment.get_template("card.html.j2")
 
@@ -101,7 +145,7 @@ class _Pages:
 
     def card(self, report: BatchReport, card: CardFacts, kept: CardEvidence) -> str:
         """One card's page."""
-        return self._card.render(**self._common, report=report, card=card, kept=kept)
+        return self._card.render(**self._common, report=report, card=card, kept=kept, groups=_grouped(kept.checks))
 
 
 def _write(journal: Journal, report: BatchReport, folder: Path, pages: _Pages) -> None:

@@ -1,4 +1,4 @@
-"""Words of the reports and of production's errors, in English and Chinese, for the translator of the front door."""
+"""Words of the reports in English and Chinese; codes of errors and rules are words of the front door."""
 
 from __future__ import annotations
 

@@ -31,16 +31,10 @@ from tests.unit.personalization.scripted_line import (
 VOID = {"meta", "link", "br", "hr", "img"}
 
 
-class Words:
-    """A catalogue that refuses a code of the reports that it does not have."""
-
-    def __init__(self, language: str) -> None:
-        self.templates = catalogue(language)
-
-    def __call__(self, code: str, **parameters: object) -> str:
-        if code.startswith("report."):
-            return self.templates[code].format_map(parameters)
-        return self.templates.get(code, code)
+def words(code: str, **parameters: object) -> str:
+    """A front door that has a word for one rule, and is asked for none of the reports' own codes."""
+    assert not code.startswith("report."), code
+    return {"name-missing": "no name"}.get(code, code)
 
 
 class Page(HTMLParser):
@@ -86,10 +80,9 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_page_is_whole_and_needs_nothing_else(journal: Journal, tmp_path: Path, language: str) -> None:
-    words = Words(language)
     report = write_report(journal, "batch", tmp_path / "report", words, language=language)
     page = Page(report.page.read_text("utf-8"))
-    assert words.templates["report.stock"] in page.text
+    assert {catalogue(language)["report.stock"], "no name"} <= set(page.text)
     assert report.cards == 6
     cards = [link for link in page.links if link.startswith("cards/")]
     assert len(set(cards)) == report.cards
@@ -100,7 +93,7 @@ def test_every_page_is_whole_and_needs_nothing_else(journal: Journal, tmp_path: 
 
 
 def test_the_document_adds_up(journal: Journal, tmp_path: Path) -> None:
-    report = write_report(journal, "batch", tmp_path / "report", Words("en"))
+    report = write_report(journal, "batch", tmp_path / "report", words)
     document = json.loads(report.document.read_text("utf-8"))
     assert (document["accepted"], document["good"], document["left"]) == (4, 4, 0)
     assert sum(document["rows"].values()) == document["batch"]["delivered"] == 5
@@ -114,7 +107,7 @@ def test_the_document_adds_up(journal: Journal, tmp_path: Path) -> None:
 
 
 def test_a_card_page_tells_inspection_and_trace(journal: Journal, tmp_path: Path) -> None:
-    report = write_report(journal, "batch", tmp_path / "report", Words("en"))
+    report = write_report(journal, "batch", tmp_path / "report", words)
     document = json.loads(report.document.read_text("utf-8"))
     link = next(card["page"] for card in document["cards"] if card["state"] == "good")
     card = json.loads((report.page.parent / link).with_suffix(".json").read_text("utf-8"))
@@ -127,7 +120,7 @@ def test_a_card_page_tells_inspection_and_trace(journal: Journal, tmp_path: Path
 
 
 def test_a_replaced_permit_names_what_replaced_it(journal: Journal, tmp_path: Path) -> None:
-    report = write_report(journal, "old", tmp_path / "report", Words("en"))
+    report = write_report(journal, "old", tmp_path / "report", words)
     document = json.loads(report.document.read_text("utf-8"))
     assert [row["replaced_by"] for row in document["cancelled"]] == ["batch / 2"]
 
@@ -136,7 +129,7 @@ def test_a_report_takes_the_place_of_the_older_one_as_a_whole(journal: Journal, 
     folder = tmp_path / "reports" / "batch"
     folder.mkdir(parents=True)
     (folder / "left-over.txt").write_text("old")
-    write_report(journal, "batch", folder, Words("en"))
+    write_report(journal, "batch", folder, words)
     assert not (folder / "left-over.txt").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["batch"]
 
@@ -145,7 +138,7 @@ def test_a_report_that_cannot_be_written_leaves_the_older_one(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "reports" / "batch"
-    write_report(journal, "batch", folder, Words("en"))
+    write_report(journal, "batch", folder, words)
     before = (folder / "index.html").read_bytes()
 
     def full(*_: object, **__: object) -> int:
@@ -153,14 +146,14 @@ def test_a_report_that_cannot_be_written_leaves_the_older_one(
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(PersonalizationError, match="report-unwritable"):
-        write_report(journal, "batch", folder, Words("en"))
+        write_report(journal, "batch", folder, words)
     assert (folder / "index.html").read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == ["batch"]
 
 
 def test_an_unknown_batch_has_no_report(journal: Journal, tmp_path: Path) -> None:
     with pytest.raises(PersonalizationError, match="batch-unknown"):
-        write_report(journal, "nobody", tmp_path / "report", Words("en"))
+        write_report(journal, "nobody", tmp_path / "report", words)
 
 
 def test_both_catalogues_hold_the_same_codes_with_the_same_parameters() -> None:
