@@ -13,7 +13,6 @@ import time
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
-from statistics import median
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -32,8 +31,8 @@ from reader_bridge.pcscd import PcscService
 from reader_bridge.simulated import SimulatedCard
 from reader_bridge.vpcd import VirtualReader
 
-_ROUNDS = 2_000
-_REPEATS = 5
+_ROUNDS = 500
+_REPEATS = 20
 _TRIES = 100
 _AID = bytes.fromhex("F042454E434802")
 _SELECT = CommandApdu(0, 0xA4, 4, 0, _AID, 256).encode()
@@ -109,11 +108,11 @@ def _card(image: NvmImage) -> SimulatedCard:
 
 
 def _client() -> tuple[float, float]:
-    """Median µs of one READ BINARY of the card and of the null card, measured in turns."""
+    """Least µs of one READ BINARY of the card and of the null card, measured in turns."""
     with _connect("Virtual PCD 00 00") as card, _connect("Virtual PCD 00 01") as null:
         times = [(_measure(card), _measure(null)) for _ in range(_REPEATS)]
     ours, floors = zip(*times, strict=True)
-    return median(ours), median(floors)
+    return min(ours), min(floors)  # other work on the machine only adds
 
 
 def _connect(reader: str) -> PcscConnection:
