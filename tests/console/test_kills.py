@@ -1,4 +1,4 @@
-"""A run that is killed at any moment goes on where it was: no row twice, no blank unaccounted, no permit on two cards."""
+"""A run killed at any moment goes on where it was: no row twice, no blank unaccounted, no permit on two cards."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,12 +22,15 @@ from personalization.card_view import view_card
 from personalization.production.journal.batches import list_batches
 from personalization.production.states import BlankState
 from personalization.production.stock import blank_locations, count_stock
+from personalization.production.work import HALF_MADE
 from personalization.terminal.session import TerminalSession
 from reader_bridge.connection import Interface
 
 CARDS = 200
 SPARE = 40
 BLANKS = CARDS + SPARE
+LONGEST_WAIT_S = 0.04
+"""A station makes several cards in this time."""
 
 
 class Line:
@@ -63,7 +65,7 @@ class Line:
 
 
 @pytest.fixture
-def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+def line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Line:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
     line = Line(tmp_path)
     line.run("keys", "init", "--try-out")
@@ -85,10 +87,10 @@ def kill_and_resume(line: Line, kills: int, seed: int) -> Counter[str]:
     while not line.journal_stands():
         time.sleep(0.02)
     for _ in range(kills):
-        at_least = good_cards(line) + chance.randint(1, max(2, CARDS // (kills + 2)))
-        while process.poll() is None and touched_cards(line) < at_least:
+        before = cards_begun(line)
+        while process.poll() is None and cards_begun(line) == before:
             time.sleep(0.001)
-        time.sleep(chance.uniform(0.0, 0.02))
+        time.sleep(chance.uniform(0.0, LONGEST_WAIT_S))
         if process.poll() is not None:
             break
         line.kill(process)
@@ -100,18 +102,19 @@ def kill_and_resume(line: Line, kills: int, seed: int) -> Counter[str]:
     return seen
 
 
-def good_cards(line: Line) -> int:
+def cards_begun(line: Line) -> int:
+    """Claims that the journal holds, finished or not: a new one means that a station has begun with its cards."""
     with Job.open(Centre(line.centre)) as job:
-        return job.status(job.latest()).made
-
-
-touched_cards = good_cards
+        return sum(job.status(job.latest()).runs.values())
 
 
 def permit_on(line: Line, location: str) -> str:
     """The permit number on a finished card."""
     keys = Centre(line.centre).key_store().open()
-    with open_simulated(line.centre / location.removeprefix("sim:")) as card, card.connect(Interface.CONTACT) as contact:
+    with (
+        open_simulated(line.centre / location.removeprefix("sim:")) as card,
+        card.connect(Interface.CONTACT) as contact,
+    ):
         session = TerminalSession.open(contact, LaboratorySam(keys), permit_profile(), "inspection")
         (values,) = view_card(permit_profile(), session, "inspection").file("EF.IDENTITY").records
         return next(value.value for value in values if value.name == "permit_number")
@@ -130,14 +133,6 @@ def check_everything(line: Line) -> None:
     assert set(permits.values()) == {1}
 
 
-def test_killed_runs_go_on(line: Line, capsys: pytest.CaptureFixture[str]) -> None:
-    seen = kill_and_resume(line, kills=5, seed=1)
-    check_everything(line)
-    with capsys.disabled():
-        sys.stdout.write(f"\n{dict(seen)}\n")
-    assert seen["kills"] == 5
-
-
 @pytest.mark.long
 def test_twenty_kills(line: Line, capsys: pytest.CaptureFixture[str]) -> None:
     seen = kill_and_resume(line, kills=20, seed=2)
@@ -145,4 +140,4 @@ def test_twenty_kills(line: Line, capsys: pytest.CaptureFixture[str]) -> None:
     with capsys.disabled():
         sys.stdout.write(f"\n{dict(seen)}\n")
     assert seen["kills"] == 20
-    assert seen["half_made"] > 0
+    assert sum(count for condition, count in seen.items() if condition in HALF_MADE) > 0
