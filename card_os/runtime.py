@@ -173,7 +173,7 @@ class Runtime:
             self.registry.reload()
         self.registry.changed = False
         if self.files.changed:
-            self.files.forget()
+            self.files.settle(failed=failed)
 
     def count_fault(self, fault: Exception) -> None:
         """Count an exception that was no `CardError`."""

@@ -155,7 +155,7 @@ class Directory:
         self.shorts = {(file.parent, file.spec.sfi): file for file in files.values() if file.spec.sfi}
 
     def add(self, file: File) -> None:
-        """Take in one more file."""
+        """Take a file that was just created."""
         self.files[file.identifier] = file
         self.names[file.parent, file.spec.fid] = file
         if file.spec.sfi:
@@ -167,13 +167,19 @@ class FileTable:
 
     Args:
         store: the card's objects.
+
+    Attributes:
+        changed: files were created, deleted or changed in their header since the last `settle`.
+        store: the card's objects.
     """
 
-    __slots__ = ("_directories", "changed", "store")
+    __slots__ = ("_added", "_changed", "_directories", "changed", "store")
 
     def __init__(self, store: ObjectStore) -> None:
         self.store = store
         self.changed = False
+        self._added: list[tuple[int, File]] = []
+        self._changed: set[int] = set()
         self._directories: dict[int, Directory] = {}
 
     def directory(self, owner: int) -> Directory:
@@ -188,21 +194,31 @@ class FileTable:
         return directory
 
     def add(self, owner: int, file: File) -> None:
-        """A file of an owner was created; the others are as they were."""
+        """A file of an owner was created; the directory takes it as it is, for making a card creates many."""
         self.changed = True
-        directory = self._directories.get(owner)
-        if directory is not None:
-            directory.add(file)
+        self._added.append((owner, file))
+        self.directory(owner).add(file)
 
     def change(self, owner: int) -> None:
-        """Files of an owner were created, deleted or changed in their header."""
+        """Files of an owner were deleted or changed in their header."""
         self.changed = True
+        self._changed.add(owner)
         self._directories.pop(owner, None)
 
-    def forget(self) -> None:
-        """Decode everything again when asked for; for the end of a command that changed headers."""
+    def settle(self, *, failed: bool) -> None:
+        """The end of a command that changed files: what may have been rolled back is decoded again when asked for.
+
+        Args:
+            failed: the command did not succeed.
+        """
+        for owner, file in self._added:
+            if failed or not file.item.exists:
+                self._changed.add(owner)
+        for owner in self._changed:
+            self._directories.pop(owner, None)
+        self._added.clear()
+        self._changed.clear()
         self.changed = False
-        self._directories.clear()
 
 
 class FileSystem:
@@ -296,7 +312,6 @@ class FileSystem:
         identifier = self._free_identifier(spec.fid)
         item = self._store.create(self._owner, ObjectKind.FILE, identifier, len(header) + body, header)
         file = File(item, spec, parent, len(header))
-        # After the creation, so that the next look at the directory finds the file, also in the same command.
         self._table.add(self._owner, file)
         return file
 

@@ -63,6 +63,11 @@ class StoredObject:
         self.size = size
         self.address = address
 
+    @property
+    def exists(self) -> bool:
+        """False once it was deleted, or its creation was undone."""
+        return self.slot >= 0
+
     def __repr__(self) -> str:
         return f"StoredObject({self.kind.name} {self.identifier:04X} of {self.owner}, {self.size} bytes)"
 
