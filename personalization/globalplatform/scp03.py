@@ -218,11 +218,16 @@ def pseudo_random_challenge(keys: StaticKeys, sequence: bytes, aid: bytes) -> by
     return _derive(keys.enc, _Derivation.CARD_CHALLENGE, sequence + aid, CHALLENGE_LENGTH)
 
 
-def max_command_data(level: int) -> int:
-    """The most plain data bytes that one short command holds under ``level``: 255, 247 or 239."""
+def max_command_data(level: int, limit: int = MAX_SHORT_NC) -> int:
+    """The most plain data bytes that one command holds under ``level``; of a short one 255, 247 or 239.
+
+    Args:
+        level: security level.
+        limit: the most protected data bytes of one command.
+    """
     if not level & SecurityLevel.C_MAC:
-        return MAX_SHORT_NC
-    room = MAX_SHORT_NC - MAC_LENGTH
+        return limit
+    room = limit - MAC_LENGTH
     return room if not level & SecurityLevel.C_ENC else room // BLOCK * BLOCK - 1
 
 

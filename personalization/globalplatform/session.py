@@ -14,7 +14,7 @@ import secrets
 from collections.abc import Callable, Iterable
 from typing import Final, Self
 
-from card_os.iso7816.apdu import CommandApdu, ResponseApdu
+from card_os.iso7816.apdu import MAX_SHORT_NC, CommandApdu, ResponseApdu
 from card_os.iso7816.status import SW, StatusWord
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands
@@ -44,12 +44,21 @@ _MORE_AVAILABLE_SW1: Final = 0x61
 _MAX_RESPONSE_ROUNDS: Final = 256
 _MAX_STATUS_ROUNDS: Final = 256
 _STATUS_LENGTH: Final = 2
+_EXTENDED_NC: Final = 2303
+"""Protected data bytes of a command in extended length: it takes a whole file grouping of 2,048 bytes of content, and
+what it brings fits the commit buffer of a card in one transaction. A link that carries less gets short commands."""
 
 
 class SecureSession:
-    """An authenticated session; made by `open`, used up by the first response that is not authentic."""
+    """An authenticated session; made by `open`, used up by the first response that is not authentic.
 
-    __slots__ = ("_connection", "_dek", "_messaging", "_usable", "card", "key_version")
+    Attributes:
+        card: key diversification data of the card, 10 bytes; for our cards the card number.
+        key_version: version of the key set that opened the session.
+        max_data: the most plain data bytes of one command, in extended length where the link carries it.
+    """
+
+    __slots__ = ("_connection", "_dek", "_messaging", "_short_data", "_usable", "card", "key_version", "max_data")
 
     def __init__(
         self, connection: CardConnection, messaging: SecureMessaging, card: InitializeUpdateResponse, dek: bytes
@@ -60,6 +69,9 @@ class SecureSession:
         self._usable = True
         self.card = card.diversification
         self.key_version = card.key_version
+        self._short_data = max_command_data(messaging.level)
+        extended = connection.description.max_command_data >= _EXTENDED_NC
+        self.max_data = max_command_data(messaging.level, _EXTENDED_NC if extended else MAX_SHORT_NC)
 
     @classmethod
     def open(
@@ -122,16 +134,11 @@ class SecureSession:
             )
         return cls(connection, messaging, card, static.dek)
 
-    @property
-    def max_data(self) -> int:
-        """The most plain data bytes of one short command in this session."""
-        return max_command_data(self._messaging.level)
-
     def transmit(self, command: CommandApdu, *, accept: Iterable[StatusWord] = (SW.OK,)) -> ResponseApdu:
         """Send one command under the session and return the verified plain response.
 
         Args:
-            command: with a plain class byte.
+            command: with a plain class byte; it goes in extended length when its data need that.
             accept: status words that are no failure.
 
         Raises:
@@ -142,6 +149,11 @@ class SecureSession:
         """
         if not self._usable:
             raise PersonalizationError("session-over")
+        length = len(command.data)
+        if length > self._short_data:
+            if length > self.max_data:
+                raise ValueError(f"{length} data bytes do not fit one command of this session")
+            command = command._replace(extended=True)
         wrapped = self._messaging.wrap(command)
         self._usable = False
         response = self._messaging.unwrap(_exchange(self._connection, wrapped))

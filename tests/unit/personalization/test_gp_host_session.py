@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -11,13 +12,14 @@ from card_os.globalplatform import keys as card_keys
 from card_os.globalplatform.registry import ISSUER_DOMAIN
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import SW
+from card_os.port import Port
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands
 from personalization.globalplatform.commands import DataGrouping, StatusScope
 from personalization.globalplatform.key_guard import KeyGuard
 from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
 from personalization.globalplatform.session import SecureSession
-from reader_bridge.connection import CardConnection
+from reader_bridge.connection import CardConnection, ConnectionDescription
 from tests.doubles.issuer_card import (
     CARD_NUMBER,
     FACTORY,
@@ -309,6 +311,33 @@ def test_too_much_data_is_refused_before_the_card_sees_it(connection: PortConnec
     session = SecureSession.open(connection, FACTORY)
     before = len(connection.sent)
     with pytest.raises(ValueError, match="do not fit"):
-        session.transmit(CommandApdu(0x80, 0xE2, 0x88, 0x00, bytes(240)))
+        session.transmit(CommandApdu(0x80, 0xE2, 0x88, 0x00, bytes(session.max_data + 1)))
     assert len(connection.sent) == before
     assert session.transmit(commands.get_data(0x66)).sw == SW.OK
+
+
+class ShortConnection(PortConnection):
+    """A link without extended length."""
+
+    @property
+    def description(self) -> ConnectionDescription:
+        return replace(super().description, max_command_data=255, max_response_data=256)
+
+
+@pytest.mark.parametrize(("link", "longest"), [(PortConnection, 2287), (ShortConnection, 239)])
+def test_blocks_are_as_long_as_the_link_carries(
+    card: Card, link: Callable[[Port], PortConnection], longest: int
+) -> None:
+    """ISO/IEC 7816-4:2020, 5.2 (extended fields): 2,303 and 255 data bytes less MAC and padding (Amendment D, 6.2)."""
+    content = bytes(range(250)) * 8
+    connection = link(card.contact)
+    connection.power_on()
+    session = SecureSession.open(connection, FACTORY)
+    install_notebook(session)
+    assert session.max_data == longest
+    before = len(connection.sent)
+    session.personalize(INSTANCE, [DataGrouping(1, content), DataGrouping(2, bytes(100))])
+    blocks = connection.sent[before + 1 :]
+    assert [block[4] == 0 for block in blocks] == ([True] if longest > 255 else [False] * 9)
+    connection.transmit(commands.select(INSTANCE).encode())
+    assert connection.transmit(bytes.fromhex("80B00001 000000")) == content + b"\x90\x00"
