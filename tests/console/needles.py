@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import contextlib
 import io
+import re
+import sqlite3
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,9 +15,18 @@ from pathlib import Path
 SHORTEST = 6
 """Shorter byte strings turn up by chance in megabytes of ciphertext and prove nothing."""
 
+SHORTEST_IN_TEXT = 4
+"""In a text file a name of two characters in GB 18030 is no accident."""
+
 ENCODINGS = ("utf-8", "utf-16-le", "gb18030")
-_ZLIB_HEADERS = (b"\x78\x01", b"\x78\x9c", b"\x78\xda")
+PIN = "PIN"
+"""Labels of secrets that are a few digits begin with this: a bare JSON number may equal one, see `search`."""
+
+_ZLIB_HEADERS = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _MOST_UNPACKED = 1 << 22
+_SQLITE = b"SQLite format 3\x00"
+_CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_JSON_NUMBER = re.compile(rb"(?<=[:\[,\s])\d+(?=[,\s\]}])")
 
 
 def forms(secret: str | bytes) -> dict[str, bytes]:
@@ -23,12 +34,15 @@ def forms(secret: str | bytes) -> dict[str, bytes]:
     raw = {"raw": secret} if isinstance(secret, bytes) else {name: secret.encode(name) for name in ENCODINGS}
     found: dict[str, bytes] = {}
     for name, value in raw.items():
-        found[name] = value
+        if len(value) >= SHORTEST_IN_TEXT:
+            found[name] = value
         found[f"{name} hex"] = value.hex().encode()
         found[f"{name} HEX"] = value.hex().upper().encode()
         for shift in range(3):
-            found[f"{name} base64+{shift}"] = _base64_core(value, shift)
-    return {name: value for name, value in found.items() if len(value) >= SHORTEST}
+            core = _base64_core(value, shift)
+            if len(core) >= SHORTEST:
+                found[f"{name} base64+{shift}"] = core
+    return found
 
 
 def _base64_core(value: bytes, shift: int) -> bytes:
@@ -44,6 +58,8 @@ def contents(path: Path) -> Iterator[tuple[str, bytes]]:
     data = path.read_bytes()
     yield str(path), data
     yield from _unpacked(str(path), data)
+    if data.startswith(_SQLITE):
+        yield from _cells(path)
 
 
 def _unpacked(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
@@ -56,17 +72,51 @@ def _unpacked(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
     for header in _ZLIB_HEADERS:
         start = data.find(header)
         while start >= 0:
-            with contextlib.suppress(zlib.error):
-                yield f"{name}@{start}", zlib.decompressobj().decompress(data[start:], _MOST_UNPACKED)
+            inner = _inflate(data[start:])
+            if inner:
+                yield f"{name}@{start}", inner
             start = data.find(header, start + 1)
 
 
+def _inflate(data: bytes) -> bytes:
+    """What a zlib stream gives, up to its end or to where it stops being one."""
+    unpacker, inner = zlib.decompressobj(), bytearray()
+    with contextlib.suppress(zlib.error):
+        for at in range(0, min(len(data), _MOST_UNPACKED), 64):
+            inner += unpacker.decompress(data[at : at + 64], _MOST_UNPACKED)
+            if unpacker.eof:
+                break
+    return bytes(inner)
+
+
+def _cells(path: Path) -> Iterator[tuple[str, bytes]]:
+    """Values of a database, whole: in the file a long one is scattered over pages; with what only its WAL holds."""
+    with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        for (table,) in tables:
+            for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - names of the database itself
+                for value in row:
+                    if isinstance(value, bytes):
+                        yield f"{path}#{table}", value
+                        yield from _unpacked(f"{path}#{table}", value)
+
+
 def search(roots: Iterable[Path], secrets: Mapping[str, str | bytes]) -> list[str]:
-    """Where any form of any secret lies below ``roots``; the findings name the secret, never show it."""
+    """Where any form of any secret lies below ``roots``; the findings name the secret, never show it.
+
+    Times in microseconds are bare JSON numbers and may equal a PIN by chance; PINs themselves are text wherever they
+    occur. So bare numbers are left out where PINs are looked for.
+    """
     wanted = [(label, form, value) for label, secret in secrets.items() for form, value in forms(secret).items()]
     findings: list[str] = []
     for root in roots:
         for path in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
             for name, data in contents(path):
-                findings += [f"{label} as {form} in {name}" for label, form, value in wanted if value in data]
+                shortest = SHORTEST if _CONTROLS.search(data) else SHORTEST_IN_TEXT
+                worded = _JSON_NUMBER.sub(b"", data)
+                findings += [
+                    f"{label} as {form} in {name}"
+                    for label, form, value in wanted
+                    if len(value) >= shortest and value in (worded if label.startswith(PIN) else data)
+                ]
     return findings
