@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from types import TracebackType
 from typing import ClassVar, Self
 
@@ -101,6 +102,14 @@ class PortConnection:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.power_off()
+
+
+class ShortConnection(PortConnection):
+    """A link without extended length."""
+
+    @property
+    def description(self) -> ConnectionDescription:
+        return replace(super().description, max_command_data=255, max_response_data=256)
 
 
 def key_set(keys: StaticKeys) -> KeySet:

@@ -28,6 +28,7 @@ from tests.doubles.issuer_card import (
     PACKAGE,
     PRODUCTION,
     PortConnection,
+    ShortConnection,
     boot,
     install_notebook,
     issuer_image,
@@ -195,14 +196,16 @@ def test_a_used_up_sequence_counter_gives_no_session(connection: PortConnection,
     assert send(connection, "8050FF0008000000000000000000") == "6984"
 
 
+@pytest.mark.parametrize(("link", "blocks"), [(PortConnection, 2), (ShortConnection, 3)])
 @pytest.mark.parametrize("level", sorted(scp03.SECURITY_LEVELS))
-def test_a_session_of_every_level(connection: PortConnection, level: int) -> None:
+def test_a_session_of_every_level(card: Card, link: type[PortConnection], blocks: int, level: int) -> None:
+    connection = link(card.contact)
+    connection.power_on()
     session = SecureSession.open(connection, FACTORY, level=level)
     assert [entry.aid for entry in session.get_status(StatusScope.ISSUER_DOMAIN)] == [DOMAIN]
     install_notebook(session)
-    assert (
-        session.personalize(INSTANCE, [DataGrouping(1, b"\x01" * 300), DataGrouping(2, b"\x02", encrypted=True)]) == 3
-    )
+    groupings = [DataGrouping(1, b"\x01" * 300), DataGrouping(2, b"\x02", encrypted=True)]
+    assert session.personalize(INSTANCE, groupings) == blocks
 
 
 @pytest.mark.parametrize(
@@ -540,9 +543,13 @@ def stored(connection: PortConnection, identifier: int) -> str:
     return send(connection, f"80B0{identifier:04X}00")
 
 
+@pytest.mark.parametrize(("link", "blocks"), [(PortConnection, 3), (ShortConnection, 8)])
 def test_groupings_reach_the_application_whole_and_decrypted(
-    session: SecureSession, connection: PortConnection, card: Card
+    card: Card, link: type[PortConnection], blocks: int
 ) -> None:
+    connection = link(card.contact)
+    connection.power_on()
+    session = SecureSession.open(connection, FACTORY)
     install_notebook(session)
     groupings = [
         DataGrouping(0x0101, b"\x11" * 100),
@@ -551,7 +558,7 @@ def test_groupings_reach_the_application_whole_and_decrypted(
         DataGrouping(0x8001, b"", encrypted=True),
         DataGrouping(0x9F01, b"end"),
     ]
-    assert session.personalize(INSTANCE, groupings) == 8
+    assert session.personalize(INSTANCE, groupings) == blocks
     assert application_state(card) == 0x0F
     assert stored(connection, 0x0101) == "11" * 100 + "9000"
     assert stored(connection, 0x0102)[:20] == bytes(range(10)).hex().upper()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 
@@ -19,13 +18,14 @@ from personalization.globalplatform.commands import DataGrouping, StatusScope
 from personalization.globalplatform.key_guard import KeyGuard
 from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
 from personalization.globalplatform.session import SecureSession
-from reader_bridge.connection import CardConnection, ConnectionDescription
+from reader_bridge.connection import CardConnection
 from tests.doubles.issuer_card import (
     CARD_NUMBER,
     FACTORY,
     INSTANCE,
     OURS,
     PortConnection,
+    ShortConnection,
     boot,
     install_notebook,
     issuer_image,
@@ -314,14 +314,6 @@ def test_too_much_data_is_refused_before_the_card_sees_it(connection: PortConnec
         session.transmit(CommandApdu(0x80, 0xE2, 0x88, 0x00, bytes(session.max_data + 1)))
     assert len(connection.sent) == before
     assert session.transmit(commands.get_data(0x66)).sw == SW.OK
-
-
-class ShortConnection(PortConnection):
-    """A link without extended length."""
-
-    @property
-    def description(self) -> ConnectionDescription:
-        return replace(super().description, max_command_data=255, max_response_data=256)
 
 
 @pytest.mark.parametrize(("link", "longest"), [(PortConnection, 2287), (ShortConnection, 239)])
