@@ -253,11 +253,12 @@ class _Coordinator:
     def _run_stations(self, shift: int) -> None:
         context = get_context("spawn")
         processes = []
+        policy = self._policy.for_rows(batch_status(self._journal, self._batch.identifier).left)
         try:
             for number in range(1, self._policy.stations + 1):
                 ours, theirs = context.Pipe()
                 name = f"station-{number}"
-                order = _Order(self._journal.path, self._batch.id, name, self._outfit, self._policy)
+                order = _Order(self._journal.path, self._batch.id, name, self._outfit, policy)
                 process = context.Process(target=station_process, args=(order, theirs), name=name)
                 process.start()
                 theirs.close()

@@ -11,15 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import TypeVar
 
-from sqlalchemy import ColumnElement, Connection, bindparam, insert, select, update
-from sqlalchemy.orm import aliased
+from sqlalchemy import Connection, Executable, insert, select, update
 
 from personalization.errors import PersonalizationError
+from personalization.production.journal import statements
 from personalization.production.journal.database import now_us
 from personalization.production.journal.events import Entry, What, record
-from personalization.production.journal.tables import Blank, Cancellation, Evidence, Row, Run
+from personalization.production.journal.tables import Blank, Cancellation, Row, Run
 from personalization.production.states import (
     ACTIVE_RUNS,
     BLANK_TRANSITIONS,
@@ -31,8 +31,6 @@ from personalization.production.states import (
 )
 
 _S = TypeVar("_S", bound=StrEnum)
-
-_REPLACEABLE: Final = [state.value for state in (RowState.GOOD, RowState.WAITING, RowState.FAILED)]
 
 
 class Stage(StrEnum):
@@ -103,22 +101,10 @@ class ClaimLost(PersonalizationError):
 
 def claim_to_make(connection: Connection, batch_id: int, station: str, count: int) -> list[Claim]:
     """Claim up to ``count`` waiting rows, each with a blank; fewer when rows or blanks run out."""
-    rows = connection.execute(
-        select(Row.id, Row.number, Row.prepared_index, Row.permit, Row.attempts)
-        .where(Row.batch_id == batch_id, Row.state == RowState.WAITING.value)
-        .order_by(Row.number)
-        .limit(count)
-        .with_for_update(skip_locked=True)
-    ).all()
+    rows = connection.execute(statements.WAITING_ROWS, {"batch": batch_id, "most": count}).all()
     if not rows:
         return []
-    blanks = connection.execute(
-        select(Blank.id, Blank.card_number, Blank.location)
-        .where(Blank.state == BlankState.IN_STOCK.value)
-        .order_by(Blank.id)
-        .limit(len(rows))
-        .with_for_update(skip_locked=True)
-    ).all()
+    blanks = connection.execute(statements.FREE_BLANKS, {"most": len(rows)}).all()
     pairs = list(zip(rows, blanks, strict=False))
     if not pairs:
         return []
@@ -138,8 +124,7 @@ def claim_to_make(connection: Connection, batch_id: int, station: str, count: in
         }
         for row, blank in pairs
     ]
-    statement = insert(Run).returning(Run.id, sort_by_parameter_order=True)
-    keys = connection.execute(statement, runs).scalars().all()
+    keys = connection.execute(statements.NEW_RUNS, runs).scalars().all()
     claims = [
         Claim(
             key, 1, RunState.OPEN, batch_id, row.id, row.number, row.prepared_index, row.attempts + 1,
@@ -162,13 +147,7 @@ def record_made(connection: Connection, station: str, outcomes: Sequence[Outcome
 
 def claim_to_inspect(connection: Connection, batch_id: int, station: str, count: int) -> list[Claim]:
     """Claim up to ``count`` made cards for inspection; those that another station made come first."""
-    claims = _claims(
-        connection,
-        Run.batch_id == batch_id,
-        Run.state == RunState.MADE.value,
-        order=Run.station == station,
-        limit=count,
-    )
+    claims = _claims(connection, statements.TO_INSPECT, batch=batch_id, station=station, most=count)
     if claims:
         _move_runs(connection, station, claims, RunState.MADE, RunState.INSPECTING, inspected_by=station)
     return claims
@@ -242,8 +221,7 @@ def record_disposal(connection: Connection, who: str, blank_id: int, disposal: s
 
 def open_claims(connection: Connection, batch_id: int) -> list[Claim]:
     """Runs that somebody makes or inspects, or did when they died."""
-    states = (RunState.OPEN.value, RunState.INSPECTING.value)
-    return _claims(connection, Run.batch_id == batch_id, Run.state.in_(states))
+    return _claims(connection, statements.OPEN_CLAIMS, batch=batch_id)
 
 
 def undisposed(connection: Connection, batch_id: int) -> list[tuple[int, str]]:
@@ -288,25 +266,8 @@ def take_over(connection: Connection, who: str, claims: Sequence[Claim]) -> list
     return taken
 
 
-def _claims(
-    connection: Connection,
-    *conditions: ColumnElement[bool],
-    order: ColumnElement[bool] | None = None,
-    limit: int | None = None,
-) -> list[Claim]:
-    statement = (
-        select(
-            Run.id, Run.fence, Run.state, Run.batch_id, Run.row_id, Row.number, Row.prepared_index, Row.attempts,
-            Run.blank_id, Blank.card_number, Blank.location, Run.station, Run.inspected_by,
-        )
-        .join(Row, Row.id == Run.row_id)
-        .join(Blank, Blank.id == Run.blank_id)
-        .where(*conditions)
-        .limit(limit)
-        .with_for_update(of=Run, skip_locked=True)
-    )  # fmt: skip
-    keys = [Run.id] if order is None else [order, Run.id]
-    rows = connection.execute(statement.order_by(*keys)).all()
+def _claims(connection: Connection, statement: Executable, **values: object) -> list[Claim]:
+    rows = connection.execute(statement, values).all()
     return [
         Claim(
             row.id, row.fence, RunState(row.state), row.batch_id, row.row_id, row.number, row.prepared_index,
@@ -333,12 +294,11 @@ def _move_runs(
     connection: Connection, station: str, claims: Sequence[Claim], source: RunState, target: RunState, **values: object
 ) -> None:
     _allowed(RUN_TRANSITIONS, source, target)
-    statement = (
-        update(Run)
-        .where(Run.id == bindparam("key"), Run.fence == bindparam("held"), Run.state == bindparam("source"))
-        .values(state=bindparam("target"), **{name: bindparam(f"new_{name}") for name in values})
-    )
-    fixed = {"source": source.value, "target": target.value, **{f"new_{name}": new for name, new in values.items()}}
+    fixed: dict[str, object] = {"source": source.value, "target": target.value}
+    statement = statements.MOVE_RUN
+    for column, value in values.items():
+        statement = statements.MOVE_RUN_AND_SET[column]
+        fixed["new"] = value
     found = connection.execute(statement, [{"key": c.run_id, "held": c.fence, **fixed} for c in claims])
     if found.rowcount != len(claims):
         raise ClaimLost(station)
@@ -355,13 +315,8 @@ def _move_rows(
     reason: str | None = None,
 ) -> None:
     _allowed(ROW_TRANSITIONS, source, target)
-    statement = (
-        update(Row)
-        .where(Row.id == bindparam("key"), Row.state == bindparam("source"))
-        .values(state=bindparam("target"), attempts=Row.attempts + bindparam("spent"), reason=bindparam("why"))
-    )
     fixed = {"source": source.value, "target": target.value, "spent": spent, "why": reason}
-    if connection.execute(statement, [{"key": key, **fixed} for key in keys]).rowcount != len(keys):
+    if connection.execute(statements.MOVE_ROW, [{"key": key, **fixed} for key in keys]).rowcount != len(keys):
         raise ClaimLost(station)
 
 
@@ -374,19 +329,14 @@ def _move_blanks(
     reason: str | None = None,
 ) -> None:
     _allowed(BLANK_TRANSITIONS, source, target)
-    statement = (
-        update(Blank)
-        .where(Blank.id == bindparam("key"), Blank.state == bindparam("source"))
-        .values(state=bindparam("target"), reason=bindparam("why"))
-    )
     fixed = {"source": source.value, "target": target.value, "why": reason}
-    if connection.execute(statement, [{"key": key, **fixed} for key in keys]).rowcount != len(keys):
+    if connection.execute(statements.MOVE_BLANK, [{"key": key, **fixed} for key in keys]).rowcount != len(keys):
         raise ClaimLost(station)
 
 
 def _keep(connection: Connection, stage: Stage, outcomes: Iterable[Outcome]) -> None:
     connection.execute(
-        insert(Evidence),
+        statements.KEEP_EVIDENCE,
         [
             {
                 "run_id": outcome.claim.run_id,
@@ -402,17 +352,7 @@ def _keep(connection: Connection, stage: Stage, outcomes: Iterable[Outcome]) -> 
 
 def _cancel_older(connection: Connection, station: str, rows: Sequence[int]) -> None:
     """Cancel what newer good cards replace: older rows of these rows' citizens, or these if a newer one was faster."""
-    old, new = aliased(Row), aliased(Row)
-    pairs = connection.execute(
-        select(old.id, new.id, old.state, old.batch_id)
-        .join(new, (new.citizen == old.citizen) & (new.id > old.id))
-        .where(
-            new.state == RowState.GOOD.value,
-            old.state.in_(_REPLACEABLE),
-            old.id.in_(rows) | new.id.in_(rows),
-        )
-        .order_by(new.id)
-    ).all()
+    pairs = connection.execute(statements.REPLACED, {"rows": list(rows)}).all()
     for old_id, (new_id, state, batch_id) in {pair[0]: pair[1:] for pair in pairs}.items():
         _move_rows(connection, station, [old_id], RowState(state), RowState.CANCELLED)
         connection.execute(

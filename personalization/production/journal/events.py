@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, insert
 
 from personalization.production.journal.database import now_us
 from personalization.production.journal.tables import Event
+
+_INSERT: Final = insert(Event)
 
 
 class What(StrEnum):
@@ -60,7 +62,7 @@ def record(connection: Connection, who: str, entries: Sequence[Entry]) -> None:
         return
     at = now_us()
     connection.execute(
-        insert(Event),
+        _INSERT,
         [
             {
                 "at": at,
