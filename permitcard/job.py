@@ -179,7 +179,7 @@ class Job:
         """
         place = find_card(self.journal, card_number)
         path = self.centre.batch(place.batch) / f"{place.batch}.{Purpose.MAILER.label}"
-        with MailerFile(path, self.keys) as letters:
+        with MailerFile(path, self.keys, batch=place.batch) as letters:
             return letters.letter(place.row)
 
     def latest(self) -> str:
@@ -196,6 +196,7 @@ class Job:
     def _outfit(self, identifier: str) -> StationOutfit:
         facts = find_batch(self.journal, identifier)
         return StationOutfit(
+            identifier,
             self.centre.root,
             self.centre.key_store(),
             self.centre.root / facts.prepared,

@@ -26,6 +26,7 @@ class StationOutfit:
     """Opens a station's equipment; travels to the station's process as paths only.
 
     Attributes:
+        batch: identifier of the batch; the sealed files have to be of it.
         root: the centre's folder; addresses of simulated cards are relative to it.
         keys: where the key store is and how it is opened.
         prepared: the batch's prepared records.
@@ -33,6 +34,7 @@ class StationOutfit:
         faces: what is printed on the batch's cards.
     """
 
+    batch: str
     root: Path
     keys: KeyStoreLocation
     prepared: Path
@@ -45,9 +47,9 @@ class StationOutfit:
         keys = self.keys.open()
         with ExitStack() as held:
             sam = held.enter_context(open_sam(take_sam(self.root / "sams", keys), keys))
-            records = held.enter_context(PreparedFile(self.prepared, keys))
-            source = held.enter_context(SourceFile(self.source, keys))
-            faces = held.enter_context(FaceFile(self.faces, keys))
+            records = held.enter_context(PreparedFile(self.prepared, keys, batch=self.batch))
+            source = held.enter_context(SourceFile(self.source, keys, batch=self.batch))
+            faces = held.enter_context(FaceFile(self.faces, keys, batch=self.batch))
             yield Equipment(
                 GlobalPlatformMaker(permit_recipe(keys)),
                 PermitInspector(sam, permit_profile(), keys.certificate(KeyName.AUTHORITY), source, faces=faces),

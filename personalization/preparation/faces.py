@@ -18,15 +18,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import ClassVar, Final, Self
 
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant
 from personalization.intake.code_tables import CodeTables, code_tables
-from personalization.keys.keystore import KeyStore
-from personalization.preparation.sealed_file import Purpose, SealedReader
+from personalization.preparation.sealed_file import Purpose, SealedRecords
 
 TITLE: Final = "浙江省居住证"
 BARCODE_SYMBOLOGY: Final = "Code 128"
@@ -133,20 +130,12 @@ class FaceMaker:
         return CardFace(applicant.row_number, front, back, applicant.permit_number, mark, portrait)
 
 
-class FaceFile:
-    """The face data of a batch, by row.
+class FaceFile(SealedRecords):
+    """The face data of a batch, by row."""
 
-    Raises:
-        PersonalizationError: as `SealedReader`.
-    """
+    __slots__ = ()
 
-    __slots__ = ("_file",)
-
-    def __init__(self, path: Path, keystore: KeyStore) -> None:
-        self._file = SealedReader(path, Purpose.FACES, keystore)
-
-    def __len__(self) -> int:
-        return len(self._file)
+    purpose: ClassVar[Purpose] = Purpose.FACES
 
     def face(self, row_number: int) -> CardFace:
         """The face of a row.
@@ -155,18 +144,6 @@ class FaceFile:
             PersonalizationError: "row-unknown", "sealed-data-refused", "record-malformed".
         """
         return CardFace.decode(self._file.record_of_row(row_number))
-
-    def close(self) -> None:
-        """Let go of the file; safe to call twice."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def written_date(day: date) -> str:

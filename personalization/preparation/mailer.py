@@ -7,13 +7,10 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import Self
+from typing import ClassVar, Self
 
 from personalization.errors import PersonalizationError
-from personalization.keys.keystore import KeyStore
-from personalization.preparation.sealed_file import Purpose, SealedReader
+from personalization.preparation.sealed_file import Purpose, SealedRecords
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -55,20 +52,12 @@ class PinLetter:
         return f"PinLetter(row_number={self.row_number}, …)"
 
 
-class MailerFile:
-    """The letters of a batch, by row.
+class MailerFile(SealedRecords):
+    """The letters of a batch, by row."""
 
-    Raises:
-        PersonalizationError: as `SealedReader`.
-    """
+    __slots__ = ()
 
-    __slots__ = ("_file",)
-
-    def __init__(self, path: Path, keystore: KeyStore) -> None:
-        self._file = SealedReader(path, Purpose.MAILER, keystore)
-
-    def __len__(self) -> int:
-        return len(self._file)
+    purpose: ClassVar[Purpose] = Purpose.MAILER
 
     def letter(self, row_number: int) -> PinLetter:
         """The letter of a row.
@@ -77,15 +66,3 @@ class MailerFile:
             PersonalizationError: "row-unknown", "sealed-data-refused", "record-malformed".
         """
         return PinLetter.decode(self._file.record_of_row(row_number))
-
-    def close(self) -> None:
-        """Let go of the file; safe to call twice."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
 
 from personalization.atomic_file import open_atomically
 from personalization.errors import PersonalizationError
@@ -141,14 +141,21 @@ def create_sealed(path: Path, purpose: Purpose, batch: str, keystore: KeyStore) 
 class SealedReader:
     """Reads records by index or by row; the index stays in the file, so a million rows need no memory.
 
+    Args:
+        path: the file.
+        purpose: what it has to hold.
+        keystore: has the key of that purpose.
+        batch: identifier of the batch that it has to be of, for a sound file may stand in the place of another one;
+            None takes any.
+
     Raises:
         PersonalizationError: "sealed-file-missing" (exit 3), "sealed-file-malformed", "sealed-file-other-key" (the
-            file is for another key), "sealed-data-refused" (header or index were changed).
+            file is for another key), "sealed-file-other-batch", "sealed-data-refused" (header or index were changed).
     """
 
     __slots__ = ("_context", "_header", "_keystore", "_path", "_purpose", "_stream", "batch")
 
-    def __init__(self, path: Path, purpose: Purpose, keystore: KeyStore) -> None:
+    def __init__(self, path: Path, purpose: Purpose, keystore: KeyStore, *, batch: str | None = None) -> None:
         self._path = path
         self._purpose = purpose
         self._keystore = keystore
@@ -161,6 +168,7 @@ class SealedReader:
             self.batch = self._header.batch.decode("ascii", errors="replace")
             self._context = _context(purpose, self.batch)
             self._check_index()
+            self._check_batch(batch)
         except PersonalizationError:
             self._stream.close()
             raise
@@ -256,11 +264,58 @@ class SealedReader:
         seal = self._stream.read(_SEAL_LENGTH)
         self._keystore.unseal(self._purpose.key, seal, _INDEX_CONTEXT + self._context + digest.digest())
 
+    def _check_batch(self, batch: str | None) -> None:
+        if batch is not None and batch != self.batch:
+            raise PersonalizationError("sealed-file-other-batch", file=str(self._path), batch=batch, found=self.batch)
+
     def _malformed(self, part: str) -> PersonalizationError:
         return PersonalizationError("sealed-file-malformed", file=str(self._path), part=part)
 
     def __repr__(self) -> str:
         return f"SealedReader({self._purpose.label}, {self._header.records} records)"
+
+
+class SealedRecords:
+    """The records of one sealed file under the type they have; what reads one of the purposes builds on this.
+
+    Args:
+        path: the file.
+        keystore: has the key of the purpose.
+        batch: identifier of the batch that the file has to be of; None takes any.
+
+    Raises:
+        PersonalizationError: as `SealedReader`.
+    """
+
+    __slots__ = ("_file",)
+
+    purpose: ClassVar[Purpose]
+
+    def __init__(self, path: Path, keystore: KeyStore, *, batch: str | None = None) -> None:
+        self._file = SealedReader(path, self.purpose, keystore, batch=batch)
+
+    @property
+    def batch(self) -> str:
+        """Batch identifier."""
+        return self._file.batch
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+    def close(self) -> None:
+        """Let go of the file; safe to call twice."""
+        self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.batch}, {len(self)} records)"
 
 
 def _context(purpose: Purpose, batch: str) -> bytes:

@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import json
 from datetime import date
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, ClassVar, Final
 
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant, Residence
-from personalization.keys.keystore import KeyStore
-from personalization.preparation.sealed_file import Purpose, SealedReader
+from personalization.preparation.sealed_file import Purpose, SealedRecords
 
 _LENGTH: Final = 4
 _PORTRAIT: Final = "portrait"
@@ -58,20 +55,12 @@ def decode_applicant(raw: bytes) -> Applicant:
         raise PersonalizationError("record-malformed", length=len(raw)) from None
 
 
-class SourceFile:
-    """The applicants of a batch, by row.
+class SourceFile(SealedRecords):
+    """The applicants of a batch, by row."""
 
-    Raises:
-        PersonalizationError: as `SealedReader`.
-    """
+    __slots__ = ()
 
-    __slots__ = ("_file",)
-
-    def __init__(self, path: Path, keystore: KeyStore) -> None:
-        self._file = SealedReader(path, Purpose.SOURCE, keystore)
-
-    def __len__(self) -> int:
-        return len(self._file)
+    purpose: ClassVar[Purpose] = Purpose.SOURCE
 
     def applicant(self, row_number: int) -> Applicant:
         """The applicant of a row.
@@ -80,18 +69,6 @@ class SourceFile:
             PersonalizationError: "row-unknown", "sealed-data-refused", "record-malformed".
         """
         return decode_applicant(self._file.record_of_row(row_number))
-
-    def close(self) -> None:
-        """Let go of the file; safe to call twice."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _values(record: Applicant | Residence, names: tuple[str, ...]) -> dict[str, Any]:

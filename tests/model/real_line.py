@@ -119,11 +119,11 @@ class Outfit:
                     KeyName.TERMINAL, terminal.label or "", terminal.derivation_context(number), terminal.length
                 ),
             )
-            source = held.enter_context(SourceFile(self.root / f"{self.batch}.source", keys))
+            source = held.enter_context(SourceFile(self.root / f"{self.batch}.source", keys, batch=self.batch))
             yield Equipment(
                 GlobalPlatformMaker(recipe(maker_keys, "permit")),
                 PermitInspector(session, profile("permit"), keys.certificate(KeyName.AUTHORITY), source),
-                held.enter_context(PreparedFile(self.root / f"{self.batch}.prepared", keys)),
+                held.enter_context(PreparedFile(self.root / f"{self.batch}.prepared", keys, batch=self.batch)),
                 self.connect,
             )
 

@@ -139,6 +139,20 @@ def test_a_file_of_another_purpose_is_refused(sealed: Path, store: FileKeyStore)
         SealedReader(sealed, Purpose.SOURCE, store)
 
 
+@pytest.mark.parametrize("kind", [PreparedFile, SourceFile, FaceFile, MailerFile])
+def test_a_sound_file_of_another_batch_is_refused(
+    prepared: PreparedBatch, store: FileKeyStore, kind: type[PreparedFile | SourceFile | FaceFile | MailerFile]
+) -> None:
+    """One that is put in the place of another would make the other batch's permits a second time."""
+    path = prepared.prepared.with_suffix(f".{kind.purpose.label}")
+    with kind(path, store, batch=prepared.identifier) as file:
+        assert (file.batch, len(file)) == (prepared.identifier, prepared.count)
+    with pytest.raises(PersonalizationError) as caught:
+        kind(path, store, batch="RCO20260302101112346")
+    assert caught.value.code == "sealed-file-other-batch"
+    assert caught.value.parameters["found"] == prepared.identifier
+
+
 def test_every_changed_byte_is_refused(sealed: Path, store: FileKeyStore) -> None:
     good = sealed.read_bytes()
     for position in range(len(good)):
