@@ -43,6 +43,10 @@ class Proof(IntFlag):
         return cls(1 << (_KEY_SHIFT + number - 1))
 
 
+ALL_KEY_ROLES: Final = 0xFFFF << _KEY_SHIFT
+"""The proofs of every key role, as a plain number."""
+
+
 class AccessRule(NamedTuple):
     """Alternatives of proofs that are needed together; empty = never.
 

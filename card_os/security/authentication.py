@@ -13,7 +13,8 @@ response  E.IC  = AES-CBC(K.ENC, IV 0, RND.IC 16 ‖ RND.IFD 16 ‖ K.IC 16)  �
 The session keys are derived from K.IFD xor K.IC and both challenges.
 
 EXTERNAL AUTHENTICATE is the same instruction with CMAC(K.MAC, 03 ‖ reference ‖ RND.IC) alone. The form is told by the
-length of the data and not by Le, which T=0 does not carry.
+length of the data and not by Le, which T=0 does not carry. Its role is for plain commands: it binds no session keys, so
+that whoever relays it to a card must not find the role in a session that another key opened.
 
 Source: ISO/IEC 7816-4:2020, clauses 11.6.2 to 11.6.5; ICAO Doc 9303-11 (8th edition), clause 4.3.
 """
@@ -23,12 +24,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from card_os.iso7816.errors import (
+    ConditionsNotSatisfied,
     IncorrectP1P2,
     ReferenceDataNotUsable,
     VerificationFailed,
     WrongLength,
 )
-from card_os.security.access import ALWAYS, NEVER, AccessRule, Proof
+from card_os.security.access import ALL_KEY_ROLES, ALWAYS, NEVER, AccessRule, Proof
 from card_os.security.cryptography import BLOCK, P256PrivateKey, aes_cbc_decrypt, aes_cbc_encrypt, cmac, equal
 from card_os.security.keys import Key, KeyUsage, find_key
 from card_os.security.proofs import give_proof, take_proof
@@ -66,8 +68,8 @@ def get_challenge(context: Context, command: CommandApdu) -> bytes:
 def authenticate(context: Context, command: CommandApdu) -> bytes:
     """EXTERNAL or MUTUAL AUTHENTICATE (INS 82): P1 00, P2 reference, 16 or 64 bytes of data.
 
-    EXTERNAL gives the key's role until deselection, or until the layer ends under which it came. MUTUAL opens secure
-    messaging and gives the role to the commands under it only.
+    EXTERNAL gives the key's role until deselection or the next MUTUAL, and is refused under secure messaging. MUTUAL
+    opens secure messaging, gives the role to the commands under it only, and ends roles that were given in plain.
     """
     challenge, context.session.challenge = context.session.challenge, None
     if command.p1:
@@ -75,6 +77,8 @@ def authenticate(context: Context, command: CommandApdu) -> bytes:
     length = len(command.data)
     if length not in {BLOCK, _MUTUAL_LENGTH}:
         raise WrongLength("neither an external nor a mutual authentication")
+    if length == BLOCK and context.session.secure_channel is not None:
+        raise ConditionsNotSatisfied("an external authentication belongs to plain commands")
     key = find_key(context, command.p2, KeyUsage.TERMINAL)
     if challenge is None:
         raise ReferenceDataNotUsable("no challenge")
@@ -92,6 +96,7 @@ def authenticate(context: Context, command: CommandApdu) -> bytes:
     restore_tries(context.store, key.item, key.try_limit)
     seed = context.randomness.bytes(BLOCK)
     cryptogram = aes_cbc_encrypt(key.encryption, challenge + terminal_challenge + seed)
+    take_proof(context.session, ALL_KEY_ROLES)
     context.session.secure_channel = session(
         _exclusive_or(terminal_seed, seed), challenge, terminal_challenge, role=key.role, cla=command.cla
     )

@@ -725,13 +725,23 @@ def test_a_wrong_pin_takes_no_other_proof(port: Port) -> None:
     assert proofs(port) == Proof.CONTACT | Proof.key(2) | Proof.pin(2)
 
 
-def test_an_external_authentication_under_secure_messaging_ends_with_it(port: Port) -> None:
+def test_an_external_authentication_gives_no_role_under_secure_messaging(port: Port) -> None:
+    """It binds no session keys: relayed into a session that another key opened, it would lend that one its role."""
     terminal = open_session(port)
     value, _ = terminal.exchange(CommandApdu(0, 0x84, 0, 0, b"", 16))
-    assert terminal.exchange(CommandApdu(0, 0x82, 0, 0x83, external(CLERK, 0x83, value)))[1] == 0x9000
+    assert terminal.exchange(CommandApdu(0, 0x82, 0, 0x83, external(CLERK, 0x83, value))) == (b"", 0x6985)
     told = int.from_bytes(terminal.exchange(CommandApdu(0, 0x10, 0, 0, b"", 4))[0], "big")
-    assert told & Proof.key(3)
-    assert proofs(port) == Proof.CONTACT
+    assert told == Proof.CONTACT | Proof.SECURE_MESSAGING | Proof.key(2)
+
+
+def test_a_mutual_authentication_ends_roles_that_were_given_in_plain(port: Port) -> None:
+    """Role and secure messaging together mean that this role opened it."""
+    verify(port, PIN)
+    send(port, 0x82, 0, 0x82, external(DESK, 0x82, challenge(port)))
+    terminal = open_session(port, CLERK, 0x83)
+    told = int.from_bytes(terminal.exchange(CommandApdu(0, 0x10, 0, 0, b"", 4))[0], "big")
+    assert told == Proof.CONTACT | Proof.SECURE_MESSAGING | Proof.pin(1) | Proof.key(3)
+    assert proofs(port) == Proof.CONTACT | Proof.pin(1)
 
 
 def test_a_wrong_mac_ends_the_session_in_plain(port: Port) -> None:
