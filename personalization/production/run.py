@@ -19,16 +19,19 @@ from sqlalchemy import insert, update
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.batches import BatchFacts, BatchStatus, batch_status, change_batch, find_batch
+from personalization.production.journal.claims import retry_failed
 from personalization.production.journal.database import Journal, now_us, open_journal
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.tables import Shift
 from personalization.production.policy import Policy
 from personalization.production.recovery import Recovery, needs_recovery, recover, station_lock
-from personalization.production.states import BatchState
+from personalization.production.states import BatchState, RowState
 from personalization.production.station import Ending, Line, Progress, Station
 from personalization.production.work import Outfitter
 
 COORDINATOR: Final = "coordinator"
+ROWS_FAILED: Final = "rows-failed"
+"""Why a batch stopped that has nothing left to make but rows that used up their blanks; resuming tries them again."""
 
 _HEARTBEAT_S: Final = 1.0
 _JOIN_S: Final = 30.0
@@ -117,7 +120,7 @@ def resume_batch(
     who: str,
     progress: ProgressBar | None = None,
 ) -> RunResult:
-    """Go on with a batch where it was, also after a crash: half-made cards first, then what is left.
+    """Go on with a batch where it was, also after a crash: half-made cards first, then what is left or had failed.
 
     Arguments and errors as for `run_batch`; further "batch-complete" and "station-alive".
     """
@@ -189,6 +192,7 @@ class _Coordinator:
             change_batch(connection, self._batch.id, BatchState.RUNNING)
             facts = {"stations": self._policy.stations}
             record(connection, self._who, [Entry(What.BATCH_RUNNING, self._batch.id, facts=facts)])
+            retry_failed(connection, self._who, self._batch.id)
             return connection.execute(insert(Shift).values(values).returning(Shift.id)).scalar_one()
 
     def _end(self, shift: int, outcome: str) -> None:
@@ -206,8 +210,10 @@ class _Coordinator:
         problems = [ended.code for ended in self._ended if ended.code not in _CLEAN]
         if problems:
             return problems[0]
-        done = any(ended.code == Ending.DONE.value for ended in self._ended)
-        return Ending.DONE.value if done else Ending.DRAINED.value
+        if not any(ended.code == Ending.DONE.value for ended in self._ended):
+            return Ending.DRAINED.value
+        failed = batch_status(self._journal, self._batch.identifier).rows[RowState.FAILED]
+        return ROWS_FAILED if failed else Ending.DONE.value
 
     def _raise_first_error(self) -> None:
         for ended in self._ended:

@@ -246,6 +246,16 @@ def waiting_count(connection: Connection, batch_id: int) -> int:
     return len(connection.execute(select(Row.id).where(*waiting).limit(1)).all())
 
 
+def retry_failed(connection: Connection, who: str, batch_id: int) -> int:
+    """Rows that were given up wait again, with as many blanks as at first; returns how many."""
+    failed = (Row.batch_id == batch_id, Row.state == RowState.FAILED.value)
+    rows = connection.execute(select(Row.id, Row.attempts).where(*failed)).all()
+    for row in rows:
+        _move_rows(connection, who, [row.id], RowState.FAILED, RowState.WAITING, spent=-row.attempts)
+    record(connection, who, [Entry(What.ROW_RETRIED, batch_id, row.id) for row in rows])
+    return len(rows)
+
+
 def take_over(connection: Connection, who: str, claims: Sequence[Claim]) -> list[Claim]:
     """Raise the fence of runs whose owners are dead; returns the claims that now hold.
 

@@ -29,6 +29,7 @@ class What(StrEnum):
     SPOILED = "spoiled"
     GOOD = "good"
     ROW_FAILED = "row-failed"
+    ROW_RETRIED = "row-retried"
     CANCELLED = "cancelled"
     KEYS_REFUSED = "keys-refused"
     TAKEN_OVER = "taken-over"

@@ -203,6 +203,19 @@ def test_an_empty_stock_stops_the_run_and_new_blanks_let_it_go_on(journal: Journ
     account(journal, tmp_path / "cards")
 
 
+def test_a_row_that_used_up_its_blanks_is_tried_again_by_a_resume(journal: Journal, tmp_path: Path) -> None:
+    load_batch(journal, 2)
+    receive(journal, tmp_path / "cards", [FAULTY, FAULTY, HONEST])
+    policy = Policy(stations=1, max_attempts=2)
+    status = run_batch(journal, "batch", Outfit(), policy, who="operator").status
+    assert (status.good, status.rows[RowState.FAILED], status.batch.state) == (1, 1, BatchState.STOPPED)
+    assert status.batch.reason == "rows-failed"
+    receive(journal, tmp_path / "cards", [FAULTY, HONEST], first=4)
+    status = resume_batch(journal, "batch", Outfit(), policy, who="operator").status
+    assert (status.good, status.batch.state) == (2, BatchState.COMPLETE)
+    account(journal, tmp_path / "cards")
+
+
 def test_a_card_that_another_process_holds_is_left_alone(journal: Journal, tmp_path: Path) -> None:
     batch = load_batch(journal, 1)
     (path,) = receive(journal, tmp_path, [HONEST])
