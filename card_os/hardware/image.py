@@ -25,18 +25,16 @@ import mmap
 import os
 import struct
 import zlib
+from io import FileIO
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Final, Self
+from typing import Final, Self
 
 from card_os.hardware.chip import DEFAULT_CHIP, Chip, load_chips
 from card_os.hardware.clock import VirtualClock
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import PowerSupply
-
-if TYPE_CHECKING:
-    from filelock import BaseFileLock
 
 IMAGE_VERSION: Final = 1
 LOCK_SUFFIX: Final = ".lock"
@@ -76,7 +74,7 @@ class NvmImage:
 
     __slots__ = ("_cells", "_lock", "_memory", "_view", "_wear", "chip", "path")
 
-    def __init__(self, memory: mmap.mmap | bytearray, chip: Chip, path: Path | None, lock: BaseFileLock | None) -> None:
+    def __init__(self, memory: mmap.mmap | bytearray, chip: Chip, path: Path | None, lock: FileIO | None) -> None:
         self._memory = memory
         self._view = memoryview(memory)
         self._cells = self._view[_CELLS : _CELLS + chip.size]
@@ -111,10 +109,10 @@ class NvmImage:
                 file.write(blank)
             return cls(_map(target), chip, target, lock)
         except FileExistsError as error:
-            lock.release()
+            lock.close()
             raise ImageError("image-exists", path=str(target)) from error
         except OSError as error:
-            lock.release()
+            lock.close()
             raise ImageError("image-unwritable", path=str(target), reason=error.strerror) from error
 
     @classmethod
@@ -133,15 +131,15 @@ class NvmImage:
             memory = _map(target)
             return cls(memory, _parse_header(memory, str(target)), target, lock)
         except OSError as error:
-            lock.release()
+            lock.close()
             raise ImageError("image-unwritable", path=str(target), reason=error.strerror) from error
         except ValueError as error:  # an empty file cannot be mapped
-            lock.release()
+            lock.close()
             raise ImageError("image-damaged", path=str(target)) from error
         except ImageError:
             if memory is not None:
                 memory.close()
-            lock.release()
+            lock.close()
             raise
 
     @classmethod
@@ -174,7 +172,7 @@ class NvmImage:
             self._memory.close()
         self._memory = bytearray()  # a copy in memory goes now, whoever still holds the image
         if self._lock is not None:
-            self._lock.release()
+            self._lock.close()
             self._lock = None
 
     def __enter__(self) -> Self:
@@ -186,19 +184,27 @@ class NvmImage:
         self.close()
 
 
-def _acquire(path: Path) -> BaseFileLock:
-    """Lock ``path`` by a file beside it: the lock goes with its process and does not touch the image."""
-    from filelock import FileLock, Timeout  # costs 50 ms, which a program without card files need not pay
+def _acquire(path: Path) -> FileIO:
+    """Lock ``path`` by a file beside it: the lock goes with its process and does not touch the image.
+
+    Returns:
+        The file beside it, which holds the lock until it is closed.
+    """
+    from filelock import lock_descriptor  # costs 50 ms, which a program without card files need not pay
 
     if not path.parent.is_dir():
         raise ImageError("image-unwritable", path=str(path), reason="no such folder")
-    lock = FileLock(f"{path}{LOCK_SUFFIX}", timeout=0, thread_local=False)
+    lock: FileIO | None = None
     try:
-        lock.acquire()
-    except Timeout as error:
-        raise ImageError("image-in-use", path=str(path)) from error
+        lock = open(f"{path}{LOCK_SUFFIX}", "ab", buffering=0, opener=_private)  # noqa: SIM115 - held by the image
+        locked = lock_descriptor(lock.fileno(), blocking=False)
     except OSError as error:
+        if lock is not None:
+            lock.close()
         raise ImageError("image-unwritable", path=str(path), reason=error.strerror) from error
+    if not locked:
+        lock.close()
+        raise ImageError("image-in-use", path=str(path))
     return lock
 
 
