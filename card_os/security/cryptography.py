@@ -162,17 +162,17 @@ class AesCounterCbc:
 
     ISO secure messaging (IV = AES(KS.ENC, SSC)) and SCP03 (ICV = AES(S-ENC, counter)) share this form. One running
     encryptor serves all messages: a block that is fed as ``previous ciphertext xor counter`` comes out as
-    AES(counter), which is the IV, and chains into the first block of the message. A running decryptor is given the IV
-    as if it were the ciphertext before the message. A running cipher cannot be copied: it is rebuilt from the key.
+    AES(counter), which is the IV, and chains into the first block of the message. A running decryptor is given the IV,
+    made in the same way, as if it were the ciphertext before the message. A running cipher cannot be copied: it is
+    rebuilt from the key.
     """
 
-    __slots__ = ("_decryptor", "_encryptor", "_last", "_single")
+    __slots__ = ("_decryptor", "_encryptor", "_last")
 
     def __init__(self, key: bytes) -> None:
-        algorithm = algorithms.AES(key)
-        self._encryptor = Cipher(algorithm, modes.CBC(_ZERO_IV)).encryptor()
-        self._decryptor = Cipher(algorithm, modes.CBC(_ZERO_IV)).decryptor()
-        self._single = Cipher(algorithm, modes.ECB()).encryptor()  # noqa: S305 - encrypts one counter block at a time
+        cipher = Cipher(algorithms.AES(key), modes.CBC(_ZERO_IV))
+        self._encryptor = cipher.encryptor()
+        self._decryptor = cipher.decryptor()
         self._last = 0
 
     def encrypt(self, counter: int, data: bytes) -> bytes:
@@ -195,7 +195,8 @@ class AesCounterCbc:
         """
         if not data or len(data) % BLOCK:
             raise ValueError("not whole blocks")
-        iv = self._single.update(counter.to_bytes(BLOCK, "big"))
+        iv = self._encryptor.update((self._last ^ counter).to_bytes(BLOCK, "big"))
+        self._last = int.from_bytes(iv, "big")
         return self._decryptor.update(iv + data)[BLOCK:]
 
 

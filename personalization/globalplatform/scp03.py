@@ -247,7 +247,6 @@ class SecureMessaging:
     """
 
     __slots__ = (
-        "_block_cipher",
         "_chain",
         "_cmac",
         "_counter",
@@ -272,10 +271,9 @@ class SecureMessaging:
         self._verifies_responses = bool(level & SecurityLevel.R_MAC)
         self._cmac = CMAC(algorithms.AES(keys.mac))
         self._rmac = CMAC(algorithms.AES(keys.rmac))
-        key = algorithms.AES(keys.enc)
-        self._encryptor = Cipher(key, modes.CBC(_ZERO_BLOCK)).encryptor()
-        self._decryptor = Cipher(key, modes.CBC(_ZERO_BLOCK)).decryptor()
-        self._block_cipher = Cipher(key, modes.ECB()).encryptor()  # noqa: S305 - single counter blocks, Amendment D
+        cipher = Cipher(algorithms.AES(keys.enc), modes.CBC(_ZERO_BLOCK))
+        self._encryptor = cipher.encryptor()
+        self._decryptor = cipher.decryptor()
         self._last_block = 0
         self._chain = _ZERO_BLOCK
         self._counter = 0
@@ -364,7 +362,9 @@ class SecureMessaging:
         """Decrypt response data under the counter of its command with the response flag (clause 6.2.7)."""
         if len(data) % BLOCK:
             raise PersonalizationError("response-not-authentic", reason="the cryptogram is no whole number of blocks")
-        vector = self._block_cipher.update((_RESPONSE_COUNTER_FLAG | self._counter).to_bytes(BLOCK, "big"))
+        counter = _RESPONSE_COUNTER_FLAG | self._counter
+        vector = self._encryptor.update((self._last_block ^ counter).to_bytes(BLOCK, "big"))
+        self._last_block = _number(vector, "big")
         plain = self._decryptor.update(vector + data)[BLOCK:]
         end = plain.rfind(b"\x80")
         if end < len(plain) - BLOCK or plain[end + 1 :].strip(b"\x00"):

@@ -27,7 +27,7 @@ from personalization.inspection.comparison import (
     compare_tlv,
 )
 from personalization.inspection.face_check import compare_face
-from personalization.inspection.portrait_check import is_card_portrait, shows_the_same
+from personalization.inspection.portrait_check import card_portrait, shows_the_same
 from personalization.inspection.signature_check import SignatureVerifier, is_signed
 from personalization.intake.applicant import Applicant
 from personalization.preparation.data_groups import BankProgramme
@@ -254,8 +254,9 @@ class PermitInspector:
         compare_status(checks, contents.get("EF.STATUS", b""), applicant)
         checks.add("empty.EF.ENDORSEMENTS", not any(contents.get("EF.ENDORSEMENTS", _UNREAD)))
         portrait = contents.get(_PORTRAIT, b"")
-        checks.add("portrait.form", is_card_portrait(portrait))
-        checks.add("portrait.likeness", shows_the_same(portrait, applicant.portrait))
+        picture = card_portrait(portrait)
+        checks.add("portrait.form", picture is not None)
+        checks.add("portrait.likeness", shows_the_same(portrait, applicant.portrait, picture))
         signed = {self._profile.file_named(name).fid: contents[name] for name in self._signed() if name in contents}
         self._signature.verify(checks, contents.get("EF.SIGNATURE", b""), signed, self._today())
         if self._faces is not None:

@@ -7,9 +7,10 @@ brought to the same coarse grid and compared colour by colour, so that another f
 from __future__ import annotations
 
 import io
+from operator import mul
 from typing import Final
 
-from PIL import Image, ImageChops, ImageOps, ImageStat
+from PIL import Image, ImageChops, ImageOps
 
 _SIZE: Final = (71, 99)
 _GRID: Final = (24, 33)
@@ -20,36 +21,60 @@ _MOST: Final = 7.0
 _DRAFT_SIZE: Final = (142, 198)
 _FORMATS: Final = ("JPEG", "PNG", "BMP")
 _WHITE: Final = (255, 255, 255)
+_LEVELS: Final = 256
+_SQUARES: Final = tuple(level * level for level in range(_LEVELS))
+_UNDECODABLE: Final = (OSError, ValueError, SyntaxError, OverflowError, EOFError, Image.DecompressionBombError)
+"""By what Pillow's plug-ins report a broken file."""
 
 
 def is_card_portrait(found: bytes) -> bool:
     """True for a JPEG of 71 × 99 pixels that decodes."""
+    return card_portrait(found) is not None
+
+
+def card_portrait(found: bytes) -> Image.Image | None:
+    """The decoded picture of a JPEG of 71 × 99 pixels; None for anything else."""
     try:
         picture = Image.open(io.BytesIO(found), formats=("JPEG",))
         if picture.size != _SIZE:
-            return False
+            return None
         picture.load()
-    except (OSError, ValueError, SyntaxError, OverflowError, EOFError, Image.DecompressionBombError):
-        return False
-    return True
+    except _UNDECODABLE:
+        return None
+    return picture
 
 
-def shows_the_same(found: bytes, delivered: bytes) -> bool:
-    """True when the portrait shows what the delivered picture shows."""
+def shows_the_same(found: bytes, delivered: bytes, picture: Image.Image | None = None) -> bool:
+    """True when the portrait shows what the delivered picture shows.
+
+    Args:
+        found: the portrait on the card.
+        delivered: the delivered file.
+        picture: what `card_portrait` made of ``found``, so that it is not decoded twice.
+    """
     if found == delivered:
         return True
     try:
-        difference = ImageChops.difference(_grid(found), _grid(delivered))
-    except (OSError, ValueError, SyntaxError, OverflowError, EOFError, Image.DecompressionBombError):
+        shown = _grid(_opened(found) if picture is None else picture)
+        difference = ImageChops.difference(shown, _grid(_opened(delivered)))
+    except _UNDECODABLE:
         return False
-    return max(ImageStat.Stat(difference).rms) <= _MOST
+    histogram = difference.histogram()
+    sums: list[int] = [
+        sum(map(mul, histogram[at : at + _LEVELS], _SQUARES)) for at in range(0, len(histogram), _LEVELS)
+    ]
+    return max(sums) <= _MOST**2 * _GRID[0] * _GRID[1]
 
 
-def _grid(content: bytes) -> Image.Image:
-    """The picture upright, on white, cut around its centre to the card's proportions, in a coarse grid of colours."""
+def _opened(content: bytes) -> Image.Image:
     opened = Image.open(io.BytesIO(content), formats=_FORMATS)
     if opened.format == "JPEG":
         opened.draft(None, _DRAFT_SIZE)
+    return opened
+
+
+def _grid(opened: Image.Image) -> Image.Image:
+    """The picture upright, on white, cut around its centre to the card's proportions, in a coarse grid of colours."""
     picture = ImageOps.exif_transpose(opened)
     if picture.mode in {"RGBA", "LA", "PA"} or "transparency" in picture.info:
         layer = picture.convert("RGBA")

@@ -17,8 +17,11 @@ _STATUS_LENGTH: Final = 2
 _MORE_AVAILABLE: Final = 0x61
 _GET_RESPONSE: Final = b"\x00\xc0\x00\x00"
 _MAX_ROUNDS: Final = 1024
-_LARGEST_READ: Final = 2048 - 1
-"""Bytes of one READ BINARY where the connection allows extended length; padded, they fill whole blocks."""
+_LARGEST_READ: Final = 8192 - 1
+"""Bytes of one READ BINARY where the connection allows extended length: a portrait at once; padded, they fill whole
+blocks."""
+_LARGEST_WRITE: Final = 2048 - 1
+"""Bytes of one UPDATE BINARY likewise: what a card changes in one transaction."""
 
 
 class CardRefused(PersonalizationError):
@@ -90,7 +93,7 @@ class PlainChannel:
         self._connection = connection
         description = connection.description
         self.max_read = min(description.max_response_data, _LARGEST_READ)
-        self.max_write = min(description.max_command_data, _LARGEST_READ)
+        self.max_write = min(description.max_command_data, _LARGEST_WRITE)
 
     def exchange(self, command: CommandApdu) -> ResponseApdu:
         """Send one command and split the response."""
@@ -112,7 +115,7 @@ class ProtectedChannel:
         self._messaging = TerminalSecureMessaging(keys)
         description = connection.description
         self.max_read = min(plain_bytes(description.max_response_data), _LARGEST_READ)
-        self.max_write = min(plain_bytes(description.max_command_data), _LARGEST_READ)
+        self.max_write = min(plain_bytes(description.max_command_data), _LARGEST_WRITE)
 
     @property
     def alive(self) -> bool:

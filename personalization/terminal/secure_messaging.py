@@ -21,7 +21,7 @@ from typing import Final, NamedTuple
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 
-from card_os.iso7816.apdu import MAX_EXTENDED_NE, MAX_SHORT_NC, MAX_SHORT_NE, CommandApdu, ResponseApdu
+from card_os.iso7816.apdu import MAX_EXTENDED_NC, MAX_SHORT_NC, MAX_SHORT_NE, CommandApdu, ResponseApdu
 from card_os.iso7816.status import StatusWord
 from card_os.iso7816.tlv import encode, parse_length
 from personalization.errors import PersonalizationError
@@ -32,6 +32,7 @@ _STATUS_LENGTH: Final = 2
 _SM_CLASS: Final = 0x0C
 _ZERO_BLOCK: Final = bytes(_BLOCK)
 _PAD_MARK: Final = b"\x80"
+_HEADER_PADDING: Final = _PAD_MARK + bytes(_BLOCK - 5)
 _INDICATOR: Final = b"\x01"
 
 _TAG_CRYPTOGRAM: Final = 0x87
@@ -90,16 +91,15 @@ class TerminalSecureMessaging:
         keys: the session keys.
     """
 
-    __slots__ = ("_decryptor", "_encryptor", "_keyed_mac", "_last", "_single", "_ssc", "alive")
+    __slots__ = ("_decryptor", "_encryptor", "_keyed_mac", "_last", "_ssc", "alive")
 
     def __init__(self, keys: SessionKeys) -> None:
-        algorithm = algorithms.AES(keys.encryption)
         self._keyed_mac = CMAC(algorithms.AES(keys.mac))
-        self._single = Cipher(algorithm, modes.ECB()).encryptor()  # noqa: S305 - encrypts single counter blocks
         # Keying a cipher costs ten times its use, so one running encryptor and one running decryptor serve the session:
         # a block fed as (last ciphertext xor SSC) leaves AES(SSC), the IV, in the chain.
-        self._encryptor = Cipher(algorithm, modes.CBC(_ZERO_BLOCK)).encryptor()
-        self._decryptor = Cipher(algorithm, modes.CBC(_ZERO_BLOCK)).decryptor()
+        cipher = Cipher(algorithms.AES(keys.encryption), modes.CBC(_ZERO_BLOCK))
+        self._encryptor = cipher.encryptor()
+        self._decryptor = cipher.decryptor()
         self._last = 0
         self._ssc = 0
         self.alive = True
@@ -117,21 +117,24 @@ class TerminalSecureMessaging:
         if not self.alive:
             raise PersonalizationError("session-over")
         self._ssc += 1
-        cla = command.cla | _SM_CLASS
-        header = bytes((cla, command.ins, command.p1, command.p2))
-        objects = self._protected_data(command) + _encode_ne(command)
-        mac = self._mac(pad(header) + (pad(objects) if objects else b""))
-        body = objects + encode(_TAG_MAC, mac)
-        extended = command.extended or len(body) > MAX_SHORT_NC or command.ne > _SHORT_ANSWER
-        ne = MAX_EXTENDED_NE if extended else MAX_SHORT_NE
-        return CommandApdu(cla, command.ins, command.p1, command.p2, body, ne, extended).encode()
+        cla, ins, p1, p2, data, ne, extended = command
+        header = bytes((cla | _SM_CLASS, ins, p1, p2))
+        objects = self._protected_data(ins, data) if data else b""
+        if ne:
+            objects += _encode_ne(ne, extended=extended)
+        mac = self._mac(header + _HEADER_PADDING + (pad(objects) if objects else b""))
+        body = objects + _MAC_HEADER + mac
+        length = len(body)
+        if not extended and length <= MAX_SHORT_NC and ne <= _SHORT_ANSWER:
+            return header + bytes((length,)) + body + b"\x00"
+        if length > MAX_EXTENDED_NC:
+            raise ValueError(f"not encodable: {length} data bytes")
+        return header + b"\x00" + length.to_bytes(2, "big") + body + b"\x00\x00"
 
-    def _protected_data(self, command: CommandApdu) -> bytes:
-        if not command.data:
-            return b""
-        result = self._encryptor.update((self._last ^ self._ssc).to_bytes(_BLOCK, "big") + pad(command.data))
+    def _protected_data(self, ins: int, data: bytes) -> bytes:
+        result = self._encryptor.update((self._last ^ self._ssc).to_bytes(_BLOCK, "big") + pad(data))
         self._last = int.from_bytes(result[-_BLOCK:], "big")
-        if command.ins & 1:
+        if ins & 1:
             return encode(_TAG_CRYPTOGRAM_ODD, result[_BLOCK:])
         return encode(_TAG_CRYPTOGRAM, _INDICATOR, result[_BLOCK:])
 
@@ -176,18 +179,16 @@ class TerminalSecureMessaging:
             at += 1
         if at == len(item) or (len(item) - at) % _BLOCK:
             raise ValueError("not whole blocks")
-        iv = self._single.update(self._ssc.to_bytes(_BLOCK, "big"))
+        iv = self._encryptor.update((self._last ^ self._ssc).to_bytes(_BLOCK, "big"))
+        self._last = int.from_bytes(iv, "big")
         return unpad(self._decryptor.update(iv + item[at:])[_BLOCK:])
 
     def __repr__(self) -> str:
         return f"TerminalSecureMessaging({'alive' if self.alive else 'over'})"
 
 
-def _encode_ne(command: CommandApdu) -> bytes:
-    """Data object 97: one byte when Ne fits in it, else two; nothing when no data is expected."""
-    ne = command.ne
-    if not ne:
-        return b""
-    if ne <= MAX_SHORT_NE and not command.extended:
+def _encode_ne(ne: int, *, extended: bool) -> bytes:
+    """Data object 97: Ne in one byte when it fits and the command is short, else in two."""
+    if ne <= MAX_SHORT_NE and not extended:
         return encode(_TAG_NE, bytes((ne & 0xFF,)))
     return encode(_TAG_NE, (ne & 0xFFFF).to_bytes(2, "big"))
