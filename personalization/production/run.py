@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -35,6 +36,7 @@ ROWS_FAILED: Final = "rows-failed"
 
 _HEARTBEAT_S: Final = 1.0
 _JOIN_S: Final = 30.0
+_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 _CLEAN: Final = frozenset({Ending.DONE.value, Ending.DRAINED.value})
 
 
@@ -235,7 +237,7 @@ class _Coordinator:
 
     @contextmanager
     def _signals(self) -> Generator[None]:
-        """SIGINT and SIGTERM drain; children start with SIGINT ignored, since Ctrl-C reaches the whole group."""
+        """SIGINT and SIGTERM drain."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -266,7 +268,8 @@ class _Coordinator:
                 name = f"station-{number}"
                 order = _Order(self._journal.path, self._batch.id, name, self._outfit, policy)
                 process = context.Process(target=station_process, args=(order, theirs), name=name)
-                process.start()
+                with _signals_held_back():
+                    process.start()
                 theirs.close()
                 processes.append(process)
                 self._pipes.append(ours)
@@ -313,11 +316,30 @@ class _Coordinator:
             connection.execute(update(Shift).where(Shift.id == shift).values(last_seen_at=now_us()))
 
 
+@contextmanager
+def _signals_held_back() -> Generator[None]:
+    """Hold back the signals that stop a run, where the system can: a process that is started inherits it.
+
+    Ctrl-C reaches the whole group, and a station that is still starting has no handler that would let it drain.
+    """
+    if os.name != "posix":
+        yield
+        return
+    resource_tracker.ensure_running()  # it would let the signals through again if it were started with the station
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def station_process(order: _Order, pipe: Pipe) -> None:
     """Body of a station process: opens its own journal session, keys and SAM, works, and says why it ended."""
     drain = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: drain.set())
+    if os.name == "posix":
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
 
     def ordered_to_drain(seconds: float) -> bool:
         # An order, and also the end of the line when the coordinator is gone.

@@ -8,6 +8,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -359,6 +360,29 @@ def wait_until(journal: Journal, finished: int, process: subprocess.Popen[str]) 
         if status.made >= finished:
             return
         time.sleep(0.005)
+
+
+def wait_for_station(process: subprocess.Popen[str]) -> None:
+    """Until a station process begins to start, or the coordinator has ended."""
+    while process.poll() is None:
+        for child in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
+            with suppress(OSError):
+                if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                    return
+        time.sleep(0.001)
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
+def test_a_signal_while_stations_start_drains_the_run(journal: Journal, tmp_path: Path) -> None:
+    """Ctrl-C reaches the whole group, also a station that has no handler yet."""
+    load_batch(journal, 10)
+    receive(journal, tmp_path / "cards", [HONEST] * 10)
+    process = start(journal, 0.005)
+    wait_for_station(process)
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (process.returncode, out, err) == (0, "drained\n", "")
+    account(journal, tmp_path / "cards")
 
 
 def test_a_signal_drains_the_run(journal: Journal, tmp_path: Path) -> None:
