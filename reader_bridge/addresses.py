@@ -10,7 +10,7 @@ remote:HOST:PORT[:contactless]      a card that another program serves
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
@@ -93,7 +93,7 @@ class ConnectionFactory:
     """
 
     make: CardMaker | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
     exclusive: bool = False
 

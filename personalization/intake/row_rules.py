@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from types import MappingProxyType
 from typing import Final
@@ -49,8 +49,8 @@ class RowView:
         limits: bounds of fields.
     """
 
-    text: list[str]
-    days: dict[int, date]
+    text: list[str] = field(repr=False)
+    days: dict[int, date] = field(repr=False)
     area_code: str
     tables: CodeTables
     limits: FieldLimits

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from card_os.iso7816.apdu import ResponseApdu
 from card_os.iso7816.status import SW
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands
@@ -93,8 +92,8 @@ class GlobalPlatformMaker:
 
     def look(self, card: CardConnection) -> Look:
         """Read key version, application and life cycle; a session opens only after the card has proved its keys."""
-        response = ResponseApdu.parse(card.transmit(commands.select(commands.ISSUER_DOMAIN_AID).encode()))
-        if response.sw == SW.CONDITIONS_NOT_SATISFIED:
+        answer = card.transmit(commands.select(commands.ISSUER_DOMAIN_AID).encode())
+        if answer == SW.CONDITIONS_NOT_SATISFIED.encode():
             return Look(b"", Condition.TERMINATED)
         try:
             session = self._open(card, None, "look")

@@ -106,15 +106,25 @@ def get_challenge(channel: CardChannel) -> bytes:
 
     Raises:
         CardRefused: the card answers none.
+        PersonalizationError: "card-not-genuine": it answers another length.
     """
-    return transmit(channel, CommandApdu(0x00, _GET_CHALLENGE, 0, 0, b"", RANDOM_LENGTH), "GET CHALLENGE")
+    challenge = transmit(channel, CommandApdu(0x00, _GET_CHALLENGE, 0, 0, b"", RANDOM_LENGTH), "GET CHALLENGE")
+    return _of_length(challenge, RANDOM_LENGTH)
 
 
 def mutual_authenticate(channel: CardChannel, reference: int, data: bytes) -> bytes:
-    """MUTUAL AUTHENTICATE; returns the response data, not checked.
+    """MUTUAL AUTHENTICATE; returns the response data, 64 bytes, of which nothing but the length is checked.
 
     Raises:
         CardRefused: such as 63Cx, 6983.
+        PersonalizationError: "card-not-genuine": it answers another length.
     """
     command = CommandApdu(0x00, _MUTUAL_AUTHENTICATE, 0, reference, data, MESSAGE_LENGTH)
-    return transmit(channel, command, "MUTUAL AUTHENTICATE")
+    return _of_length(transmit(channel, command, "MUTUAL AUTHENTICATE"), MESSAGE_LENGTH)
+
+
+def _of_length(answer: bytes, length: int) -> bytes:
+    """An answer that has the length it must have: a SAM would take another one for the terminal's mistake."""
+    if len(answer) != length:
+        raise PersonalizationError("card-not-genuine")
+    return answer

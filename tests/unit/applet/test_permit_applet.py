@@ -16,10 +16,11 @@ from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import SW
 from personalization.profile import FILE_ACCESS, CardProfile
 from personalization.profile_rows import FileRow
-from personalization.terminal.channel import CardRefused, PlainChannel
+from personalization.terminal.authentication import get_challenge, mutual_authenticate
+from personalization.terminal.channel import CardRefused, PlainChannel, ProtectedChannel
 from personalization.terminal.files import CardFiles
 from personalization.terminal.holder import HolderSession
-from personalization.terminal.session import TerminalSession, select
+from personalization.terminal.session import TerminalSession, get_data, select
 from reader_bridge.connection import Interface
 from tests.unit.applet.workbench import (
     CONTENT,
@@ -175,6 +176,24 @@ def test_external_authentication_in_plain_opens_no_file(card: Bench, module: Ben
     prepared = open_sam(module).prepare_external(concealed, 0x81, challenge)
     assert channel.exchange(CommandApdu(0, 0x82, 0, 0x81, prepared.data)).sw == SW.OK
     assert read(channel, 0x0101) == SW.SECURITY_STATUS_NOT_SATISFIED
+
+
+@BOTH
+def test_a_relayed_external_authentication_lends_its_role_to_nobody(
+    card: Bench, module: Bench, interface: Interface
+) -> None:
+    """An inspection terminal stands between a service desk and the card: it may inspect, as before, and no more."""
+    channel = PlainChannel(card.on(interface))
+    select(channel, PERMIT.application.instance)
+    sam = open_sam(module)
+    concealed = get_data(channel, 0xDF20)
+    desk = sam.prepare_external(concealed, 0x82, get_challenge(channel))
+    assert channel.exchange(CommandApdu(0, 0x82, 0, 0x82, desk.data)).sw == SW.OK
+    inspection = sam.prepare(concealed, 0x81, get_challenge(channel))
+    keys = sam.complete(mutual_authenticate(channel, 0x81, inspection.data))
+    protected = ProtectedChannel(card.on(interface), keys)
+    assert read(protected, 0x0101) == SW.OK
+    assert protected.exchange(CommandApdu(0, 0xD6, 0x8D, 0, b"\x03")).sw == SW.SECURITY_STATUS_NOT_SATISFIED
 
 
 def test_a_wrong_key_costs_a_try_and_blocks_in_the_end(card: Bench) -> None:

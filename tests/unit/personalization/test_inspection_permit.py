@@ -337,6 +337,20 @@ def test_a_response_without_authenticity_is_never_taken_for_content(
     assert {"session.unbroken", "same.EF.IDENTITY"} <= found
 
 
+@pytest.mark.parametrize("instruction", [0x84, 0x82])
+@pytest.mark.parametrize("length", [0, 8, 15, 100])
+def test_an_answer_of_another_length_is_the_card_s_fault_and_not_the_sam_s(
+    centre: IssuingCentre, inspector: PermitInspector, instruction: int, length: int
+) -> None:
+    """The line goes on with the next card."""
+    card = centre.permit(applicant())
+    false = Leaky(
+        card.connect(), lambda sent, got: (got[:-2] * 7)[:length] + got[-2:] if sent[1] == instruction else got
+    )
+    found = failed(inspector.inspect(false, card.connect(Interface.CONTACTLESS), 2))
+    assert {"opened.inspection", "opened.bank_branch"} <= found
+
+
 class _BrokenSam:
     """A SAM that refuses everything with one status word."""
 
