@@ -20,6 +20,7 @@ HEAD_REVISION: Final = "0001"
 
 _BUSY_TIMEOUT_S: Final = 60
 _MIGRATION_TIMEOUT_S: Final = 60
+_OWNER_ONLY: Final = 0o600
 _READ_ONLY: Final = "journal_read_only"
 
 
@@ -108,6 +109,7 @@ def open_journal(path: Path, *, migrate: bool = True) -> Journal:
         return journal
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch(_OWNER_ONLY)  # before SQLite makes it for everybody; its log takes the same rights
         with journal.lock("migration").acquire(timeout=_MIGRATION_TIMEOUT_S):
             _upgrade(journal)
     except (OSError, DBAPIError, Timeout) as error:

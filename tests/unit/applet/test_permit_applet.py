@@ -17,7 +17,7 @@ from card_os.iso7816.status import SW
 from personalization.profile import FILE_ACCESS, CardProfile
 from personalization.profile_rows import FileRow
 from personalization.terminal.authentication import get_challenge, mutual_authenticate
-from personalization.terminal.channel import CardRefused, PlainChannel, ProtectedChannel
+from personalization.terminal.channel import CardChannel, CardRefused, PlainChannel, ProtectedChannel
 from personalization.terminal.files import CardFiles
 from personalization.terminal.holder import HolderSession
 from personalization.terminal.session import TerminalSession, get_data, select
@@ -66,7 +66,7 @@ def plain(bench: Bench, interface: Interface) -> PlainChannel:
     return channel
 
 
-def read(channel: PlainChannel, fid: int) -> int:
+def read(channel: CardChannel, fid: int) -> int:
     row = PERMIT.file(fid)
     if row.records:
         return channel.exchange(CommandApdu(0, 0xB2, 1, row.sfi << 3 | 4, b"", 32)).sw

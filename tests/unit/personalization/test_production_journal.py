@@ -83,6 +83,15 @@ def test_each_state_has_its_transitions(
     assert all(target in states for targets in transitions.values() for target in targets)
 
 
+def test_the_journal_is_its_owner_s(journal: Journal) -> None:
+    """It tells which chip went out when, and knows permits and citizens again."""
+    with journal.transaction() as connection:
+        connection.execute(text("CREATE TABLE written (it INTEGER)"))
+        files = list(journal.path.parent.glob(f"{journal.path.name}*"))
+        assert len(files) >= 3
+        assert {path.stat().st_mode & 0o777 for path in files if path.is_file()} == {0o600}
+
+
 def test_migrations_make_exactly_the_tables_of_the_models(journal: Journal) -> None:
     with journal.reading() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
