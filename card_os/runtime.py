@@ -9,7 +9,8 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from card_os.applet_api import Applet, Context, Session
-from card_os.files.system import FileSystem, FileTable
+from card_os.files.directory import FileTable
+from card_os.files.system import FileSystem
 from card_os.globalplatform.production_data import CARD_NUMBER_LENGTH, card_number
 from card_os.globalplatform.registry import CARD_OWNER, Application, CardObject, Privilege, Registry
 from card_os.iso7816.aid import Aid

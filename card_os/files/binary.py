@@ -5,12 +5,13 @@ Source: ISO/IEC 7816-4:2020, clause 11.3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 from card_os.applet_api import Context
 from card_os.files.checks import exact, refuse, require_active
+from card_os.files.directory import APPLICATION_DF, File
 from card_os.files.spec import FileStructure
-from card_os.files.system import APPLICATION_DF, File
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import (
@@ -29,13 +30,13 @@ _P1_SFI: Final = 0x80
 _P1_SFI_RESERVED: Final = 0x60
 _SFI_MASK: Final = 0x1F
 _CURRENT_EF: Final = 0x0000
-_TAG_OFFSET: Final = 0x54
-_TAG_DATA: Final = 0x53
+TAG_OFFSET: Final = 0x54
+TAG_DATA: Final = 0x53
 _MAX_OFFSET_BYTES: Final = 4
 _TRANSPARENT: Final = FileStructure.TRANSPARENT
 
 
-def _binary_target(context: Context, command: CommandApdu) -> tuple[File, int]:
+def binary_target(context: Context, command: CommandApdu) -> tuple[File, int]:
     """File and offset of the even binary commands; a short identifier makes its file the current one (11.3.1)."""
     p1 = command.p1
     if p1 & _P1_SFI:
@@ -63,7 +64,7 @@ def read_binary(context: Context, command: CommandApdu) -> bytes:
         WrongParameters: 6B00, the offset is not in the file.
         EndOfFile: 6282 with what there is, fewer bytes than Ne.
     """
-    file, offset = _binary_target(context, command)
+    file, offset = binary_target(context, command)
     proofs = context.proofs
     if not file.read_rule.allows(proofs):
         raise refuse(file.read_rule, proofs)
@@ -92,7 +93,7 @@ def update_binary(context: Context, command: CommandApdu) -> bytes:
         WrongParameters: 6B00, the offset is not in the file.
         NotEnoughMemory: 6A84, the data does not fit.
     """
-    file, offset = _binary_target(context, command)
+    file, offset = binary_target(context, command)
     return _update(context, file, offset, command.data)
 
 
@@ -112,7 +113,7 @@ def _update(context: Context, file: File, offset: int, data: bytes) -> bytes:
     return b""
 
 
-def _odd_target(context: Context, command: CommandApdu) -> File:
+def odd_target(context: Context, command: CommandApdu) -> File:
     """The file of the odd binary commands: P1-P2 is 0000 (current EF), a short identifier, or a FID (11.3.1)."""
     p1p2 = command.p1 << 8 | command.p2
     files = context.files
@@ -131,41 +132,70 @@ def _odd_target(context: Context, command: CommandApdu) -> File:
     return file
 
 
-def _odd_objects(command: CommandApdu, *, with_data: bool) -> tuple[int, bytes]:
-    """Offset (54) and, of an update, data (53)."""
+def odd_objects(command: CommandApdu, *tags: int) -> list[bytes]:
+    """Values of the data objects of an odd command, which are exactly these tags in this order.
+
+    Raises:
+        NcInconsistentWithTlv: 6A85, no well-formed objects.
+        WrongData: 6A80, other objects, or an offset (54) that is empty or longer than 4 bytes.
+    """
     try:
         objects = tlv.parse_all(command.data)
     except tlv.TlvError as error:
         raise NcInconsistentWithTlv(str(error)) from error
-    tags = [_TAG_OFFSET, _TAG_DATA] if with_data else [_TAG_OFFSET]
-    if [item.tag for item in objects] != tags or not 1 <= len(objects[0].value) <= _MAX_OFFSET_BYTES:
-        raise WrongData("offset data object and, of an update, discretionary data are needed")
-    return int.from_bytes(objects[0].value, "big"), objects[-1].value
+    if tuple(item.tag for item in objects) != tags:
+        raise WrongData("offset and discretionary data objects as the command has them are needed")
+    if any(item.tag == TAG_OFFSET and not 1 <= len(item.value) <= _MAX_OFFSET_BYTES for item in objects):
+        raise WrongData("an offset has one to four bytes")
+    return [item.value for item in objects]
 
 
-def read_binary_odd(context: Context, command: CommandApdu) -> bytes:
-    """READ BINARY (B1): the offset stands in data object 54, the answer in data object 53."""
-    file = _odd_target(context, command)
-    proofs = context.proofs
-    if not file.read_rule.allows(proofs):
-        raise refuse(file.read_rule, proofs)
-    offset, _ = _odd_objects(command, with_data=False)
+def part(command: CommandApdu, offset: int, size: int, read: Callable[[int, int], bytes]) -> bytes:
+    """The answer of the odd reading commands: as much as Ne has room for, in a discretionary data object (53).
+
+    Args:
+        command: with Ne.
+        offset: of the first byte, from the beginning of what is read.
+        size: bytes of what is read, a file's body or a record.
+        read: gives ``length`` bytes from an offset.
+
+    Raises:
+        WrongLength: 6700, no Le.
+        WrongParameters: 6B00, the offset is outside.
+        EndOfFile: 6282 with what there is.
+    """
     if not command.ne:
-        raise WrongLength("READ BINARY has Le")
+        raise WrongLength("the odd reading commands have Le")
     room = command.ne
     while room and len(tlv.encode_length(room)) + 1 + room > command.ne:
         room -= 1
-    left = file.size - offset
+    left = size - offset
     if left <= 0:
-        raise WrongParameters("offset outside the file")
-    data = tlv.encode(_TAG_DATA, context.store.read(file.item, file.body + offset, min(room, left)))
+        raise WrongParameters("offset outside")
+    data = tlv.encode(TAG_DATA, read(offset, min(room, left)))
     if left < room and exact(command):
         raise EndOfFile("fewer bytes than asked for", data=data)
     return data
 
 
+def read_binary_odd(context: Context, command: CommandApdu) -> bytes:
+    """READ BINARY (B1): the offset stands in data object 54, the answer in data object 53."""
+    file = odd_target(context, command)
+    proofs = context.proofs
+    if not file.read_rule.allows(proofs):
+        raise refuse(file.read_rule, proofs)
+    (offset,) = odd_objects(command, TAG_OFFSET)
+    store = context.store
+    return part(
+        command,
+        int.from_bytes(offset, "big"),
+        file.size,
+        lambda start, length: store.read(file.item, file.body + start, length),
+    )
+
+
 def update_binary_odd(context: Context, command: CommandApdu) -> bytes:
     """UPDATE BINARY (D7): offset in data object 54, data in data object 53."""
-    file = _odd_target(context, command)
-    offset, data = _odd_objects(command, with_data=True)
-    return _update(context, file, offset, data)
+    file = odd_target(context, command)
+    offset, data = odd_objects(command, TAG_OFFSET, TAG_DATA)
+    return _update(context, file, int.from_bytes(offset, "big"), data)

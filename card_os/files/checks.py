@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from card_os.files.directory import File
 from card_os.files.spec import AccessMode
-from card_os.files.system import File
 from card_os.iso7816.apdu import MAX_EXTENDED_NE, MAX_SHORT_NE, CommandApdu
 from card_os.iso7816.errors import ConditionsNotSatisfied, SecurityStatusNotSatisfied, WrongLength
 from card_os.security.access import AccessRule, explain

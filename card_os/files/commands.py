@@ -1,7 +1,7 @@
 """The file commands, as rows for an application's instruction table.
 
-`FILE_INSTRUCTIONS` has what every application with files offers; CREATE, DELETE, ACTIVATE and DEACTIVATE FILE are rows
-that an application adds under a rule of its own. A command asks the rule of the file for its mode; a deactivated file
+`FILE_INSTRUCTIONS` has what every application with files offers. The others are tuples that an application adds by
+itself: no table grows when the firmware does. A command asks the rule of the file for its mode; a deactivated file
 answers 6985 to everything but SELECT and ACTIVATE FILE.
 
 Source: ISO/IEC 7816-4:2020, clauses 11.2 to 11.4; ISO/IEC 7816-9:2017, clause 9.
@@ -13,9 +13,12 @@ from typing import Final
 
 from card_os.applet_api import Instruction
 from card_os.files.binary import read_binary, read_binary_odd, update_binary, update_binary_odd
+from card_os.files.erase import erase_binary, erase_binary_odd, erase_record
 from card_os.files.management import activate_file, create_file, deactivate_file, delete_file
-from card_os.files.records import append_record, read_record, update_record
+from card_os.files.records import append_record, read_part_of_record, read_record, update_record
+from card_os.files.search import search_binary, search_binary_odd, search_record
 from card_os.files.select import select_file
+from card_os.files.write import update_part_of_record, write_binary, write_binary_odd, write_record
 from card_os.security.access import NEVER, AccessRule
 
 FILE_INSTRUCTIONS: Final = (
@@ -28,7 +31,41 @@ FILE_INSTRUCTIONS: Final = (
     Instruction(0xDC, "UPDATE RECORD", update_record),
     Instruction(0xE2, "APPEND RECORD", append_record),
 )
-"""Commands on files that exist; the rules of the files decide."""
+"""What every application with files offers; the rules of the files decide."""
+
+WRITE_INSTRUCTIONS: Final = (
+    Instruction(0xD0, "WRITE BINARY", write_binary, chaining=True),
+    Instruction(0xD1, "WRITE BINARY", write_binary_odd, chaining=True),
+    Instruction(0xD2, "WRITE RECORD", write_record),
+)
+"""WRITE, for files whose data coding byte names a write function."""
+
+ERASE_INSTRUCTIONS: Final = (
+    Instruction(0x0E, "ERASE BINARY", erase_binary),
+    Instruction(0x0F, "ERASE BINARY", erase_binary_odd),
+    Instruction(0x0C, "ERASE RECORD", erase_record),
+)
+
+SEARCH_INSTRUCTIONS: Final = (
+    Instruction(0xA0, "SEARCH BINARY", search_binary),
+    Instruction(0xA1, "SEARCH BINARY", search_binary_odd),
+    Instruction(0xA2, "SEARCH RECORD", search_record),
+)
+
+PARTIAL_RECORD_INSTRUCTIONS: Final = (
+    Instruction(0xB3, "READ RECORD", read_part_of_record),
+    Instruction(0xDD, "UPDATE RECORD", update_part_of_record),
+)
+"""Parts of records by offset."""
+
+ALL_FILE_INSTRUCTIONS: Final = (
+    *FILE_INSTRUCTIONS,
+    *WRITE_INSTRUCTIONS,
+    *ERASE_INSTRUCTIONS,
+    *SEARCH_INSTRUCTIONS,
+    *PARTIAL_RECORD_INSTRUCTIONS,
+)
+"""Every command on the data of files, for applications that are a file system."""
 
 
 def file_management(access: AccessRule = NEVER) -> tuple[Instruction, ...]:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from card_os.applet_api import Context
 from card_os.files.checks import file_identifier, require
+from card_os.files.directory import APPLICATION_DF, File
 from card_os.files.spec import AccessMode, FileLifeCycle, FileSpec
-from card_os.files.system import APPLICATION_DF, File
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import IncorrectP1P2, NoCurrentEf
 

@@ -9,9 +9,10 @@ from enum import IntEnum
 from typing import Final
 
 from card_os.applet_api import Context
+from card_os.files.binary import TAG_OFFSET, odd_objects, part
 from card_os.files.checks import exact, refuse, require, require_active
+from card_os.files.directory import File
 from card_os.files.spec import AccessMode, FileStructure
-from card_os.files.system import File
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import (
     EndOfFile,
@@ -40,7 +41,7 @@ class RecordMode(IntEnum):
     UP_TO_NUMBER = 6
 
 
-def _record_target(context: Context, command: CommandApdu) -> tuple[File, int]:
+def record_target(context: Context, command: CommandApdu) -> tuple[File, int]:
     """File and reference mode; P2 is short identifier (b8-b4) and mode (11.4.2)."""
     sfi = command.p2 >> _SFI_SHIFT
     if sfi == _SFI_RESERVED:
@@ -59,7 +60,7 @@ def _record_target(context: Context, command: CommandApdu) -> tuple[File, int]:
     return file, command.p2 & _MODE_MASK
 
 
-def _record_number(context: Context, file: File, p1: int, mode: int) -> int:
+def record_number(context: Context, file: File, p1: int, mode: int) -> int:
     """The record that P1 and the mode name; it becomes the current record."""
     session = context.session
     if mode == RecordMode.NUMBER:
@@ -90,7 +91,7 @@ def read_record(context: Context, command: CommandApdu) -> bytes:
         RecordNotFound: 6A83.
         EndOfFile: 6282 with what there is, fewer bytes than Ne.
     """
-    file, mode = _record_target(context, command)
+    file, mode = record_target(context, command)
     proofs = context.proofs
     if not file.read_rule.allows(proofs):
         raise refuse(file.read_rule, proofs)
@@ -106,7 +107,7 @@ def read_record(context: Context, command: CommandApdu) -> bytes:
         numbers = range(first, used + 1) if mode == RecordMode.FROM_NUMBER else range(used, first - 1, -1)
         data = b"".join(context.files.read_record(file, number) for number in numbers)
     else:
-        data = context.files.read_record(file, _record_number(context, file, command.p1, mode))
+        data = context.files.read_record(file, record_number(context, file, command.p1, mode))
     if len(data) < command.ne and exact(command):
         raise EndOfFile("fewer bytes than asked for", data=data)
     return data[: command.ne]
@@ -119,13 +120,13 @@ def update_record(context: Context, command: CommandApdu) -> bytes:
         RecordNotFound: 6A83.
         WrongLength: 6700, not the length of the records.
     """
-    file, mode = _record_target(context, command)
+    file, mode = record_target(context, command)
     proofs = context.proofs
     if not file.update_rule.allows(proofs):
         raise refuse(file.update_rule, proofs)
     if mode > RecordMode.NUMBER:
         raise IncorrectP1P2("one record at a time")
-    context.files.update_record(file, _record_number(context, file, command.p1, mode), command.data)
+    context.files.update_record(file, record_number(context, file, command.p1, mode), command.data)
     return b""
 
 
@@ -136,11 +137,41 @@ def append_record(context: Context, command: CommandApdu) -> bytes:
         NotEnoughMemory: 6A84, a linear file is full.
         WrongLength: 6700, not the length of the records.
     """
-    file, mode = _record_target(context, command)
+    file, mode = record_target(context, command)
     require(file, AccessMode.APPEND, context.proofs)
     if command.p1 or mode:
         raise IncorrectP1P2("APPEND RECORD names no record")
-    context.files.append_record(file, command.data)
+    append_data(context, file, command.data)
+    return b""
+
+
+def append_data(context: Context, file: File, data: bytes) -> None:
+    """Append a record, which becomes the current one."""
+    context.files.append_record(file, data)
     used, _ = context.files.record_state(file)
     context.session.current_record = 1 if file.structure is FileStructure.CYCLIC else used
-    return b""
+
+
+def read_part_of_record(context: Context, command: CommandApdu) -> bytes:
+    """READ RECORD (B3): part of one record, the offset in data object 54, the answer in data object 53.
+
+    Raises:
+        RecordNotFound: 6A83.
+        WrongParameters: 6B00, the offset is not in the record.
+        EndOfFile: 6282 with what there is.
+    """
+    file, mode = record_target(context, command)
+    proofs = context.proofs
+    if not file.read_rule.allows(proofs):
+        raise refuse(file.read_rule, proofs)
+    if mode > RecordMode.NUMBER:
+        raise IncorrectP1P2("one record at a time")
+    (offset,) = odd_objects(command, TAG_OFFSET)
+    place, length = context.files.record_place(file, record_number(context, file, command.p1, mode))
+    store = context.store
+    return part(
+        command,
+        int.from_bytes(offset, "big"),
+        length,
+        lambda start, count: store.read(file.item, place + start, count),
+    )

@@ -10,8 +10,8 @@ from typing import Final
 
 from card_os.applet_api import Context
 from card_os.files.checks import FID_LENGTH, file_identifier
+from card_os.files.directory import APPLICATION_DF, File
 from card_os.files.spec import FileLifeCycle, FileStructure, Tag
-from card_os.files.system import APPLICATION_DF, File
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import FileDeactivatedWarning, FileNotFound, IncorrectP1P2, WrongLength

@@ -68,14 +68,30 @@ class FileLifeCycle(IntEnum):
     ACTIVATED = 0x05
 
 
+class WriteFunction(IntEnum):
+    """What WRITE BINARY and WRITE RECORD do; b7-b6 of the data coding byte (table 119).
+
+    The logical erased state is FF for `AND` and 00 for all others.
+    """
+
+    ONE_TIME = 0
+    PROPRIETARY = 1
+    OR = 2
+    AND = 3
+
+
 MODES: Final = tuple(AccessMode)
 _NAMED_MODES: Final = {bits: tuple(mode for mode in MODES if bits & mode) for bits in range(1, 1 << len(MODES))}
 """The modes that an access mode byte names; a table, because every file is decoded when a card is first used."""
 RECORD_STRUCTURES: Final = frozenset({FileStructure.LINEAR_FIXED, FileStructure.LINEAR_VARIABLE, FileStructure.CYCLIC})
 _SHAREABLE: Final = 0x40
 _SFI_SHIFT: Final = 3
-_DATA_CODING_BYTE: Final = 0x21
-"""Write functions proprietary, data unit one byte (table 119)."""
+CARD_DATA_CODING: Final = 0x21
+"""The card's own data coding byte: write function proprietary, data unit one byte (table 119)."""
+_DATA_UNIT_MASK: Final = 0x0F
+_DATA_UNIT_BYTE: Final = 0x01
+_WRITE_SHIFT: Final = 5
+_WRITE_MASK: Final = 0x03
 _DESCRIPTOR_WITH_RECORDS: Final = 5
 _DESCRIPTOR_MAX: Final = 6
 _FID_LENGTH: Final = 2
@@ -94,6 +110,7 @@ class FileSpec:
         record_count: number of records there is room for, 1..254.
         rules: access rule by mode; a mode that is not there is never.
         life_cycle: life-cycle status byte.
+        data_coding: data coding byte; its data unit is one byte.
     """
 
     fid: int
@@ -104,6 +121,17 @@ class FileSpec:
     record_count: int = 0
     rules: Mapping[AccessMode, AccessRule] = field(default_factory=dict[AccessMode, AccessRule])
     life_cycle: int = FileLifeCycle.ACTIVATED
+    data_coding: int = CARD_DATA_CODING
+
+    @property
+    def write_function(self) -> WriteFunction:
+        """What WRITE does with this file."""
+        return WriteFunction(self.data_coding >> _WRITE_SHIFT & _WRITE_MASK)
+
+    @property
+    def erased(self) -> int:
+        """A byte in the logical erased state."""
+        return 0xFF if self.write_function is WriteFunction.AND else 0x00
 
     def rule(self, mode: AccessMode) -> AccessRule:
         """The rule for one mode; never when none is given."""
@@ -118,8 +146,10 @@ class FileSpec:
         """
         descriptor = bytes((self.structure,))
         if self.structure in RECORD_STRUCTURES:
-            descriptor += bytes((_DATA_CODING_BYTE,))
+            descriptor += bytes((self.data_coding,))
             descriptor += self.record_length.to_bytes(2, "big") + self.record_count.to_bytes(2, "big")
+        elif self.data_coding != CARD_DATA_CODING:
+            descriptor += bytes((self.data_coding,))
         objects = [tlv.encode(Tag.DESCRIPTOR, descriptor), tlv.encode(Tag.IDENTIFIER, self.fid.to_bytes(2, "big"))]
         if with_size and self.structure is not FileStructure.DF:
             objects.insert(0, tlv.encode(Tag.SIZE, self.size.to_bytes(2, "big")))
@@ -170,6 +200,9 @@ class FileSpec:
             raise WrongData("size does not fit the records")
         if size > MAX_FILE_SIZE:
             raise WrongData("file is too large")
+        data_coding = descriptor[1] if len(descriptor) > 1 else CARD_DATA_CODING
+        if data_coding & _DATA_UNIT_MASK != _DATA_UNIT_BYTE:
+            raise WrongData("data units of one byte only")
         return cls(
             fid=fid,
             structure=structure,
@@ -179,6 +212,7 @@ class FileSpec:
             record_count=count,
             rules=decode_rules(objects.get(Tag.SECURITY, b"")),
             life_cycle=FileLifeCycle(objects.get(Tag.LIFE_CYCLE, bytes((FileLifeCycle.ACTIVATED,)))[0]),
+            data_coding=data_coding,
         )
 
 

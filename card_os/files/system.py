@@ -1,26 +1,6 @@
 """The files of an application: finding, creating, reading, writing.
 
-A file is one object of kind FILE: a header with what the FCP said, then the body.
-
-```
-offset  0  1  format, 01
-offset  1  1  file descriptor byte
-offset  2  1  life-cycle status byte
-offset  3  1  short file identifier, 00 none
-offset  4  2  file identifier
-offset  6  2  object identifier of the DF it is in, 0000 = the application's own DF
-offset  8  2  size of the data
-offset 10  1  record length (linear variable: greatest)
-offset 11  1  record count
-offset 12  1  records in use
-offset 13  1  cyclic: place of the most recent record
-offset 14  2  length n of the rules
-offset 16  n  rules, as in tag 86
-```
-
-All numbers are big-endian. Records of linear variable files stand in places of one byte more than the greatest length,
-the first byte of which is the length. The object identifier is the FID when it is free, else the lowest free number:
-FIDs are unique in a DF only.
+Their form in the store is told in `directory`.
 
 The methods here do not look at access rules: an application may always read and write its own files. `commands` asks
 the rules before it calls them.
@@ -30,14 +10,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from card_os.files.directory import (
+    APPLICATION_DF,
+    LIFE_CYCLE_AT,
+    RECORDS_AT,
+    File,
+    FileTable,
+    encode_header,
+)
 from card_os.files.spec import (
     RECORD_STRUCTURES,
-    AccessMode,
-    FileLifeCycle,
     FileSpec,
     FileStructure,
-    decode_rules,
-    encode_rules,
 )
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
@@ -55,170 +39,10 @@ from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
     from card_os.applet_api import Session
-    from card_os.storage.store import ObjectStore, StoredObject
 
-_FORMAT: Final = 1
-_LIFE_CYCLE_AT: Final = 2
-_RECORDS_AT: Final = 12
-_RULES_AT: Final = 16
 _MAX_IDENTIFIER: Final = 0xFFFF
-APPLICATION_DF: Final = 0
-"""Stands for the application's own DF as a parent."""
-
-
-class File:
-    """One file, decoded; valid until it is deleted or the card boots.
-
-    Attributes:
-        item: the stored object.
-        spec: what the file is.
-        parent: object identifier of its DF, `APPLICATION_DF` for the application's own.
-        body: offset of the data in the object.
-        stride: distance of two records in bytes.
-        read_rule: rule of reading, taken out of the spec for speed.
-        update_rule: rule of updating, likewise.
-        deactivated: the life cycle says so, likewise.
-    """
-
-    __slots__ = (
-        "body",
-        "deactivated",
-        "identifier",
-        "item",
-        "parent",
-        "read_rule",
-        "size",
-        "spec",
-        "stride",
-        "structure",
-        "update_rule",
-    )
-
-    def __init__(self, item: StoredObject, spec: FileSpec, parent: int, body: int) -> None:
-        self.item = item
-        self.identifier = item.identifier
-        self.spec = spec
-        self.parent = parent
-        self.body = body
-        self.structure = spec.structure
-        self.size = spec.size
-        self.deactivated = spec.life_cycle == FileLifeCycle.DEACTIVATED
-        self.stride = spec.record_length + (spec.structure is FileStructure.LINEAR_VARIABLE)
-        self.read_rule = spec.rule(AccessMode.READ)
-        self.update_rule = spec.rule(AccessMode.UPDATE)
-
-    def __repr__(self) -> str:
-        return f"File({self.spec.fid:04X}, {self.structure.name}, {self.size} bytes)"
-
-
-def encode_header(spec: FileSpec, parent: int) -> bytes:
-    """The header of a new file."""
-    rules = encode_rules(spec.rules)
-    return b"".join(
-        (
-            bytes((_FORMAT, spec.structure, spec.life_cycle, spec.sfi)),
-            spec.fid.to_bytes(2, "big"),
-            parent.to_bytes(2, "big"),
-            spec.size.to_bytes(2, "big"),
-            bytes((spec.record_length, spec.record_count, 0, 0)),
-            len(rules).to_bytes(2, "big"),
-            rules,
-        )
-    )
-
-
-def decode_file(store: ObjectStore, item: StoredObject) -> File:
-    """Read the header of a stored file."""
-    raw = store.read(item, 0, _RULES_AT)
-    rules_end = _RULES_AT + int.from_bytes(raw[14:16], "big")
-    spec = FileSpec(
-        fid=int.from_bytes(raw[4:6], "big"),
-        structure=FileStructure(raw[1]),
-        size=int.from_bytes(raw[8:10], "big"),
-        sfi=raw[3],
-        record_length=raw[10],
-        record_count=raw[11],
-        rules=decode_rules(store.read(item, _RULES_AT, rules_end - _RULES_AT)) if rules_end > _RULES_AT else {},
-        life_cycle=raw[_LIFE_CYCLE_AT],
-    )
-    return File(item, spec, int.from_bytes(raw[6:8], "big"), rules_end)
-
-
-class Directory:
-    """The decoded files of one application."""
-
-    __slots__ = ("files", "names", "shorts")
-
-    def __init__(self, files: dict[int, File]) -> None:
-        self.files = files
-        self.names = {(file.parent, file.spec.fid): file for file in files.values()}
-        self.shorts = {(file.parent, file.spec.sfi): file for file in files.values() if file.spec.sfi}
-
-    def add(self, file: File) -> None:
-        """Take a file that was just created."""
-        self.files[file.identifier] = file
-        self.names[file.parent, file.spec.fid] = file
-        if file.spec.sfi:
-            self.shorts[file.parent, file.spec.sfi] = file
-
-
-class FileTable:
-    """Directories of all applications, decoded when first asked for.
-
-    Args:
-        store: the card's objects.
-
-    Attributes:
-        changed: files were created, deleted or changed in their header since the last `settle`.
-        store: the card's objects.
-    """
-
-    __slots__ = ("_added", "_changed", "_directories", "changed", "store")
-
-    def __init__(self, store: ObjectStore) -> None:
-        self.store = store
-        self.changed = False
-        self._added: list[tuple[int, File]] = []
-        self._changed: set[int] = set()
-        self._directories: dict[int, Directory] = {}
-
-    def directory(self, owner: int) -> Directory:
-        """The files of one owner."""
-        directory = self._directories.get(owner)
-        if directory is None:
-            store = self.store
-            directory = Directory(
-                {item.identifier: decode_file(store, item) for item in store.owned(owner, ObjectKind.FILE)}
-            )
-            self._directories[owner] = directory
-        return directory
-
-    def add(self, owner: int, file: File) -> None:
-        """A file of an owner was created; the directory takes it as it is, for making a card creates many."""
-        self.changed = True
-        self._added.append((owner, file))
-        self.directory(owner).add(file)
-
-    def change(self, owner: int) -> None:
-        """Files of an owner were deleted or changed in their header."""
-        self.changed = True
-        self._changed.add(owner)
-        self._directories.pop(owner, None)
-
-    def settle(self, *, failed: bool) -> None:
-        """The end of a command that changed files: what may have been rolled back is decoded again when asked for.
-
-        Args:
-            failed: the command did not succeed.
-        """
-        for owner, file in self._added:
-            if failed or not file.item.exists:
-                self._changed.add(owner)
-        for owner in self._changed:
-            self._directories.pop(owner, None)
-        self._added.clear()
-        self._changed.clear()
-        self.changed = False
+_BUFFERED: Final = 1024
+"""Bytes that one command may write within the transaction's buffer, beside its other writes."""
 
 
 class FileSystem:
@@ -362,7 +186,7 @@ class FileSystem:
     def set_life_cycle(self, file: File, state: int) -> None:
         """Write the life-cycle status byte of a file."""
         with self._store.transaction():
-            self._store.write(file.item, _LIFE_CYCLE_AT, bytes((state,)))
+            self._store.write(file.item, LIFE_CYCLE_AT, bytes((state,)))
         self._table.change(self._owner)
 
     def read(self, file: File, offset: int = 0, length: int | None = None) -> bytes:
@@ -406,22 +230,46 @@ class FileSystem:
             if last > used:
                 # In a cyclic file the place of the highest number is the most recent one as long as it is not full.
                 newest = last - 1 if file.structure is FileStructure.CYCLIC else newest
-                self._store.write(file.item, _RECORDS_AT, bytes((last, newest)))
+                self._store.write(file.item, RECORDS_AT, bytes((last, newest)))
+
+    def rewrite(self, file: File, offset: int, data: bytes) -> None:
+        """Write any amount of a file's body at once; what does not fit the commit buffer becomes a new object.
+
+        Raises:
+            NotEnoughMemory: 6A84, no room for a second body.
+        """
+        store, item = self._store, file.item
+        with store.transaction():
+            if len(data) <= _BUFFERED:
+                store.write(item, file.body + offset, data)
+                return
+            content = bytearray(store.read(item))
+            content[file.body + offset : file.body + offset + len(data)] = data
+            store.delete(item)
+            store.create(self._owner, ObjectKind.FILE, item.identifier, len(content), bytes(content))
+        self._table.change(self._owner)
 
     def record_state(self, file: File) -> tuple[int, int]:
         """Records in use, and of a cyclic file the place of the most recent one."""
-        raw = self._store.read(file.item, _RECORDS_AT, 2)
+        raw = self._store.read(file.item, RECORDS_AT, 2)
         return raw[0], raw[1]
 
-    def _place(self, file: File, number: int) -> int:
-        """Offset in the object of record ``number``; number 1 of a cyclic file is the most recent one."""
+    def record_place(self, file: File, number: int) -> tuple[int, int]:
+        """Offset of a record's content in the object, and its length; number 1 of a cyclic file is the most recent.
+
+        Raises:
+            RecordNotFound: 6A83.
+        """
         used, newest = self.record_state(file)
         if not 1 <= number <= used:
             raise RecordNotFound(f"no record {number}")
-        place = number - 1
+        spec = file.spec
         if file.structure is FileStructure.CYCLIC:
-            place = (newest - place) % file.spec.record_count
-        return file.body + place * file.stride
+            return file.body + (newest + 1 - number) % spec.record_count * file.stride, spec.record_length
+        place = file.body + (number - 1) * file.stride
+        if file.structure is FileStructure.LINEAR_VARIABLE:
+            return place + 1, self._store.read(file.item, place, 1)[0]
+        return place, spec.record_length
 
     def read_record(self, file: File, number: int) -> bytes:
         """One record, 1..254.
@@ -429,9 +277,7 @@ class FileSystem:
         Raises:
             RecordNotFound: 6A83.
         """
-        place, length = self._place(file, number), file.spec.record_length
-        if file.structure is FileStructure.LINEAR_VARIABLE:
-            place, length = place + 1, self._store.read(file.item, place, 1)[0]
+        place, length = self.record_place(file, number)
         return self._store.read(file.item, place, length)
 
     def update_record(self, file: File, number: int, data: bytes) -> None:
@@ -442,7 +288,9 @@ class FileSystem:
             WrongLength: 6700, not the length of the records, or longer than the greatest.
         """
         content = self._record_content(file, data)
-        place = self._place(file, number)
+        place, _ = self.record_place(file, number)
+        if file.structure is FileStructure.LINEAR_VARIABLE:
+            place -= 1
         with self._store.transaction():
             self._store.write(file.item, place, content)
 
@@ -467,7 +315,7 @@ class FileSystem:
             raise NotEnoughMemory("every record of the file is in use")
         with self._store.transaction():
             self._store.write(file.item, file.body + place * file.stride, content)
-            self._store.write(file.item, _RECORDS_AT, bytes((used, newest)))
+            self._store.write(file.item, RECORDS_AT, bytes((used, newest)))
 
     @staticmethod
     def _record_content(file: File, data: bytes) -> bytes:

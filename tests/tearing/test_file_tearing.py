@@ -6,6 +6,7 @@ Law 3: after a cut and a reboot the card is as before the command or as after it
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 import pytest
 
@@ -20,6 +21,7 @@ from card_os.iso7816.errors import CardTorn
 from card_os.manufacture import manufacture
 from card_os.port import PortMute
 from card_os.storage.store import ObjectStore
+from tests.doubles.file_card import FILE_CARD, install_files, make_file_card
 from tests.doubles.recording_applet import FIRST, RULES, SECOND, blank_memory, install, make_card
 
 OWNERS = range(5)
@@ -109,6 +111,19 @@ ONE_CHANGE = {
 }
 
 
+WRITTEN: Final = {
+    "write binary": "00D0880404 F0F0F0F0",
+    "erase binary": "000E880502 0040",
+    "erase a file longer than the commit buffer": "000E8E01",
+    "write record": "00D2015C04 F0F0F0F0",
+    "write record, previous of a ring": "00D2006304 01010101",
+    "update part of a record": "00DD025F07 540101 53020F0F",
+    "erase record": "000C015C",
+    "erase every record": "000C015D",
+}
+"""Commands of the file card."""
+
+
 def run(image: NvmImage, action: Action, power: PowerSupply) -> None:
     card = make_card(image.nvm(power=power))
     action(card)
@@ -140,6 +155,46 @@ def test_one_change_is_old_or_new(master: NvmImage, name: str) -> None:
     assert old != new
     cuts, found = sweep(master, action)
     assert cuts == len(found)
+    assert all(each in (old, new) for each in found)
+    assert old in found
+    assert new in found
+
+
+@pytest.fixture(scope="module")
+def file_card() -> NvmImage:
+    """The file card with something in every file that is written."""
+    image = blank_memory()
+    card = make_file_card(image.nvm())
+    install_files(card)
+    card.contact.power_on()
+    fill = ("00D6880080" + "5A" * 128, "00D68E0040" + "A5" * 64, "00D6160040" + "A5" * 64)
+    records = ("00E2005804 0A0B0C0D", "00E2000004 01020304", "00E2006004 11111111")
+    for text in (f"00A4040C07{FILE_CARD.hex()}", *fill, *records):
+        assert send(card, text) == b"\x90\x00"
+    card.contact.power_off()
+    return image
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_what_writes_in_place_is_old_or_new(file_card: NvmImage, name: str) -> None:
+    def act(image: NvmImage, power: PowerSupply) -> None:
+        card = make_file_card(image.nvm(power=power))
+        card.contact.power_on()
+        assert send(card, f"00A4040C07{FILE_CARD.hex()}") == b"\x90\x00"
+        assert send(card, WRITTEN[name]) == b"\x90\x00"
+
+    old, whole, power = state(file_card), file_card.fork(), PowerSupply()
+    act(whole, power)
+    new, units = state(whole), power.count
+    assert old != new
+    found = []
+    for unit in range(1, units + 1, max(1, units // 150)):
+        for moment in CutMoment:
+            torn, supply = file_card.fork(), PowerSupply()
+            supply.arm(unit, moment)
+            with pytest.raises((PortMute, CardTorn)):
+                act(torn, supply)
+            found.append(state(torn))
     assert all(each in (old, new) for each in found)
     assert old in found
     assert new in found
