@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -31,6 +31,16 @@ _HASH_LIST: Final = 0xA2
 _FILE_HASH: Final = 0x83
 _NUMBER: Final = 32
 _SIGNATURE_LENGTH: Final = 2 * _NUMBER
+_NO_CERTIFICATE: Final = (
+    ValueError,
+    TypeError,
+    InvalidSignature,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+)
+"""What the library raises for bytes that are no certificate of ours: the card's fault, and never the station's."""
 
 
 class SignatureVerifier:
@@ -139,7 +149,7 @@ def _verified_key(certificate: bytes, authority: x509.Certificate, today: dt.dat
         usage = signer.extensions.get_extension_for_class(x509.KeyUsage).value
         constraints = signer.extensions.get_extension_for_class(x509.BasicConstraints).value
         key = signer.public_key()
-    except (ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
+    except _NO_CERTIFICATE:
         return None
     valid = signer.not_valid_before_utc.date() <= today <= signer.not_valid_after_utc.date()
     if not valid or constraints.ca or not usage.digital_signature:

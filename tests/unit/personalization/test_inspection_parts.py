@@ -273,6 +273,17 @@ def test_a_certificate_that_the_signer_issued_is_refused(signed: Signed) -> None
     assert signed.failed(signed.with_certificate(forged)) == {"certificate", "value"}
 
 
+@pytest.mark.filterwarnings("ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning")
+@pytest.mark.parametrize("value", [0x00, 0x01, 0x7F, 0xFF])
+def test_a_certificate_with_any_byte_changed_is_refused_and_stops_nobody(signed: Signed, value: int) -> None:
+    """Whatever the parser makes of it: a station that fell over one card would fall over it again when it resumes."""
+    good = signed.content
+    start = len(good) - len(signed.signer.public_bytes(Encoding.DER))
+    for at in range(start, len(good)):
+        if good[at] != value:
+            assert "certificate" in signed.failed(good[:at] + bytes((value,)) + good[at + 1 :])
+
+
 def test_a_certificate_counts_in_its_time_only(signed: Signed) -> None:
     assert signed.failed(signed.content, today=dt.date(2025, 12, 31)) == {"certificate", "value"}
     assert signed.failed(signed.content, today=dt.date(2041, 1, 1)) == {"certificate", "value"}
