@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from card_os.iso7816.apdu import MAX_EXTENDED_NC, CommandApdu
+from card_os.iso7816.apdu import MAX_EXTENDED_NC, MAX_SHORT_NE, CommandApdu
 from card_os.iso7816.errors import ConditionsNotSatisfied, IncorrectP1P2, LastOfChainExpected, WrongLength
 from card_os.iso7816.status import SW, StatusWord
 
@@ -69,17 +69,20 @@ def respond(channel: Channel, ne: int, data: bytes, sw: StatusWord) -> bytes:
 def get_response(channel: Channel, command: CommandApdu) -> bytes:
     """GET RESPONSE: the next piece of what waits.
 
+    Without Le, four bytes, it asks for all of it: GET RESPONSE always expects data, and by T=0 the header alone goes
+    with P3 = 00, which stands for Le = 256 (ISO/IEC 7816-3:2006, clause 12.1). Hosts in the field send it so.
+
     Raises:
         IncorrectP1P2: 6A86, P1-P2 not 0000.
-        WrongLength: 6700, data or no Le.
+        WrongLength: 6700, data.
         ConditionsNotSatisfied: 6985, nothing waits.
     """
     data, sw = channel.pending, channel.pending_sw
     if command.p1 or command.p2:
         raise IncorrectP1P2("GET RESPONSE has P1-P2 0000")
-    if command.data or not command.ne:
-        raise WrongLength("GET RESPONSE has Le and no data")
+    if command.data:
+        raise WrongLength("GET RESPONSE has no data")
     if sw is None:
         raise ConditionsNotSatisfied("no response data waits")
     channel.pending, channel.pending_sw = b"", None
-    return respond(channel, command.ne, data, sw)
+    return respond(channel, command.ne or MAX_SHORT_NE, data, sw)

@@ -357,12 +357,19 @@ def test_another_command_throws_the_rest_away(port: Port) -> None:
 
 
 @pytest.mark.parametrize(
-    ("command", "sw"), [("00C0010000", "6A86"), ("00C0000100", "6A86"), ("00C00000", "6700"), ("00C0000001AA", "6700")]
+    ("command", "sw"), [("00C0010000", "6A86"), ("00C0000100", "6A86"), ("00C00001", "6A86"), ("00C0000001AA", "6700")]
 )
 def test_get_response_with_wrong_parameters_keeps_the_rest(port: Port, command: str, sw: str) -> None:
     assert send(port, "80120001") == "6101"
     assert send(port, command) == sw
     assert send(port, "00C0000000") == "00" + OK
+
+
+def test_get_response_without_le_fetches_up_to_256_bytes(port: Port) -> None:
+    """ISO/IEC 7816-4:2020, 11.7.1 (GET RESPONSE has Le); 7816-3:2006, 12.1: by T=0 no Le is P3 = 00, which is 256."""
+    assert send(port, "80120001") == "6101"
+    assert send(port, "00C00000") == "00" + OK
+    assert send(port, "00C00000") == "6985"
 
 
 def test_a_warning_keeps_its_status_word_behind_get_response(port: Port) -> None:
