@@ -146,12 +146,12 @@ class Job:
 
     def run(self, identifier: str, policy: Policy, progress: ProgressBar | None = None) -> RunResult:
         """Make and inspect every row of a loaded batch."""
-        return run_batch(self.journal, identifier, self._outfit(identifier), policy, who=operator(), progress=progress)
+        return run_batch(self.journal, identifier, self.outfit(identifier), policy, who=operator(), progress=progress)
 
     def resume(self, identifier: str, policy: Policy, progress: ProgressBar | None = None) -> RunResult:
         """Go on with a batch where it was, also after a crash."""
         return resume_batch(
-            self.journal, identifier, self._outfit(identifier), policy, who=operator(), progress=progress
+            self.journal, identifier, self.outfit(identifier), policy, who=operator(), progress=progress
         )
 
     def status(self, identifier: str) -> BatchStatus:
@@ -193,7 +193,8 @@ class Job:
             raise PersonalizationError("no-batch", exit_code=2, path=str(self.centre.root))
         return batches[-1]
 
-    def _outfit(self, identifier: str) -> StationOutfit:
+    def outfit(self, identifier: str) -> StationOutfit:
+        """What a station needs to work on a batch; it travels to the station's process."""
         facts = find_batch(self.journal, identifier)
         return StationOutfit(
             identifier,
