@@ -84,11 +84,11 @@ SHORTEST_VALUE = {
 def delivered_values(path: Path) -> dict[str, str]:
     """Names, addresses and numbers of the delivered table."""
     rows = open_delivery(path).table.applicants
+    found = {(row.number, column.name): row.cells[column - 1] for row in rows for column in SHORTEST_VALUE}
     return {
-        f"row {row.number} column {column}": value
-        for row in rows
-        for column, value in enumerate(row.cells, start=1)
-        if isinstance(value, str) and len(value) >= SHORTEST_VALUE.get(Column(column), len(value) + 1)
+        f"row {number} {name}": value
+        for (number, name), value in found.items()
+        if isinstance(value, str) and len(value) >= SHORTEST_VALUE[Column[name]]
     }
 
 
