@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from permitcard.products import boot, permit_profile
-from permitcard.specimen import HOLDER_PIN, specimen_keys
+from permitcard.specimen import HOLDER_PIN, require_specimen, specimen_keys
 from permitcard.testing.access import read_card_number
 from permitcard.testing.laboratory_sam import LaboratorySam
 from permitcard.translation import Language
@@ -101,21 +101,23 @@ def read_card(address: str, centre: Path | None, language: str) -> CardInHand:
     token = os.environ.get("PERMITCARD_TOKEN")
     profile = permit_profile()
     with ConnectionFactory(make=boot, token=token).connect(address) as connection:
-        if connection.description.interface is Interface.CONTACT:
+        if connection.description.interface is not Interface.CONTACT:
+            terminal = TerminalSession.open(connection, LaboratorySam(_keys(centre)), profile, _INSPECTION)
+            card_number = terminal.card_number
+            views: tuple[CardView, ...] = (view_card(profile, terminal, _INSPECTION),)
+        else:
             card_number = read_card_number(connection)
             keys, pin = _secrets(card_number, centre)
             connection.reset()
+            # First the card proves that it is of this centre: a PIN tried on another centre's card costs its holder.
+            terminal = TerminalSession.open(connection, LaboratorySam(keys), profile, _INSPECTION)
+            inspection = view_card(profile, terminal, _INSPECTION)
+            connection.reset()
             session = HolderSession.open(connection, profile)
             session.verify(pin)
-            holder = view_card(profile, session, _HOLDER)
-            connection.reset()
-            views: tuple[CardView, ...] = (holder,)
-        else:
-            keys, views, card_number = _keys(centre), (), b""
-        terminal = TerminalSession.open(connection, LaboratorySam(keys), profile, _INSPECTION)
-        views += (view_card(profile, terminal, _INSPECTION),)
+            views = (view_card(profile, session, _HOLDER), inspection)
         portrait = views[-1].file(_PORTRAIT).content
-        return CardInHand((card_number or terminal.card_number).hex().upper(), Language(language), views, portrait)
+        return CardInHand(card_number.hex().upper(), Language(language), views, portrait)
 
 
 def _keys(centre: Path | None) -> KeyStore:
@@ -129,6 +131,7 @@ def _keys(centre: Path | None) -> KeyStore:
 def _secrets(card_number: bytes, centre: Path | None) -> tuple[KeyStore, str]:
     """Keys and holder PIN of a card."""
     if centre is None:
+        require_specimen(card_number)
         return specimen_keys(), HOLDER_PIN
     from permitcard.centre import Centre
     from permitcard.job import Job

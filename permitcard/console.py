@@ -35,18 +35,17 @@ class Console:
     def say(self, code: str, **parameters: object) -> None:
         """Print one sentence for people; silent with ``--json``."""
         if not self.as_json:
-            sys.stdout.write(self.translate(code, **parameters) + "\n")
+            _put(self.translate(code, **parameters) + "\n")
 
     def write(self, text: str) -> None:
         """Print ready text for people; silent with ``--json``."""
         if not self.as_json:
-            sys.stdout.write(text if text.endswith("\n") else text + "\n")
+            _put(text if text.endswith("\n") else text + "\n")
 
     def result(self, document: Mapping[str, object]) -> None:
         """Print the JSON document; silent without ``--json``."""
         if self.as_json:
-            json.dump(document, sys.stdout, ensure_ascii=False, indent=2, default=str)
-            sys.stdout.write("\n")
+            _put(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
 
     def complain(self, code: str, **parameters: object) -> None:
         """Print an error on standard error: what, where and what to do."""
@@ -83,6 +82,12 @@ class Console:
 
         with bars:
             yield advance
+
+
+def _put(text: str) -> None:
+    """Write at once: a program that reads from a pipe waits for what a serving command says."""
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -21,6 +21,7 @@ from permitcard.blanks import make_blank
 from permitcard.products import boot, permit_profile
 from permitcard.recipes import permit_recipe, untimed
 from permitcard.testing.target import Target
+from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant, Residence
 from personalization.intake.sample.faces import draw_portrait
 from personalization.keys.certificates import make_authority, make_document_signer
@@ -41,6 +42,7 @@ UNBLOCKING_PIN: Final = "86420975"
 SPECIMEN_BATCH: Final = 0xFE00
 """IC batch of specimen chips."""
 
+_IC_BATCH: Final = slice(4, 6)
 _WORD: Final = "permitcard specimen key, public: "
 _NOT_BEFORE: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _FABRICATED: Final = dt.date(2026, 1, 1)
@@ -122,6 +124,19 @@ def make_specimen(path: Path | None = None, serial: int = 1) -> tuple[SimulatedC
     with card.connect(Interface.CONTACT) as connection:
         GlobalPlatformMaker(permit_recipe(keys)).make(connection, record, card_number, untimed)
     return card, Target(keys, card_number, pin_block(HOLDER_PIN), pin_block(UNBLOCKING_PIN))
+
+
+def require_specimen(card_number: bytes) -> None:
+    """Refuse to try published keys and PINs on a card that is none of ours: tries of its holder would be spent.
+
+    Args:
+        card_number: 10 bytes.
+
+    Raises:
+        PersonalizationError: "not-a-specimen", exit 2.
+    """
+    if int.from_bytes(card_number[_IC_BATCH], "big") != SPECIMEN_BATCH:
+        raise PersonalizationError("not-a-specimen", exit_code=2, card_id=card_number.hex().upper())
 
 
 def make_blank_specimen(path: Path, serial: int = 1) -> tuple[SimulatedCard, bytes]:

@@ -48,6 +48,9 @@ application.add_typer(batch.group, name="batch")
 application.add_typer(card.group, name="card")
 
 _FLAGS: Final = frozenset({"--json"})
+_MISTYPED: Final = frozenset({"bad-address", "image-exists", "image-missing", "token-missing", "token-too-short"})
+"""Reader errors that another command line mends."""
+
 _VALUED: Final = frozenset({"--lang"})
 
 
@@ -77,7 +80,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = cast("object", application(args=line, standalone_mode=False, prog_name="permitcard"))
     except typer.TyperException as error:
-        console.complain("usage", text=str(error))
+        console.complain("usage", text=error.format_message())
         return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
         console.complain("interrupted")
@@ -87,7 +90,7 @@ def run(arguments: Sequence[str]) -> int:
         return error.exit_code
     except ReaderError as error:
         console.complain(error.code, **error.parameters)
-        return ExitCode.ENVIRONMENT
+        return ExitCode.USAGE if error.code in _MISTYPED else ExitCode.ENVIRONMENT
     except OSError as error:
         console.complain("file-failure", path=error.filename, cause=error.strerror or type(error).__name__)
         return ExitCode.ENVIRONMENT

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Final
@@ -43,11 +45,16 @@ def run_suite(
     """Run the conformance suite against a simulated or a real card."""
     import pytest
 
+    from permitcard.testing.access import SIMULATED, open_card_access
+    from permitcard.testing.tally import Tally
+
     console = console_of(context)
+    if card != SIMULATED:
+        # A card that is not there is one message here, and one error a test there.
+        with open_card_access(card, contactless, None if centre is None else str(centre)):
+            pass
     arguments = [str(suite_folder()), "-p", "permitcard.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:randomly"]
     arguments += ["--import-mode=importlib", "-c", str(suite_folder() / "suite.ini"), "-ra", "--card", card]
-    if console.as_json:
-        arguments.append("-qq")
     for name, value in (
         ("--contactless", contactless),
         ("--centre", centre),
@@ -60,5 +67,8 @@ def run_suite(
             arguments += [name, str(value)]
     if destructive:
         arguments.append("--destructive")
-    code = int(pytest.main(arguments))
+    tally = Tally()
+    with contextlib.redirect_stdout(sys.stderr) if console.as_json else contextlib.nullcontext():
+        code = int(pytest.main(arguments, plugins=[tally]))
+    console.result({"card": card, **tally.document()})
     raise typer.Exit(_PYTEST_EXIT_CODES.get(code, _ENVIRONMENT))

@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from card_os.iso7816.apdu import ResponseApdu
 from permitcard.products import boot
-from permitcard.specimen import HOLDER_PIN, UNBLOCKING_PIN, make_specimen, specimen_keys
+from permitcard.specimen import HOLDER_PIN, UNBLOCKING_PIN, make_specimen, require_specimen, specimen_keys
 from permitcard.testing.target import ISSUER_DOMAIN_AID, Target
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import initialize_update, select
@@ -86,6 +86,7 @@ def _target(connection: CardConnection, centre: str | None) -> Target:
     """Read the card's own id over contact and find its keys and PINs."""
     card_number = read_card_number(connection)
     if centre is None:
+        require_specimen(card_number)
         return Target(specimen_keys(), card_number, pin_block(HOLDER_PIN), pin_block(UNBLOCKING_PIN))
     from permitcard.centre import Centre
     from permitcard.job import Job
