@@ -14,6 +14,7 @@ from permitcard.testing.access import read_card_number
 from permitcard.testing.laboratory_sam import LaboratorySam
 from permitcard.translation import Language
 from personalization.card_view import CardView, ShownFile, ShownValue, view_card
+from personalization.errors import PersonalizationError
 from personalization.keys.keystore import KeyStore
 from personalization.terminal.holder import HolderSession
 from personalization.terminal.session import TerminalSession
@@ -111,6 +112,9 @@ def read_card(address: str, centre: Path | None, language: str) -> CardInHand:
             connection.reset()
             # First the card proves that it is of this centre: a PIN tried on another centre's card costs its holder.
             terminal = TerminalSession.open(connection, LaboratorySam(keys), profile, _INSPECTION)
+            # And that it is the one it claims to be, for it would be told another card's PIN.
+            if terminal.card_number != card_number:
+                raise PersonalizationError("card-not-genuine")
             inspection = view_card(profile, terminal, _INSPECTION)
             connection.reset()
             session = HolderSession.open(connection, profile)

@@ -26,6 +26,7 @@ GENERATION: Final = b"\x01"
 _PAIR: Final = 32
 _VECTOR: Final = 16
 _CONCEALED_TEXT: Final = 32
+_MAC: Final = 8
 
 
 class LaboratorySam:
@@ -56,7 +57,7 @@ class LaboratorySam:
         """
         key = self._keys.derive(KeyName.CONCEALMENT, "CONCEAL", GENERATION, _PAIR)
         body, mac = concealed[:_CONCEALED_TEXT], concealed[_CONCEALED_TEXT:]
-        if not hmac.compare_digest(cmac(key[16:], body)[: len(mac)], mac):
+        if not hmac.compare_digest(cmac(key[16:], body)[:_MAC], mac):
             raise PersonalizationError("card-of-another-generation")
         decryptor = Cipher(algorithms.AES(key[:16]), modes.CBC(body[:_VECTOR])).decryptor()
         return decryptor.update(body[_VECTOR:])[:CARD_NUMBER_LENGTH]
