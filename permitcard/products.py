@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from card_os.card import Card
     from card_os.hardware.nvm import Nvm
+    from card_os.hardware.randomness import Randomness
     from personalization.profile import CardProfile
     from reader_bridge.simulated import SimulatedCard
 
@@ -30,14 +31,19 @@ def sam_profile() -> CardProfile:
     return CardProfile.load(files("applet.sam").joinpath("profile.toml"))
 
 
-def boot(nvm: Nvm) -> Card:
-    """Boot a card whose chip carries the code of all our applications."""
+def boot(nvm: Nvm, randomness: Randomness | None = None) -> Card:
+    """Boot a card whose chip carries the code of all our applications.
+
+    Args:
+        nvm: its memory.
+        randomness: source of the card's random bytes; the operating system's when absent.
+    """
     from applet.permit.applet import PermitApplet
     from applet.sam.applet import SamApplet
     from card_os.card import Card
     from card_os.globalplatform.issuer_domain import IssuerDomain
 
-    return Card(nvm, (PermitApplet, SamApplet), issuer_domain=IssuerDomain)
+    return Card(nvm, (PermitApplet, SamApplet), randomness=randomness, issuer_domain=IssuerDomain)
 
 
 def open_simulated(path: str | PathLike[str]) -> SimulatedCard:

@@ -26,8 +26,9 @@ from personalization.intake.applicant import Applicant, Residence
 from personalization.intake.sample.faces import draw_portrait
 from personalization.keys.certificates import make_authority, make_document_signer
 from personalization.keys.file_store import FileKeyStore
-from personalization.keys.keystore import KEY_USES, KeyName, KeyUse
+from personalization.keys.keystore import KEY_USES, KeyName, KeyStore, KeyUse
 from personalization.preparation.prepare import Preparer
+from personalization.preparation.record import PreparedRecord
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.terminal.holder import pin_block
 from reader_bridge.connection import Interface
@@ -119,11 +120,9 @@ def make_specimen(path: Path | None = None, serial: int = 1) -> tuple[SimulatedC
     keys = specimen_keys()
     image, card_number = make_blank(path, keys, SPECIMEN_BATCH, serial, _FABRICATED)
     card = SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}")
-    record = Preparer(permit_profile(), keys).prepare(specimen_applicant()).record
-    record = replace(record, pin_blocks=((1, pin_block(HOLDER_PIN)), (2, pin_block(UNBLOCKING_PIN))))
     with card.connect(Interface.CONTACT) as connection:
-        GlobalPlatformMaker(permit_recipe(keys)).make(connection, record, card_number, untimed)
-    return card, Target(keys, card_number, pin_block(HOLDER_PIN), pin_block(UNBLOCKING_PIN))
+        GlobalPlatformMaker(permit_recipe(keys)).make(connection, specimen_record(keys), card_number, untimed)
+    return card, specimen_target(card_number)
 
 
 def require_specimen(card_number: bytes) -> None:
@@ -139,11 +138,26 @@ def require_specimen(card_number: bytes) -> None:
         raise PersonalizationError("not-a-specimen", exit_code=2, card_id=card_number.hex().upper())
 
 
-def make_blank_specimen(path: Path, serial: int = 1) -> tuple[SimulatedCard, bytes]:
+def specimen_record(keys: KeyStore) -> PreparedRecord:
+    """The specimen's data, with the published PINs, prepared with ``keys``."""
+    record = Preparer(permit_profile(), keys).prepare(specimen_applicant()).record
+    return replace(record, pin_blocks=((1, pin_block(HOLDER_PIN)), (2, pin_block(UNBLOCKING_PIN))))
+
+
+def specimen_target(card_number: bytes) -> Target:
+    """What is known of a specimen with that number."""
+    return Target(specimen_keys(), card_number, pin_block(HOLDER_PIN), pin_block(UNBLOCKING_PIN))
+
+
+def make_blank_specimen(path: Path | None = None, serial: int = 1) -> tuple[SimulatedCard, bytes]:
     """Make a blank card with published factory keys; it stays open. Returns it and its card number, 10 bytes.
+
+    Args:
+        path: card file; None keeps the card in memory.
+        serial: IC serial number.
 
     Raises:
         ReaderError: the file exists or cannot be made.
     """
     image, card_number = make_blank(path, specimen_keys(), SPECIMEN_BATCH, serial, _FABRICATED)
-    return SimulatedCard(image, boot, f"sim:{path}"), card_number
+    return SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}"), card_number

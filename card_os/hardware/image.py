@@ -29,7 +29,7 @@ from io import FileIO
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self, TypeVar
 
 from card_os.hardware.chip import DEFAULT_CHIP, Chip, load_chips
 from card_os.hardware.clock import VirtualClock
@@ -43,6 +43,19 @@ _HEADER: Final = struct.Struct(">8sHHIIIII24s4x")
 _CRC: Final = struct.Struct(">I")
 _CELLS: Final = _HEADER.size + _CRC.size
 _WEAR_BYTES: Final = 4
+
+
+M_co = TypeVar("M_co", bound=Nvm, covariant=True)
+
+
+class MemoryMaker(Protocol[M_co]):
+    """Makes a memory on the cells of an image: `Nvm`, or a class or function that makes a variant of it."""
+
+    def __call__(
+        self, cells: memoryview, wear: memoryview[int], chip: Chip, clock: VirtualClock, power: PowerSupply, /
+    ) -> M_co:
+        """The memory."""
+        ...
 
 
 class ImageError(Exception):
@@ -155,6 +168,12 @@ class NvmImage:
     def nvm(self, clock: VirtualClock | None = None, power: PowerSupply | None = None) -> Nvm:
         """The memory of a chip that has this image; a clock and a supply of its own unless given."""
         return Nvm(self._cells, self._wear, self.chip, clock or VirtualClock(), power or PowerSupply())
+
+    def nvm_as(
+        self, make: MemoryMaker[M_co], clock: VirtualClock | None = None, power: PowerSupply | None = None
+    ) -> M_co:
+        """A memory of another make on this image, for tools that watch or disturb it."""
+        return make(self._cells, self._wear, self.chip, clock or VirtualClock(), power or PowerSupply())
 
     def snapshot(self) -> bytes:
         """The whole image; written to a file it is a card file, a clone of this one."""

@@ -205,6 +205,10 @@ class ObjectStore:
             return list(items)
         return [item for item in items if item.kind == kind]
 
+    def objects(self) -> list[StoredObject]:
+        """All objects of the card."""
+        return list(self._index.values())
+
     @property
     def free(self) -> int:
         """Largest size in bytes that an object created now can have."""

@@ -16,7 +16,7 @@ from typing import Annotated, Final, cast
 
 import typer
 
-from permitcard.commands import batch, card, demo, keys, readers, sample, stock, suite
+from permitcard.commands import batch, card, demo, keys, readers, sample, stock, suite, tear
 from permitcard.console import Console
 from permitcard.translation import Language, Translator
 
@@ -42,6 +42,7 @@ demo.register(application)
 sample.register(application)
 readers.register(application)
 suite.register(application)
+tear.register(application)
 application.add_typer(keys.group, name="keys")
 application.add_typer(stock.group, name="stock")
 application.add_typer(batch.group, name="batch")

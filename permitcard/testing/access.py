@@ -10,7 +10,7 @@ from typing import Final, Self
 
 from card_os.iso7816.apdu import ResponseApdu
 from permitcard.products import boot
-from permitcard.specimen import HOLDER_PIN, UNBLOCKING_PIN, make_specimen, require_specimen, specimen_keys
+from permitcard.specimen import make_specimen, require_specimen, specimen_target
 from permitcard.testing.target import ISSUER_DOMAIN_AID, Target
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import initialize_update, select
@@ -77,17 +77,25 @@ def open_card_access(card: str, contactless: str | None, centre: str | None) -> 
             other = factory.connect(contactless)
         if other is not None:
             opening.enter_context(other)
-        target = _target(first, centre)
+        target = find_target(first, centre)
         held = opening.pop_all()
     return CardAccess(first, other, target, _held=held)
 
 
-def _target(connection: CardConnection, centre: str | None) -> Target:
-    """Read the card's own id over contact and find its keys and PINs."""
+def find_target(connection: CardConnection, centre: str | Path | None) -> Target:
+    """Read the card's own id over contact and find its keys and PINs.
+
+    Args:
+        connection: the card, powered.
+        centre: folder of the issuing centre that made it; None for a specimen.
+
+    Raises:
+        PersonalizationError: not our card, the keys cannot be opened, or the centre does not know the card.
+    """
     card_number = read_card_number(connection)
     if centre is None:
         require_specimen(card_number)
-        return Target(specimen_keys(), card_number, pin_block(HOLDER_PIN), pin_block(UNBLOCKING_PIN))
+        return specimen_target(card_number)
     from permitcard.centre import Centre
     from permitcard.job import Job
 

@@ -1,0 +1,39 @@
+"""A memory that notes what was programmed, so that a run can be cut afterwards wherever one likes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from card_os.hardware.nvm import Nvm
+
+if TYPE_CHECKING:
+    from card_os.hardware.chip import Chip
+    from card_os.hardware.clock import VirtualClock
+    from card_os.hardware.power import PowerSupply
+
+
+class RecordingNvm(Nvm):
+    """An `Nvm` that keeps every completed write; made by `NvmImage.nvm_as`.
+
+    Attributes:
+        writes: (offset, data) in the order in which they were programmed.
+    """
+
+    __slots__ = ("writes",)
+
+    def __init__(
+        self, cells: memoryview, wear: memoryview[int], chip: Chip, clock: VirtualClock, power: PowerSupply
+    ) -> None:
+        super().__init__(cells, wear, chip, clock, power)
+        self.writes: list[tuple[int, bytes]] = []
+
+    def write(self, offset: int, data: bytes) -> None:
+        """Program ``data`` at ``offset`` and note it; a torn write is not noted.
+
+        Raises:
+            ValueError: outside the memory; nothing is written.
+            CardTorn: the power went at one of the units.
+        """
+        super().write(offset, data)
+        if data:
+            self.writes.append((offset, bytes(data)))

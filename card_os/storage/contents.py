@@ -1,0 +1,110 @@
+"""What a memory means at rest: its objects, which bytes of them count, and what should be blank and is not.
+
+For tools that compare memories. Values stay inside: nothing here puts them into a repr or an exception.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from card_os.hardware.nvm import Nvm
+from card_os.storage.layout import open_layout, words
+from card_os.storage.store import ObjectKind, ObjectStore
+
+_TRIES_BYTES: Final = 1
+_LARGEST_REFERENCE: Final = 0xFF
+
+
+class ObjectName(NamedTuple):
+    """What tells one object of a card from all others."""
+
+    owner: int
+    kind: ObjectKind
+    identifier: int
+
+    def __str__(self) -> str:
+        return f"{self.kind.name} {self.identifier:04X} of {self.owner}"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredState:
+    """The objects of a memory at rest.
+
+    Attributes:
+        fixed: content by name, without counters.
+        counters: tries and sequence counters by name: the first bytes of an object, see `counter_bytes`.
+        addresses: where each object's content stands.
+    """
+
+    fixed: Mapping[ObjectName, bytes] = field(repr=False)
+    counters: Mapping[ObjectName, bytes] = field(repr=False)
+    addresses: Mapping[ObjectName, int] = field(repr=False)
+
+    def content(self, name: ObjectName) -> bytes | None:
+        """The whole content, None when there is no such object."""
+        return self.counters.get(name, b"") + self.fixed[name] if name in self.fixed else None
+
+
+def counter_bytes(name: ObjectName, size: int) -> int:
+    """How many bytes at the start of an object are a counter that is written through.
+
+    | kind | counter |
+    |---|---|
+    | PIN | tries left, 1 byte |
+    | KEY with a reference of one byte | tries left, 1 byte |
+    | COUNTER | all of it |
+    """
+    match name.kind:
+        case ObjectKind.PIN:
+            return _TRIES_BYTES
+        case ObjectKind.KEY:
+            return _TRIES_BYTES if name.identifier <= _LARGEST_REFERENCE else 0
+        case ObjectKind.COUNTER:
+            return size
+        case _:
+            return 0
+
+
+def read_state(nvm: Nvm) -> StoredState:
+    """Boot a store on ``nvm``, which finishes or forgets what was torn, and read all objects.
+
+    Raises:
+        MemoryFailure: the memory holds no sound store.
+    """
+    store = ObjectStore(nvm)
+    fixed: dict[ObjectName, bytes] = {}
+    counters: dict[ObjectName, bytes] = {}
+    addresses: dict[ObjectName, int] = {}
+    for item in store.objects():
+        name = ObjectName(item.owner, item.kind, item.identifier)
+        content = store.read(item)
+        count = counter_bytes(name, item.size)
+        fixed[name] = content[count:]
+        if count:
+            counters[name] = content[:count]
+        addresses[name] = item.address
+    return StoredState(fixed, counters, addresses)
+
+
+def count_residue(nvm: Nvm, state: StoredState) -> int:
+    """Bytes that are not blank where nothing should stand: scrub word, journals and the gaps between the objects.
+
+    Args:
+        nvm: the memory, which is not booted for this.
+        state: its objects.
+    """
+    layout = open_layout(nvm)
+    found = _not_blank(nvm, layout.scrub, layout.table)
+    at = layout.heap
+    sizes = {name: len(state.counters.get(name, b"")) + len(content) for name, content in state.fixed.items()}
+    for address, size in sorted((state.addresses[name], size) for name, size in sizes.items() if size):
+        found += _not_blank(nvm, at, address)
+        at = address + words(size, nvm.word_size)
+    return found + _not_blank(nvm, at, nvm.size)
+
+
+def _not_blank(nvm: Nvm, start: int, end: int) -> int:
+    length = max(end - start, 0)
+    return length - nvm.read(start, length).count(nvm.erased)
