@@ -26,6 +26,9 @@ from card_os.storage.store import ObjectKind
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.scp03 import StaticKeys
 from personalization.globalplatform.session import SecureSession
+from personalization.terminal.authentication import MutualAuthentication, get_challenge, mutual_authenticate
+from personalization.terminal.channel import PlainChannel, ProtectedChannel
+from personalization.terminal.session import select
 from reader_bridge.connection import Interface
 from tests.doubles.recording_applet import FIRST, RULES, SECOND, RecordingApplet, blank_memory, install
 from tests.unit.applet.workbench import (
@@ -40,7 +43,10 @@ from tests.unit.applet.workbench import (
     new_permit,
     new_sam,
     open_permit,
+    permit_groupings,
+    personalize,
     pin_block,
+    terminal_key,
     windows,
 )
 
@@ -90,7 +96,39 @@ COMMAND: Final = st.builds(
     DATA,
     st.one_of(st.sampled_from([0, 1, 16, 256, 65_536]), st.integers(0, 65_536)),
 )
-RAW: Final = st.one_of(COMMAND.map(lambda command: command.encode()), st.binary(max_size=40))
+VALID: Final = [
+    CommandApdu(0x00, 0xB0, 0x81, 0x00, b"", 256),
+    CommandApdu(0x00, 0xB1, 0x01, 0x03, b"\x54\x02\x00\x10", 256),
+    CommandApdu(0x00, 0xB2, 0x01, 0x64, b"", 256),
+    CommandApdu(0x00, 0xD6, 0x8D, 0x00, b"\x01"),
+    CommandApdu(0x00, 0xE2, 0x00, 0x60, bytes(32)),
+    CommandApdu(0x00, 0x20, 0x00, 0x81, pin_block("111111")),
+    CommandApdu(0x00, 0x24, 0x00, 0x81, pin_block("111111") + pin_block("222222")),
+    CommandApdu(0x00, 0x82, 0x00, 0x81, bytes(64), 256),
+    CommandApdu(0x00, 0xDA, 0xDF, 0x22, b"20260601"),
+    CommandApdu(0x80, 0x50, 0x00, 0x00, bytes(8), 256),
+    CommandApdu(0x84, 0x82, 0x33, 0x00, bytes(16)),
+    CommandApdu(0x80, 0xE2, 0x68, 0x00, b"\x80\x00\x10" + bytes(16)),
+    CommandApdu(0x80, 0xE2, 0x88, 0x00, b"\x9f\x01\x03abc"),
+    CommandApdu(0x80, 0xE6, 0x20, 0x00, b"\x00\x00\x07" + PERMIT_NAME + bytes(3)),
+    CommandApdu(0x80, 0xE4, 0x00, 0x00, b"\x4f\x07" + PERMIT_NAME),
+    CommandApdu(0x80, 0xF0, 0x40, 0x80, PERMIT_NAME),
+    CommandApdu(0x80, 0xD8, 0x00, 0x81, b"\x01" + (b"\x88\x11\x10" + bytes(16) + b"\x03\x01\x02\x03") * 3, 256),
+    CommandApdu(0x80, 0x54, 0x00, 0x00, bytes(57), 256),
+]
+
+
+def with_bit_changed(raw: bytes, bit: int) -> bytes:
+    at = bit // 8 % len(raw)
+    return raw[:at] + bytes((raw[at] ^ 1 << bit % 8,)) + raw[at + 1 :]
+
+
+NEARLY_VALID: Final = st.builds(
+    with_bit_changed,
+    st.sampled_from(VALID).map(lambda command: command.encode()),
+    st.one_of(st.integers(0, 39), st.integers(0, 2047)),
+)
+RAW: Final = st.one_of(COMMAND.map(lambda command: command.encode()), NEARLY_VALID, st.binary(max_size=40))
 SELECTION: Final = st.sampled_from(NAMES).map(lambda name: CommandApdu(0, 0xA4, 4, 0, name, 256).encode())
 STEP: Final = st.one_of(
     st.tuples(st.sampled_from(["contact", "contactless"]), st.one_of(RAW, RAW, RAW, SELECTION)),
@@ -137,6 +175,8 @@ def recording_image() -> NvmImage:
     return image
 
 
+HALF_MADE: Final = {"half: files": 1, "half: keys": -3, "half: chip key": -1}
+"""Permits whose personalization stopped, by how many of the data groupings they got."""
 CARD_STATES: Final = {
     "secured": CardLifeCycle.SECURED,
     "locked": CardLifeCycle.CARD_LOCKED,
@@ -148,6 +188,10 @@ CARD_STATES: Final = {
 def permit(name: str) -> Bench:
     if name == "empty":
         return blank(PERMIT)
+    if name.startswith("half"):
+        bench = blank(PERMIT)
+        groupings = permit_groupings(bench.card_number)
+        return personalize(bench, groupings[: HALF_MADE[name]])
     bench = new_permit()
     if name in CARD_STATES:
         bench.card.platform.registry.set_card_life_cycle(CARD_STATES[name])
@@ -183,7 +227,7 @@ def test_a_card_with_files_and_every_path_of_the_dispatcher(steps: list[Step]) -
     walk(card, steps)
 
 
-@pytest.mark.parametrize("name", ["empty", "personalized", "secured", "locked", "terminated"])
+@pytest.mark.parametrize("name", ["empty", *HALF_MADE, "personalized", "secured", "locked", "terminated"])
 @FUZZ
 @given(steps=STEPS)
 def test_a_permit_gives_no_secret_away(name: str, steps: list[Step]) -> None:
@@ -230,6 +274,27 @@ def test_an_authenticated_terminal_may_send_anything(role: str, commands: list[C
             break  # the card ended secure messaging, as after a selection
         assert defined(response.sw), (command, response.sw)
         assert not keys.intersection(windows(response.data, SECRET_RUN))
+    assert bench.card.faults == 0, repr(bench.card.last_fault)
+
+
+@settings(FUZZ, max_examples=60)
+@given(commands=st.lists(COMMAND.filter(lambda command: len(command.data) < 200), min_size=1, max_size=12))
+def test_the_terminal_of_a_sam_may_send_anything(commands: list[CommandApdu]) -> None:
+    """Whoever owns the module uses its keys and never sees one."""
+    bench = sam().fork()
+    hidden = secrets(bench)
+    bench.contact.power_on()
+    plain = PlainChannel(bench.contact)
+    select(plain, bytes(SAM.application.instance))
+    run = MutualAuthentication(terminal_key(bench.card_number), 0x85, get_challenge(plain), SeededRandomness(3).bytes)
+    channel = ProtectedChannel(bench.contact, run.complete(mutual_authenticate(plain, 0x85, run.command())))
+    for command in commands:
+        try:
+            response = channel.exchange(command._replace(cla=command.cla & 0x80))
+        except PersonalizationError:
+            break  # the card ended secure messaging, as after a selection
+        assert defined(response.sw), (command, response.sw)
+        assert not hidden.intersection(windows(response.data, SECRET_RUN))
     assert bench.card.faults == 0, repr(bench.card.last_fault)
 
 
