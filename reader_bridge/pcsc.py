@@ -295,7 +295,7 @@ def _check(scard: ModuleType, number: int, reader: str = "") -> None:
     code = _code(scard, number)
     if code is None:
         return
-    raise ReaderError(code, reader=reader, reason=str(scard.SCardGetErrorMessage(number)).strip())
+    raise ReaderError(code, reader=reader, reason=str(scard.SCardGetErrorMessage(number)).strip(" ."), known="-")
 
 
 def _features(answer: bytes) -> list[tuple[int, int]]:

@@ -159,7 +159,7 @@ class SecureSession:
         response = self._messaging.unwrap(_exchange(self._connection, wrapped))
         self._usable = True
         if response.sw not in accept:
-            raise PersonalizationError("card-refused", ins=f"{command.ins:02X}", sw=str(response.sw))
+            raise _refused(f"INS {command.ins:02X}", command, response.sw)
         return response
 
     def put_keys(self, new: StaticKeys, *, replace: int) -> None:
@@ -253,8 +253,14 @@ def _plain(
     if response.sw == SW.METHOD_BLOCKED:
         raise PersonalizationError("key-set-blocked", command=name)
     if response.sw not in accept:
-        raise PersonalizationError("card-refused", command=name, ins=f"{command.ins:02X}", sw=str(response.sw))
+        raise _refused(name, command, response.sw)
     return response.data
+
+
+def _refused(name: str, command: CommandApdu, status: StatusWord) -> PersonalizationError:
+    return PersonalizationError(
+        "card-refused", command=name, ins=f"{command.ins:02X}", sw=str(status), meaning=status.text
+    )
 
 
 def _exchange(connection: CardConnection, command: bytes) -> bytes:

@@ -1,0 +1,196 @@
+"""Every code that is raised or said has words in both languages, and every word has its facts.
+
+The source is read, not run: an error that no test provokes has its words checked too.
+"""
+
+from __future__ import annotations
+
+import ast
+import string
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from permitcard.translation import Language, Translator
+from personalization.production.journal.batches import BatchState
+from personalization.production.states import BlankState, RowState
+from personalization.production.station import Ending
+from personalization.reports.words import catalogue
+from reader_bridge.pcsc import _CODES
+
+ROOT = Path(__file__).parents[3]
+OWN_WORDS = frozenset({"personalization/intake/findings_report.py"})
+"""Says its words from a catalogue of its own."""
+
+PACKAGES = ("card_os", "applet", "personalization", "reader_bridge", "permitcard")
+RAISED = frozenset({"PersonalizationError", "ReaderError", "ImageError"})
+SAID = frozenset({"say", "complain", "translate"})
+NO_PARAMETER = frozenset({"exit_code"})
+ENGLISH = Translator.load(Language.ENGLISH).templates
+CHINESE = Translator.load(Language.CHINESE).templates
+ENDINGS = frozenset(ending.value for ending in Ending) - {Ending.DONE.value, Ending.DRAINED.value}
+PARTS = {
+    "state": {state.value for state in BatchState},
+    "row": {state.value for state in RowState},
+    "blank": {state.value for state in BlankState} | {"received"},
+    "stage": {"check", "stock", "prepare", "recover", "make", "inspect"},
+    "view": {"holder", "inspection"},
+}
+"""Codes that are put together from a group and a state."""
+
+
+PASSED_ON: frozenset[str] = frozenset()
+COMPUTED = {
+    "permitcard/blanks.py": PASSED_ON,
+    "personalization/intake/delivery.py": frozenset({"batch-pictures-file", "batch-table-file"}),
+    "personalization/production/journal/batches.py": frozenset({"batch-known", "permit-known"}),
+    "personalization/production/run.py": ENDINGS,
+    "reader_bridge/pcsc.py": frozenset({*_CODES.values(), "pcsc-failed", "no-reader", "reader-ambiguous"}),
+    "reader_bridge/pcscd.py": frozenset({"no-pcscd", "no-vpcd-driver"}),
+    "reader_bridge/remote.py": PASSED_ON,
+    "reader_bridge/simulated.py": PASSED_ON,
+}
+"""Modules that compute a code, and the codes; an error that is only passed on has its words where it began."""
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """A place in the source where a code is raised or said.
+
+    Attributes:
+        place: file and line.
+        codes: what the first argument can be, as far as the source shows.
+        parameters: names of the facts; None when some come as ``**``.
+    """
+
+    place: str
+    codes: frozenset[str]
+    parameters: frozenset[str] | None
+
+
+def sources() -> Iterator[tuple[Path, ast.Module]]:
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            yield path, ast.parse(path.read_text("utf-8"))
+
+
+def name_of(function: ast.expr) -> str:
+    if isinstance(function, ast.Attribute):
+        return function.attr
+    return function.id if isinstance(function, ast.Name) else ""
+
+
+def constants(expression: ast.expr) -> frozenset[str]:
+    """Texts that an expression can be: a constant, or either side of a choice."""
+    match expression:
+        case ast.Constant(value=str(text)):
+            return frozenset({text})
+        case ast.IfExp(body=one, orelse=other):
+            return constants(one) | constants(other)
+        case _:
+            return frozenset()
+
+
+def error_classes(tree: ast.Module) -> dict[ast.Call, str]:
+    """Calls of ``super().__init__`` inside classes that derive from our errors, with the class's name."""
+    found: dict[ast.Call, str] = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef) and any(name_of(base) in RAISED for base in node.bases):
+            for call in ast.walk(node):
+                if isinstance(call, ast.Call) and name_of(call.func) == "__init__" and call.args:
+                    found[call] = node.name
+    return found
+
+
+def sites(names: frozenset[str], *, with_subclasses: bool) -> list[Site]:
+    found: list[Site] = []
+    for path, tree in sources():
+        derived = error_classes(tree) if with_subclasses else {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and node.args and (name_of(node.func) in names or node in derived):
+                named = frozenset(word.arg for word in node.keywords if word.arg is not None) - NO_PARAMETER
+                complete = all(word.arg is not None for word in node.keywords)
+                place = f"{path.relative_to(ROOT)}:{node.lineno}"
+                if str(path.relative_to(ROOT)) in OWN_WORDS:
+                    continue
+                found.append(Site(place, constants(node.args[0]), named if complete else None))
+    return found
+
+
+ERRORS = sites(RAISED, with_subclasses=True)
+WORDS = sites(SAID, with_subclasses=False)
+
+
+def places(template: str) -> frozenset[str]:
+    """Names in braces of a template."""
+    return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)
+
+
+def test_the_sites_are_seen() -> None:
+    assert len(ERRORS) > 200
+    assert len(WORDS) > 20
+
+
+@pytest.mark.parametrize("catalogue_", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_every_code_that_is_raised_or_said_has_words(catalogue_: dict[str, str]) -> None:
+    missing = {
+        f"{site.place} {code}"
+        for site in (*ERRORS, *WORDS)
+        for code in site.codes
+        if code not in catalogue_ and not code.endswith(".")
+    }
+    assert missing == set()
+
+
+@pytest.mark.parametrize("catalogue_", [ENGLISH, CHINESE], ids=["en", "zh"])
+def test_every_code_that_is_put_together_has_words(catalogue_: dict[str, str]) -> None:
+    wanted = {f"{group}.{state}" for group, states in PARTS.items() for state in states} | ENDINGS
+    assert wanted - set(catalogue_) == set()
+
+
+def test_codes_that_are_computed_have_words() -> None:
+    """A code that stands in a variable is one of the constants of its module or of a table beside it."""
+    computed = {site.place.partition(":")[0] for site in ERRORS if not site.codes}
+    assert computed <= COMPUTED.keys(), "a new place that computes its code: say which codes it can give"
+    missing = {code for codes in COMPUTED.values() for code in codes if code not in ENGLISH}
+    assert missing == set()
+    of_pcsc = {
+        code: places(ENGLISH[code]) - {"reader", "reason", "known"} for code in COMPUTED["reader_bridge/pcsc.py"]
+    }
+    assert {code for code, lacking in of_pcsc.items() if lacking} == set()
+
+
+def test_both_languages_have_the_same_codes_and_facts() -> None:
+    assert set(ENGLISH) == set(CHINESE)
+    different = {code for code in ENGLISH if places(ENGLISH[code]) != places(CHINESE[code])}
+    assert different == set()
+
+
+def test_every_fact_of_a_template_is_given_where_the_code_is_raised() -> None:
+    lacking = {
+        f"{site.place} {code}: {', '.join(sorted(places(ENGLISH[code]) - site.parameters))}"
+        for site in (*ERRORS, *WORDS)
+        if site.parameters is not None
+        for code in site.codes & ENGLISH.keys()
+        if places(ENGLISH[code]) - site.parameters
+    }
+    assert lacking == set()
+
+
+def test_no_words_are_left_over_from_codes_that_nobody_gives() -> None:
+    used = {
+        node.value
+        for _, tree in sources()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+    put_together = {f"{group}.{state}" for group, states in PARTS.items() for state in states}
+    assert set(ENGLISH) - used - put_together == set()
+
+
+def test_reports_have_the_same_words_in_both_languages() -> None:
+    english, chinese = catalogue("en"), catalogue("zh")
+    assert set(english) == set(chinese)
+    assert {code for code in english if places(english[code]) != places(chinese[code])} == set()
