@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from permitcard.translation import Language, Translator
-from personalization.production.journal.batches import BatchState
-from personalization.production.states import BlankState, RowState
+from personalization.production.states import BatchState, BlankState, RowState
 from personalization.production.station import Ending
 from personalization.reports.words import catalogue
 from reader_bridge.pcsc import _CODES
