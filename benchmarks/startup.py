@@ -36,7 +36,9 @@ def run() -> list[Row]:
     shown = _least(("-m", "permitcard", "--help"))
     with tempfile.TemporaryDirectory() as folder:
         card = str(Path(folder) / "a.card")
-        subprocess.run([sys.executable, "-m", "permitcard", "card", "new", card], cwd=_ROOT, check=True)  # noqa: S603 - same
+        subprocess.run(
+            [sys.executable, "-m", "permitcard", "card", "new", card], cwd=_ROOT, capture_output=True, check=True
+        )  # noqa: S603 - same
         view = _least(("-m", "permitcard", "card", "show", card))
     return [
         ("permitcard --help, beside a bare interpreter", shown, bare),
