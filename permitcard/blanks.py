@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
@@ -13,8 +13,10 @@ from card_os.hardware.chip import DEFAULT_CHIP
 from card_os.hardware.image import ImageError, NvmImage
 from card_os.manufacture import manufacture
 from personalization.keys.keystore import KeyName, KeyStore
-from personalization.production.stock import NewBlank
 from reader_bridge.connection import ReaderError
+
+if TYPE_CHECKING:
+    from personalization.production.stock import NewBlank
 
 FACTORY_KEY_VERSION: Final = 0xFF
 """Key version of the first set, by custom of GlobalPlatform cards."""
@@ -96,6 +98,8 @@ def make_blanks(
     folder: Path, keys: KeyStore, batch: int, count: int, day: dt.date, *, chip: str = DEFAULT_CHIP
 ) -> Iterator[NewBlank]:
     """Make ``count`` blank card files below ``folder`` while they are booked into stock."""
+    from personalization.production.stock import NewBlank  # brings the database
+
     folder.mkdir(parents=True, exist_ok=True)
     for serial in range(1, count + 1):
         path = folder / f"{batch:04X}-{serial:06d}.card"

@@ -23,7 +23,6 @@ from permitcard.recipes import permit_recipe, untimed
 from permitcard.testing.target import Target
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant, Residence
-from personalization.intake.sample.faces import draw_portrait
 from personalization.keys.certificates import make_authority, make_document_signer
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KEY_USES, KeyName, KeyStore, KeyUse
@@ -84,6 +83,8 @@ def specimen_keys() -> FileKeyStore:
 
 def specimen_applicant() -> Applicant:
     """The person on the specimen, who does not exist."""
+    from personalization.intake.sample.faces import draw_portrait  # brings the spreadsheets
+
     return Applicant(
         row_number=1,
         permit_number="330381263000000001",
