@@ -108,6 +108,18 @@ class Session:
     scratch: dict[str, object] = field(default_factory=dict)
 
 
+class CardControl(Protocol):
+    """What an application may do to the whole card, when the registry says so."""
+
+    def terminate(self, application: Application) -> None:
+        """Terminate the card on behalf of an application.
+
+        Raises:
+            SecurityStatusNotSatisfied: 6982, the application has not the privilege of terminating the card.
+        """
+        ...
+
+
 @dataclass(slots=True)
 class Context:
     """Everything a handler may touch; one object a logical channel, valid during the call.
@@ -121,6 +133,7 @@ class Context:
         randomness: injected random source.
         clock: virtual time.
         card_number: the chip's own number, 10 bytes of its CPLC data (fabricator 2 ‖ type 2 ‖ batch 2 ‖ serial 4).
+        card: what an application with the privilege for it may do to the whole card.
     """
 
     application: Application
@@ -131,6 +144,7 @@ class Context:
     randomness: Randomness
     clock: VirtualClock
     card_number: bytes
+    card: CardControl
 
 
 @dataclass(frozen=True, slots=True)

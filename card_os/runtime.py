@@ -12,9 +12,9 @@ from card_os.applet_api import Applet, Context, Session
 from card_os.files.directory import FileTable
 from card_os.files.system import FileSystem
 from card_os.globalplatform.production_data import CARD_NUMBER_LENGTH, card_number
-from card_os.globalplatform.registry import CARD_OWNER, Application, CardObject, Privilege, Registry
+from card_os.globalplatform.registry import CARD_OWNER, Application, CardLifeCycle, CardObject, Privilege, Registry
 from card_os.iso7816.aid import Aid
-from card_os.iso7816.errors import ConditionsNotSatisfied, ReferenceDataNotFound, WrongData
+from card_os.iso7816.errors import ConditionsNotSatisfied, ReferenceDataNotFound, SecurityStatusNotSatisfied, WrongData
 from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
@@ -104,6 +104,7 @@ class Runtime:
             self.randomness,
             self.clock,
             self.card_number,
+            self,
         )
 
     def context_of(self, application: Application) -> Context:
@@ -160,6 +161,12 @@ class Runtime:
         running = self.running
         if running is not None and running.context is not None and running.context.application is application:
             running.clear_application()
+
+    def terminate(self, application: Application) -> None:
+        """See `CardControl.terminate`."""
+        if not application.privileges & Privilege.CARD_TERMINATE:
+            raise SecurityStatusNotSatisfied("the application may not terminate the card")
+        self.registry.set_card_life_cycle(CardLifeCycle.TERMINATED)
 
     def end_sessions(self, application: Application) -> None:
         """See `Platform.end_sessions`."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
-from card_os.files.spec import FileLifeCycle, FileStructure, Tag
+from card_os.files.life_cycle import FileLifeCycle
+from card_os.files.spec import FileStructure, Tag
 from card_os.globalplatform.registry import ISSUER_DOMAIN, CardLifeCycle
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (

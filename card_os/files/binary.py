@@ -52,7 +52,7 @@ def binary_target(context: Context, command: CommandApdu) -> tuple[File, int]:
         file, offset = current, p1 << 8 | command.p2
     if file.structure is not _TRANSPARENT:
         raise IncompatibleFileStructure("not a transparent file")
-    if file.deactivated:
+    if file.blocked:
         require_active(file)
     return file, offset
 

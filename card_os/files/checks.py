@@ -30,13 +30,13 @@ def require(file: File, mode: AccessMode, proofs: int) -> None:
 
 
 def require_active(file: File) -> None:
-    """Refuse a deactivated file.
+    """Refuse a file that, itself or by a DF above it, is deactivated or terminated.
 
     Raises:
         ConditionsNotSatisfied: 6985.
     """
-    if file.deactivated:
-        raise ConditionsNotSatisfied("the file is deactivated")
+    if file.blocked:
+        raise ConditionsNotSatisfied("the file, or a DF above it, is deactivated or terminated")
 
 
 def exact(command: CommandApdu) -> bool:

@@ -13,8 +13,17 @@ from typing import Final
 
 from card_os.applet_api import Instruction
 from card_os.files.binary import read_binary, read_binary_odd, update_binary, update_binary_odd
+from card_os.files.data_objects import get_data, get_data_odd, put_data, put_data_odd
 from card_os.files.erase import erase_binary, erase_binary_odd, erase_record
-from card_os.files.management import activate_file, create_file, deactivate_file, delete_file
+from card_os.files.management import (
+    activate_file,
+    create_file,
+    deactivate_file,
+    delete_file,
+    terminate_card_usage,
+    terminate_df,
+    terminate_ef,
+)
 from card_os.files.records import append_record, read_part_of_record, read_record, update_record
 from card_os.files.search import search_binary, search_binary_odd, search_record
 from card_os.files.select import select_file
@@ -58,12 +67,21 @@ PARTIAL_RECORD_INSTRUCTIONS: Final = (
 )
 """Parts of records by offset."""
 
+DATA_OBJECT_INSTRUCTIONS: Final = (
+    Instruction(0xCA, "GET DATA", get_data),
+    Instruction(0xCB, "GET DATA", get_data_odd),
+    Instruction(0xDA, "PUT DATA", put_data, chaining=True),
+    Instruction(0xDB, "PUT DATA", put_data_odd, chaining=True),
+)
+"""Data objects of DFs and of EFs of TLV structure."""
+
 ALL_FILE_INSTRUCTIONS: Final = (
     *FILE_INSTRUCTIONS,
     *WRITE_INSTRUCTIONS,
     *ERASE_INSTRUCTIONS,
     *SEARCH_INSTRUCTIONS,
     *PARTIAL_RECORD_INSTRUCTIONS,
+    *DATA_OBJECT_INSTRUCTIONS,
 )
 """Every command on the data of files, for applications that are a file system."""
 
@@ -80,3 +98,17 @@ def file_management(access: AccessRule = NEVER) -> tuple[Instruction, ...]:
         Instruction(0x44, "ACTIVATE FILE", activate_file),
         Instruction(0x04, "DEACTIVATE FILE", deactivate_file),
     )
+
+
+def file_termination() -> tuple[Instruction, ...]:
+    """Rows of TERMINATE EF and TERMINATE DF; the rules of the files decide."""
+    return (Instruction(0xE8, "TERMINATE EF", terminate_ef), Instruction(0xE6, "TERMINATE DF", terminate_df))
+
+
+def card_termination(access: AccessRule = NEVER) -> tuple[Instruction, ...]:
+    """Row of TERMINATE CARD USAGE, for an application that may terminate the card.
+
+    Args:
+        access: rule of the command.
+    """
+    return (Instruction(0xFE, "TERMINATE CARD USAGE", terminate_card_usage, access=access),)

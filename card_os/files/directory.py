@@ -15,9 +15,9 @@ offset 11  1  record count
 offset 12  1  records in use
 offset 13  1  cyclic: place of the most recent record
 offset 14  1  data coding byte
-offset 15  1  reserved, 00
+offset 15  1  length m of the DF name
 offset 16  2  length n of the rules
-offset 18  n  rules, as in tag 86
+offset 18  n  rules, as in tag 86, then m bytes of DF name
 ```
 
 All numbers are big-endian. Records of linear variable files stand in places of one byte more than the greatest length,
@@ -29,9 +29,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from card_os.files.life_cycle import BLOCKED
 from card_os.files.spec import (
     AccessMode,
-    FileLifeCycle,
     FileSpec,
     FileStructure,
     decode_rules,
@@ -46,10 +46,13 @@ _FORMAT: Final = 2
 LIFE_CYCLE_AT: Final = 2
 RECORDS_AT: Final = 12
 _DATA_CODING_AT: Final = 14
+_NAME_LENGTH_AT: Final = 15
 _RULES_LENGTH_AT: Final = 16
 _RULES_AT: Final = 18
 APPLICATION_DF: Final = 0
 """Stands for the application's own DF as a parent."""
+ROOT_FID: Final = 0x3F00
+"""Identifier of the file that stands for the application's own DF, where there is one."""
 
 
 class File:
@@ -63,12 +66,14 @@ class File:
         stride: distance of two records in bytes.
         read_rule: rule of reading, taken out of the spec for speed.
         update_rule: rule of updating, likewise.
-        deactivated: the life cycle says so, likewise.
+        blocked: it, or a DF above it, is deactivated or terminated.
+        blocked_above: a DF above it is.
     """
 
     __slots__ = (
+        "blocked",
+        "blocked_above",
         "body",
-        "deactivated",
         "identifier",
         "item",
         "parent",
@@ -88,7 +93,8 @@ class File:
         self.body = body
         self.structure = spec.structure
         self.size = spec.size
-        self.deactivated = spec.life_cycle == FileLifeCycle.DEACTIVATED
+        self.blocked = spec.life_cycle in BLOCKED
+        self.blocked_above = False
         self.stride = spec.record_length + (spec.structure is FileStructure.LINEAR_VARIABLE)
         self.read_rule = spec.rule(AccessMode.READ)
         self.update_rule = spec.rule(AccessMode.UPDATE)
@@ -106,9 +112,10 @@ def encode_header(spec: FileSpec, parent: int) -> bytes:
             spec.fid.to_bytes(2, "big"),
             parent.to_bytes(2, "big"),
             spec.size.to_bytes(2, "big"),
-            bytes((spec.record_length, spec.record_count, 0, 0, spec.data_coding, 0)),
+            bytes((spec.record_length, spec.record_count, 0, 0, spec.data_coding, len(spec.df_name))),
             len(rules).to_bytes(2, "big"),
             rules,
+            spec.df_name,
         )
     )
 
@@ -117,6 +124,7 @@ def decode_file(store: ObjectStore, item: StoredObject) -> File:
     """Read the header of a stored file."""
     raw = store.read(item, 0, _RULES_AT)
     rules_end = _RULES_AT + int.from_bytes(raw[_RULES_LENGTH_AT:_RULES_AT], "big")
+    name_length = raw[_NAME_LENGTH_AT]
     spec = FileSpec(
         fid=int.from_bytes(raw[4:6], "big"),
         structure=FileStructure(raw[1]),
@@ -127,8 +135,9 @@ def decode_file(store: ObjectStore, item: StoredObject) -> File:
         rules=decode_rules(store.read(item, _RULES_AT, rules_end - _RULES_AT)) if rules_end > _RULES_AT else {},
         life_cycle=raw[LIFE_CYCLE_AT],
         data_coding=raw[_DATA_CODING_AT],
+        df_name=store.read(item, rules_end, name_length) if name_length else b"",
     )
-    return File(item, spec, int.from_bytes(raw[6:8], "big"), rules_end)
+    return File(item, spec, int.from_bytes(raw[6:8], "big"), rules_end + name_length)
 
 
 class Directory:
@@ -140,11 +149,27 @@ class Directory:
         self.files = files
         self.names = {(file.parent, file.spec.fid): file for file in files.values()}
         self.shorts = {(file.parent, file.spec.sfi): file for file in files.values() if file.spec.sfi}
+        if any(file.blocked for file in files.values()):
+            for file in files.values():
+                self._block(file)
+
+    def _block(self, file: File) -> None:
+        """Look at the DFs above a file, up to the application's own."""
+        root, above = self.names.get((APPLICATION_DF, ROOT_FID)), file
+        while above is not root:
+            parent = self.files[above.parent] if above.parent else root
+            if parent is None:
+                return
+            if parent.spec.life_cycle in BLOCKED:
+                file.blocked = file.blocked_above = True
+                return
+            above = parent
 
     def add(self, file: File) -> None:
         """Take a file that was just created."""
         self.files[file.identifier] = file
         self.names[file.parent, file.spec.fid] = file
+        self._block(file)
         if file.spec.sfi:
             self.shorts[file.parent, file.spec.sfi] = file
 

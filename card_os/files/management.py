@@ -1,69 +1,141 @@
-"""CREATE, DELETE, ACTIVATE and DEACTIVATE FILE.
+"""CREATE, DELETE, ACTIVATE, DEACTIVATE and TERMINATE of files, and TERMINATE CARD USAGE.
 
 Source: ISO/IEC 7816-9:2017, clause 9.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Final
+
 from card_os.applet_api import Context
-from card_os.files.checks import file_identifier, require
+from card_os.files.checks import require, require_active
 from card_os.files.directory import APPLICATION_DF, File
-from card_os.files.spec import AccessMode, FileLifeCycle, FileSpec
+from card_os.files.life_cycle import TRANSITIONS, FileEvent, FileLifeCycle
+from card_os.files.select import SelectBy, find_file
+from card_os.files.spec import AccessMode, FileSpec, FileStructure
 from card_os.iso7816.apdu import CommandApdu
-from card_os.iso7816.errors import IncorrectP1P2, NoCurrentEf
+from card_os.iso7816.errors import (
+    ConditionsNotSatisfied,
+    IncompatibleFileStructure,
+    IncorrectP1P2,
+    NoCurrentEf,
+    WrongLength,
+)
+
+_MODES: Final = {
+    FileEvent.ACTIVATE: AccessMode.ACTIVATE,
+    FileEvent.DEACTIVATE: AccessMode.DEACTIVATE,
+    FileEvent.TERMINATE: AccessMode.TERMINATE,
+}
 
 
 def create_file(context: Context, command: CommandApdu) -> bytes:
     """CREATE FILE (E0), P1-P2 0000, data = FCP template; the new file becomes the current one.
 
-    Inside a DF of the application its rule for appending decides as well.
+    Inside a DF of the application, and where a file stands for the application's own DF, the DF's rule for appending
+    decides as well.
 
     Raises:
+        ConditionsNotSatisfied: 6985, the DF is deactivated or terminated.
         FileExists: 6A89.
-        NotEnoughMemory: 6A84.
+        DfNameExists: 6A8A.
+        NotEnoughMemory: 6A84; nothing is changed.
     """
     if command.p1 or command.p2:
         raise IncorrectP1P2("the identifier stands in the template")
-    spec = FileSpec.parse(command.data)
-    df = context.files.current_df
-    if df is not None:
-        require(df, AccessMode.APPEND, context.proofs)
-    file = context.files.create(spec, APPLICATION_DF if df is None else df.identifier)
-    context.files.select(file)
+    files = context.files
+    df = files.current_df
+    above = df or files.root
+    if above is not None:
+        require(above, AccessMode.APPEND, context.proofs)
+        require_active(above)
+    file = files.create(FileSpec.parse(command.data), APPLICATION_DF if df is None else df.identifier)
+    files.select(file)
     return b""
 
 
 def _managed(context: Context, command: CommandApdu, mode: AccessMode) -> File:
-    """The file that DELETE, ACTIVATE or DEACTIVATE FILE names: by identifier in the data, else the current EF."""
-    if command.p1 or command.p2:
-        raise IncorrectP1P2("the file is named by its identifier or is the current one")
-    if command.data:
-        df = context.files.current_df
-        file = context.files.get(file_identifier(command.data), APPLICATION_DF if df is None else df.identifier)
+    """The file that a command names as SELECT does (P1), or without data the current EF, else the current DF."""
+    if command.p2:
+        raise IncorrectP1P2("P2 is 00")
+    files = context.files
+    if command.data or command.p1 != SelectBy.FID:
+        file = find_file(context, command.p1, command.data) or files.root
     else:
-        current = context.files.current
-        if current is None:
-            raise NoCurrentEf("no EF is selected")
-        file = current
+        file = files.current or files.current_df or files.root
+    if file is None:
+        raise NoCurrentEf("no file is selected")
     require(file, mode, context.proofs)
+    if file.blocked_above:
+        raise ConditionsNotSatisfied("a DF above the file is deactivated or terminated")
     return file
 
 
 def delete_file(context: Context, command: CommandApdu) -> bytes:
-    """DELETE FILE (E4), P1-P2 0000."""
+    """DELETE FILE (E4), in every state; a DF goes with all that is in it.
+
+    Raises:
+        ConditionsNotSatisfied: 6985, the application's own DF, or below a DF that is deactivated or terminated.
+    """
     context.files.delete(_managed(context, command, AccessMode.DELETE))
     return b""
 
 
-def activate_file(context: Context, command: CommandApdu) -> bytes:
-    """ACTIVATE FILE (44), P1-P2 0000."""
-    file = _managed(context, command, AccessMode.ACTIVATE)
-    context.files.set_life_cycle(file, FileLifeCycle.ACTIVATED)
+def _move(context: Context, file: File, event: FileEvent) -> bytes:
+    now = FileLifeCycle(file.spec.life_cycle)
+    after = TRANSITIONS.get((event, now))
+    if after is None:
+        raise ConditionsNotSatisfied(f"{event.value} is not possible in the state {now.name}")
+    if after is not now:
+        context.files.set_life_cycle(file, after)
     return b""
 
 
+def activate_file(context: Context, command: CommandApdu) -> bytes:
+    """ACTIVATE FILE (44).
+
+    Raises:
+        ConditionsNotSatisfied: 6985, the file is terminated, or a DF above it is not in use.
+    """
+    return _move(context, _managed(context, command, _MODES[FileEvent.ACTIVATE]), FileEvent.ACTIVATE)
+
+
 def deactivate_file(context: Context, command: CommandApdu) -> bytes:
-    """DEACTIVATE FILE (04), P1-P2 0000."""
-    file = _managed(context, command, AccessMode.DEACTIVATE)
-    context.files.set_life_cycle(file, FileLifeCycle.DEACTIVATED)
+    """DEACTIVATE FILE (04).
+
+    Raises:
+        ConditionsNotSatisfied: 6985, the file is not activated, or a DF above it is not in use.
+    """
+    return _move(context, _managed(context, command, _MODES[FileEvent.DEACTIVATE]), FileEvent.DEACTIVATE)
+
+
+def _terminate(wanted: Callable[[File], bool], kind: str) -> Callable[[Context, CommandApdu], bytes]:
+    def handler(context: Context, command: CommandApdu) -> bytes:
+        file = _managed(context, command, _MODES[FileEvent.TERMINATE])
+        if not wanted(file):
+            raise IncompatibleFileStructure(f"the file is no {kind}")
+        return _move(context, file, FileEvent.TERMINATE)
+
+    return handler
+
+
+terminate_ef: Final = _terminate(lambda file: file.structure is not FileStructure.DF, "EF")
+"""TERMINATE EF (E8): the file is never used again; it can be selected and deleted."""
+
+terminate_df: Final = _terminate(lambda file: file.structure is FileStructure.DF, "DF")
+"""TERMINATE DF (E6): the same for a DF and all that is in it."""
+
+
+def terminate_card_usage(context: Context, command: CommandApdu) -> bytes:
+    """TERMINATE CARD USAGE (FE), P1-P2 0000, no data: the card is terminated for good.
+
+    Raises:
+        SecurityStatusNotSatisfied: 6982, the application has not the privilege of terminating the card.
+    """
+    if command.p1 or command.p2:
+        raise IncorrectP1P2("P1-P2 is 0000")
+    if command.data:
+        raise WrongLength("TERMINATE CARD USAGE has no data")
+    context.card.terminate(context.application)
     return b""

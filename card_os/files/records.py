@@ -54,7 +54,7 @@ def record_target(context: Context, command: CommandApdu) -> tuple[File, int]:
         if current is None:
             raise NoCurrentEf("no EF is selected")
         file = current
-    if file.structure is FileStructure.TRANSPARENT or file.structure is FileStructure.DF:
+    if not file.stride:
         raise IncompatibleFileStructure("the file has no records")
     require_active(file)
     return file, command.p2 & _MODE_MASK

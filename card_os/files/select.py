@@ -5,21 +5,28 @@ Source: ISO/IEC 7816-4:2020, clause 11.2.2.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import IntEnum
 from typing import Final
 
 from card_os.applet_api import Context
 from card_os.files.checks import FID_LENGTH, file_identifier
 from card_os.files.directory import APPLICATION_DF, File
-from card_os.files.spec import FileLifeCycle, FileStructure, Tag
+from card_os.files.life_cycle import FileLifeCycle
+from card_os.files.spec import FileStructure, Tag
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
-from card_os.iso7816.errors import FileDeactivatedWarning, FileNotFound, IncorrectP1P2, WrongLength
+from card_os.iso7816.errors import (
+    FileDeactivatedWarning,
+    FileNotFound,
+    FileTerminatedWarning,
+    IncorrectP1P2,
+    WrongLength,
+)
 
 _ROOT_FIDS: Final = frozenset({0x3F00, 0x3FFF})
-_FORM_FCI: Final = 0x00
-_FORM_FCP: Final = 0x04
 _FORM_NONE: Final = 0x0C
+_FORMS: Final = {0x00: Tag.FCI, 0x04: Tag.FCP, 0x08: Tag.FMD, _FORM_NONE: Tag.FCI}
 
 
 class SelectBy(IntEnum):
@@ -34,7 +41,7 @@ class SelectBy(IntEnum):
 
 
 def select_file(context: Context, command: CommandApdu) -> bytes:
-    """SELECT by file identifier or path; the answer is FCI (P2 00), FCP (04) or nothing (0C).
+    """SELECT by file identifier or path; the answer is FCI (P2 00), FCP (04), FMD (08) or nothing (0C).
 
     The size of the data is told only to who may read or update the file: the size of a portrait would trace a card.
 
@@ -43,25 +50,47 @@ def select_file(context: Context, command: CommandApdu) -> bytes:
         WrongLength: 6700, not one identifier, or no path.
         FileNotFound: 6A82.
         FileDeactivatedWarning: 6283 with the answer.
+        FileTerminatedWarning: 6285 with the answer.
     """
     form = command.p2
-    if form not in (_FORM_FCI, _FORM_FCP, _FORM_NONE):
-        raise IncorrectP1P2("first occurrence, with FCI, FCP or no answer")
-    file = _find_file(context, command.p1, command.data)
+    if form not in _FORMS:
+        raise IncorrectP1P2("first occurrence, with FCI, FCP, FMD or no answer")
+    file = find_file(context, command.p1, command.data)
     context.files.select(file)
-    if form == _FORM_NONE:
-        template = b""
-    else:
-        tag = Tag.FCI if form == _FORM_FCI else Tag.FCP
-        template = _own_template(context, tag) if file is None else _file_template(file, context.proofs, tag)
-    if file is not None and file.deactivated:
-        raise FileDeactivatedWarning("the file is deactivated", data=template)
+    if file is None:
+        file = context.files.root
+    template = b"" if form == _FORM_NONE else _template(context, file, _FORMS[form])
+    if file is not None and file.blocked:
+        if file.spec.life_cycle == FileLifeCycle.TERMINATED:
+            raise FileTerminatedWarning("the file is terminated", data=template)
+        if file.spec.life_cycle == FileLifeCycle.DEACTIVATED:
+            raise FileDeactivatedWarning("the file is deactivated", data=template)
     return template
 
 
-def _file_template(file: File, proofs: int, tag: int) -> bytes:
+def _template(context: Context, file: File | None, tag: int) -> bytes:
+    if tag == Tag.FMD:
+        return _management_data(context, file)
+    if file is None:
+        return _own_template(context, tag)
+    return _file_template(context, file, tag)
+
+
+def _management_data(context: Context, file: File | None) -> bytes:
+    """The FMD: the name of a DF as application identifier; empty for other files."""
+    if file is None or file is context.files.root:
+        name: bytes = context.application.aid
+    else:
+        name = file.spec.df_name
+    return tlv.encode(Tag.FMD, tlv.encode(Tag.APPLICATION_IDENTIFIER, name) if name else b"")
+
+
+def _file_template(context: Context, file: File, tag: int) -> bytes:
+    proofs, spec = context.proofs, file.spec
+    if file is context.files.root:
+        spec = replace(spec, df_name=context.application.aid)
     open_to_it = file.read_rule.allows(proofs) or file.update_rule.allows(proofs)
-    return file.spec.encode(with_size=open_to_it, tag=tag)
+    return spec.encode(with_size=open_to_it, tag=tag)
 
 
 def _own_template(context: Context, tag: int) -> bytes:
@@ -73,8 +102,14 @@ def _own_template(context: Context, tag: int) -> bytes:
     )
 
 
-def _find_file(context: Context, by: int, data: bytes) -> File | None:
-    """The file that SELECT names; None is the application's own DF."""
+def find_file(context: Context, by: int, data: bytes) -> File | None:
+    """The file that P1 and data of SELECT name; None is the application's own DF.
+
+    Raises:
+        IncorrectP1P2: 6A86, no such selection.
+        FileNotFound: 6A82.
+        WrongLength: 6700, not one identifier, or no path.
+    """
     here = context.files.current_df
     parent = APPLICATION_DF if here is None else here.identifier
     match by:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
+from card_os.files.life_cycle import CREATION_STATES, FileLifeCycle
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import CardError, NcInconsistentWithTlv, WrongData
 from card_os.security.access import NEVER, AccessRule
@@ -21,16 +22,21 @@ MAX_FILE_SIZE: Final = 0xFFFF
 MAX_RECORDS: Final = 254
 MAX_RECORD_LENGTH: Final = 255
 MAX_SFI: Final = 30
+MAX_DF_NAME: Final = 16
+OBJECT_LENGTH: Final = 2
+"""Bytes in front of the data objects of a DF or an EF of TLV structure, which tell how long they are."""
 _REMEMBERED_RULES: Final = 256
 
 
 class Tag(IntEnum):
     """Tags of file control information (table 10)."""
 
+    APPLICATION_IDENTIFIER = 0x4F
     FCP = 0x62
     FMD = 0x64
     FCI = 0x6F
     SIZE = 0x80
+    TOTAL_SIZE = 0x81
     DESCRIPTOR = 0x82
     IDENTIFIER = 0x83
     DF_NAME = 0x84
@@ -47,6 +53,7 @@ class FileStructure(IntEnum):
     LINEAR_VARIABLE = 0x04
     CYCLIC = 0x06
     DF = 0x38
+    TLV = 0x39
 
 
 class AccessMode(IntFlag):
@@ -58,14 +65,7 @@ class AccessMode(IntFlag):
     DELETE = 0x08
     ACTIVATE = 0x10
     DEACTIVATE = 0x20
-
-
-class FileLifeCycle(IntEnum):
-    """Life-cycle status bytes of a file (table 14)."""
-
-    INITIALISATION = 0x03
-    DEACTIVATED = 0x04
-    ACTIVATED = 0x05
+    TERMINATE = 0x40
 
 
 class WriteFunction(IntEnum):
@@ -83,6 +83,7 @@ class WriteFunction(IntEnum):
 MODES: Final = tuple(AccessMode)
 _NAMED_MODES: Final = {bits: tuple(mode for mode in MODES if bits & mode) for bits in range(1, 1 << len(MODES))}
 """The modes that an access mode byte names; a table, because every file is decoded when a card is first used."""
+OBJECT_STRUCTURES: Final = frozenset({FileStructure.DF, FileStructure.TLV})
 RECORD_STRUCTURES: Final = frozenset({FileStructure.LINEAR_FIXED, FileStructure.LINEAR_VARIABLE, FileStructure.CYCLIC})
 _SHAREABLE: Final = 0x40
 _SFI_SHIFT: Final = 3
@@ -103,14 +104,16 @@ class FileSpec:
 
     Attributes:
         fid: file identifier, 0001..FFFE.
-        structure: transparent, linear fixed, linear variable, cyclic, or a DF.
-        size: bytes of data, 0..65,535; for record files record length times record count, 0 for a DF.
+        structure: transparent, linear fixed, linear variable, cyclic, TLV, or a DF.
+        size: bytes of data, 0..65,535; for record files record length times record count, for a DF and an EF of TLV
+            structure the room for data objects.
         sfi: short identifier, 1..30, 0 for none.
         record_length: length, of linear variable files the greatest length, of a record in bytes, 1..255.
         record_count: number of records there is room for, 1..254.
         rules: access rule by mode; a mode that is not there is never.
         life_cycle: life-cycle status byte.
         data_coding: data coding byte; its data unit is one byte.
+        df_name: name of a DF, 1 to 16 bytes, empty for none.
     """
 
     fid: int
@@ -122,6 +125,7 @@ class FileSpec:
     rules: Mapping[AccessMode, AccessRule] = field(default_factory=dict[AccessMode, AccessRule])
     life_cycle: int = FileLifeCycle.ACTIVATED
     data_coding: int = CARD_DATA_CODING
+    df_name: bytes = b""
 
     @property
     def write_function(self) -> WriteFunction:
@@ -141,7 +145,7 @@ class FileSpec:
         """The FCP template.
 
         Args:
-            with_size: False leaves tag 80 out.
+            with_size: False leaves tag 80, of a DF tag 81, out.
             tag: outer tag, FCP (62) or FCI (6F).
         """
         descriptor = bytes((self.structure,))
@@ -151,8 +155,11 @@ class FileSpec:
         elif self.data_coding != CARD_DATA_CODING:
             descriptor += bytes((self.data_coding,))
         objects = [tlv.encode(Tag.DESCRIPTOR, descriptor), tlv.encode(Tag.IDENTIFIER, self.fid.to_bytes(2, "big"))]
-        if with_size and self.structure is not FileStructure.DF:
-            objects.insert(0, tlv.encode(Tag.SIZE, self.size.to_bytes(2, "big")))
+        if with_size and (self.size or self.structure is not FileStructure.DF):
+            size = Tag.TOTAL_SIZE if self.structure is FileStructure.DF else Tag.SIZE
+            objects.insert(0, tlv.encode(size, self.size.to_bytes(2, "big")))
+        if self.df_name:
+            objects.append(tlv.encode(Tag.DF_NAME, self.df_name))
         if self.structure is not FileStructure.DF:
             short = bytes((self.sfi << _SFI_SHIFT,)) if self.sfi else b""
             objects.append(tlv.encode(Tag.SHORT_IDENTIFIER, short))
@@ -163,7 +170,7 @@ class FileSpec:
 
     @classmethod
     def parse(cls, template: bytes) -> FileSpec:
-        """Read an FCP template (tag 62), as CREATE FILE brings it.
+        """Read an FCP template (tag 62, or as FCI tag 6F), as CREATE FILE brings it.
 
         Raises:
             NcInconsistentWithTlv: 6A85, no well-formed template.
@@ -174,7 +181,7 @@ class FileSpec:
             objects = {item.tag: item.value for item in outer.children()}
         except tlv.TlvError as error:
             raise NcInconsistentWithTlv(str(error)) from error
-        if outer.tag != Tag.FCP:
+        if outer.tag not in (Tag.FCP, Tag.FCI):
             raise WrongData("not a file control parameter template")
         try:
             return cls._from_objects(objects)
@@ -194,10 +201,15 @@ class FileSpec:
         if structure in RECORD_STRUCTURES:
             length, count = _record_geometry(descriptor)
             size = length * count
-        elif structure is FileStructure.TRANSPARENT:
-            size = int.from_bytes(objects[Tag.SIZE], "big")
+        elif structure is FileStructure.DF:
+            size = int.from_bytes(objects.get(Tag.TOTAL_SIZE, b""), "big")
+        else:
+            size = int.from_bytes(objects.get(Tag.SIZE) or objects[Tag.TOTAL_SIZE], "big")
         if Tag.SIZE in objects and int.from_bytes(objects[Tag.SIZE], "big") != size:
             raise WrongData("size does not fit the records")
+        name = objects.get(Tag.DF_NAME, b"")
+        if len(name) > MAX_DF_NAME or (name and structure is not FileStructure.DF):
+            raise WrongData("a DF name has 1 to 16 bytes")
         if size > MAX_FILE_SIZE:
             raise WrongData("file is too large")
         data_coding = descriptor[1] if len(descriptor) > 1 else CARD_DATA_CODING
@@ -211,8 +223,9 @@ class FileSpec:
             record_length=length,
             record_count=count,
             rules=decode_rules(objects.get(Tag.SECURITY, b"")),
-            life_cycle=FileLifeCycle(objects.get(Tag.LIFE_CYCLE, bytes((FileLifeCycle.ACTIVATED,)))[0]),
+            life_cycle=CREATION_STATES[objects.get(Tag.LIFE_CYCLE, bytes((FileLifeCycle.ACTIVATED,)))[0]],
             data_coding=data_coding,
+            df_name=name,
         )
 
 

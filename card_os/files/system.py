@@ -14,11 +14,14 @@ from card_os.files.directory import (
     APPLICATION_DF,
     LIFE_CYCLE_AT,
     RECORDS_AT,
+    ROOT_FID,
     File,
     FileTable,
     encode_header,
 )
 from card_os.files.spec import (
+    OBJECT_LENGTH,
+    OBJECT_STRUCTURES,
     RECORD_STRUCTURES,
     FileSpec,
     FileStructure,
@@ -26,6 +29,8 @@ from card_os.files.spec import (
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
     CardError,
+    ConditionsNotSatisfied,
+    DfNameExists,
     FileExists,
     FileNotFound,
     IncompatibleFileStructure,
@@ -78,6 +83,17 @@ class FileSystem:
             return None
         return self._table.directory(self._owner).files.get(identifier)
 
+    @property
+    def root(self) -> File | None:
+        """The file that stands for the application's own DF, or None."""
+        return self._table.directory(self._owner).names.get((APPLICATION_DF, ROOT_FID))
+
+    def by_name(self, name: bytes) -> File | None:
+        """The first DF whose name begins with ``name``, in the order of identifiers; the exact name goes before."""
+        named = [file for file in self.all() if file.spec.df_name.startswith(name) and file.spec.df_name]
+        named.sort(key=lambda file: (file.spec.df_name != name, file.identifier))
+        return named[0] if named else None
+
     def all(self) -> list[File]:
         """Every file of the application."""
         return list(self._table.directory(self._owner).files.values())
@@ -112,7 +128,7 @@ class FileSystem:
         """Make a file the current one; None selects the application's own DF."""
         session = self._session
         session.current_record = 0
-        if file is None:
+        if file is None or file.spec.fid == ROOT_FID:
             session.current_df = session.current_ef = None
         elif file.structure is FileStructure.DF:
             session.current_df, session.current_ef = file.identifier, None
@@ -124,6 +140,7 @@ class FileSystem:
 
         Raises:
             FileExists: 6A89, the DF has a file with this identifier or short identifier.
+            DfNameExists: 6A8A, a DF of the application has this name.
             NotEnoughMemory: 6A84.
         """
         directory = self._table.directory(self._owner)
@@ -131,8 +148,12 @@ class FileSystem:
             raise FileExists(f"file {spec.fid:04X} exists")
         if spec.sfi and (parent, spec.sfi) in directory.shorts:
             raise FileExists(f"short identifier {spec.sfi} is taken")
+        if spec.df_name and any(file.spec.df_name == spec.df_name for file in directory.files.values()):
+            raise DfNameExists("another DF has this name")
         header = encode_header(spec, parent)
         body = spec.size + (spec.record_count if spec.structure is FileStructure.LINEAR_VARIABLE else 0)
+        if spec.size and spec.structure in OBJECT_STRUCTURES:
+            body += OBJECT_LENGTH
         identifier = self._free_identifier(spec.fid)
         item = self._store.create(self._owner, ObjectKind.FILE, identifier, len(header) + body, header)
         file = File(item, spec, parent, len(header))
@@ -169,7 +190,13 @@ class FileSystem:
         raise NotEnoughMemory("no file number is left")
 
     def delete(self, file: File) -> None:
-        """Delete a file, a DF with all that is in it."""
+        """Delete a file, a DF with all that is in it.
+
+        Raises:
+            ConditionsNotSatisfied: 6985, it stands for the application's own DF.
+        """
+        if file is self.root:
+            raise ConditionsNotSatisfied("the application's own DF goes with the application")
         inside = [child for child in self.all() if child.parent == file.identifier]
         with self._store.transaction():
             if file.structure is FileStructure.DF:

@@ -57,6 +57,12 @@ class FileDeactivatedWarning(CardError):
     status = SW.FILE_DEACTIVATED_WARNING
 
 
+class FileTerminatedWarning(CardError):
+    """6285: the selected file is terminated; carries the response data."""
+
+    status = SW.FILE_TERMINATED_WARNING
+
+
 class AuthenticationFailed(CardError):
     """6300: a cryptogram did not match and no counter is shown."""
 

@@ -7,7 +7,7 @@ from typing import ClassVar, Final
 
 from card_os.applet_api import ALWAYS, Context, Instruction, instruction_table
 from card_os.card import Card
-from card_os.files.commands import ALL_FILE_INSTRUCTIONS, file_management
+from card_os.files.commands import ALL_FILE_INSTRUCTIONS, card_termination, file_management, file_termination
 from card_os.files.spec import FileSpec, FileStructure
 from card_os.globalplatform.registry import ISSUER_DOMAIN, ApplicationLifeCycle, Privilege
 from card_os.hardware.nvm import Nvm
@@ -17,6 +17,7 @@ from tests.doubles.recording_applet import MODULE, PACKAGE, RULES, DomainDouble,
 FILE_CARD: Final = bytes.fromhex("F0000000D00177")
 WRITE_OR, WRITE_AND, WRITE_ONCE = 0x41, 0x61, 0x01
 
+ROOT: Final = FileSpec(0x3F00, FileStructure.DF, 32, rules=RULES)
 WRITABLE_FILES: Final = (
     FileSpec(0x0201, FileStructure.TRANSPARENT, 300, 8, rules=RULES, data_coding=WRITE_OR),
     FileSpec(0x0202, FileStructure.TRANSPARENT, 8, 9, rules=RULES, data_coding=WRITE_AND),
@@ -32,12 +33,12 @@ class FileApplet(RecordingApplet):
     """The recording applet's files, and one of every write function."""
 
     instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = instruction_table(
-        *ALL_FILE_INSTRUCTIONS, *file_management(ALWAYS)
+        *ALL_FILE_INSTRUCTIONS, *file_management(ALWAYS), *file_termination(), *card_termination(ALWAYS)
     )
 
     def install(self, context: Context, parameters: bytes) -> None:
         super().install(context, parameters)
-        for spec in WRITABLE_FILES:
+        for spec in (ROOT, *WRITABLE_FILES):
             context.files.create(spec)
 
 

@@ -14,7 +14,7 @@ from card_os.card import Card
 from card_os.files.spec import FileSpec, FileStructure
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
-from card_os.globalplatform.registry import CardLifeCycle
+from card_os.globalplatform.registry import CardLifeCycle, Privilege
 from card_os.hardware.image import NvmImage
 from card_os.hardware.power import CutMoment, PowerSupply
 from card_os.iso7816.errors import CardTorn
@@ -120,6 +120,12 @@ WRITTEN: Final = {
     "update part of a record": "00DD025F07 540101 53020F0F",
     "erase record": "000C015C",
     "erase every record": "000C015D",
+    "put data": "00DA005A04 01020304",
+    "put data objects": "00DB3FFF09 5A0101 5B04 02020202",
+    "create a DF with a name": "00E0000016 6214 820138 83020500 8403A1A2A3 86067F0100000000",
+    "terminate": "00E8000002 0201",
+    "delete what is terminated": "00E4000002 0203",
+    "terminate the card": "00FE0000",
 }
 """Commands of the file card."""
 
@@ -165,10 +171,10 @@ def file_card() -> NvmImage:
     """The file card with something in every file that is written."""
     image = blank_memory()
     card = make_file_card(image.nvm())
-    install_files(card)
+    install_files(card, Privilege.CARD_TERMINATE)
     card.contact.power_on()
     fill = ("00D6880080" + "5A" * 128, "00D68E0040" + "A5" * 64, "00D6160040" + "A5" * 64)
-    records = ("00E2005804 0A0B0C0D", "00E2000004 01020304", "00E2006004 11111111")
+    records = ("00E2005804 0A0B0C0D", "00E2000004 01020304", "00E2006004 11111111", "00DA005A02 7777")
     for text in (f"00A4040C07{FILE_CARD.hex()}", *fill, *records):
         assert send(card, text) == b"\x90\x00"
     card.contact.power_off()

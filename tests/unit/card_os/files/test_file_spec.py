@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from card_os.files.life_cycle import CREATION_STATES
 from card_os.files.spec import (
     MODES,
     AccessMode,
-    FileLifeCycle,
     FileSpec,
     FileStructure,
     decode_rules,
@@ -28,7 +28,7 @@ TRANSPARENT = st.builds(
     size=st.integers(0, 65_535),
     sfi=st.integers(0, 30),
     rules=RULES,
-    life_cycle=st.sampled_from(FileLifeCycle),
+    life_cycle=st.sampled_from(sorted(set(CREATION_STATES.values()))),
 )
 
 
@@ -115,9 +115,9 @@ def test_the_count_has_one_byte_or_two(descriptor: str) -> None:
         "8206022101000001" + "83020101",  # record length 256
         "82060221002000FF" + "83020101",  # 255 records
         "800200108206022100200002" + "83020101",  # size is not 64
-        "80020010820101830201018A0107",  # life cycle that files do not have here
+        "80020010820101830201018A010C",  # life cycle that files do not have here
         "80020010820101830201018603010100",  # rule cut short
-        "80020010820101830201018602" + "4000",  # no such mode
+        "80020010820101830201018602" + "8000",  # no such mode
         "80020010820101830201018602" + "0000",  # mode without a bit
     ],
 )
