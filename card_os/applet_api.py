@@ -32,10 +32,10 @@ from card_os.security.cryptography import (
     sha256,
     unpad,
 )
+from card_os.security.key_kinds import KeyAlgorithm
 from card_os.security.keys import (
     CHIP_KEY,
     Key,
-    KeyAlgorithm,
     KeyUsage,
     create_key,
     find_key,
@@ -52,6 +52,7 @@ from card_os.security.pin import (
     pin_tries_left,
     verify_pin,
 )
+from card_os.security.security_operations import security_operation_instructions
 
 if TYPE_CHECKING:
     from card_os.files.system import FileSystem
@@ -336,6 +337,7 @@ __all__ = [
     "pin_block",
     "pin_instructions",
     "pin_tries_left",
+    "security_operation_instructions",
     "sha256",
     "unpad",
     "verify_pin",

@@ -8,20 +8,23 @@ offset 1  1  try limit, 0..15; 0 = the key authenticates nobody
 offset 2  1  role number, 0..16: which `Proof.key` it gives, 0 none
 offset 3  1  algorithm (`KeyAlgorithm`)
 offset 4  1  usage (`KeyUsage`)
-offset 5  1  length n of the key in bytes
+offset 5  1  length n of the key in bytes, 1..255
 offset 6  n  key
 ```
+
+A key of 256 bytes or more has 00 at offset 5, its length in 2 bytes (big-endian) at offset 6, and stands at offset 8.
 
 Source: GlobalPlatform Card Specification 2.3.1, clauses 11.1.8 (key types) and B.6 (check values).
 """
 
 from __future__ import annotations
 
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from card_os.iso7816.errors import ReferenceDataNotFound, WrongData
-from card_os.security.cryptography import CHECK_VALUE_LENGTH, P256_LENGTH, P256PrivateKey, check_value, equal
+from card_os.security.cryptography import CHECK_VALUE_LENGTH, P256_LENGTH, check_value, equal
+from card_os.security.key_kinds import PUBLIC, KeyAlgorithm, check_key_value
 from card_os.security.tries import MAX_TRY_LIMIT, TRIES_LEFT_AT, initial_tries
 from card_os.storage.store import ObjectKind
 
@@ -37,15 +40,11 @@ CHIP_KEY: Final = 0xA0
 
 _MAX_ROLE: Final = 16
 _MAX_REFERENCE: Final = 0xFF
+_USAGE_AT: Final = 4
 _VALUE_AT: Final = 6
+_LONG_VALUE_AT: Final = 8
+_MAX_SHORT_LENGTH: Final = 0xFF
 _DGI_HEADER: Final = 4
-
-
-class KeyAlgorithm(IntEnum):
-    """What a key is for arithmetic; GlobalPlatform key types (table 11-16)."""
-
-    AES = 0x88
-    EC_P256_PRIVATE = 0xB1
 
 
 class KeyUsage(IntFlag):
@@ -57,6 +56,17 @@ class KeyUsage(IntFlag):
     """The card proves itself with it: INTERNAL AUTHENTICATE."""
     APPLICATION = 1 << 2
     """The application's own code uses it: concealment, derivation."""
+    SIGN = 1 << 3
+    """COMPUTE DIGITAL SIGNATURE, COMPUTE CRYPTOGRAPHIC CHECKSUM."""
+    VERIFY = 1 << 4
+    """VERIFY DIGITAL SIGNATURE, VERIFY CRYPTOGRAPHIC CHECKSUM."""
+    ENCIPHER = 1 << 5
+    """ENCIPHER."""
+    DECIPHER = 1 << 6
+    """DECIPHER."""
+
+
+_PUBLIC_USES: Final = int(KeyUsage.VERIFY | KeyUsage.ENCIPHER)
 
 
 class Key(NamedTuple):
@@ -110,7 +120,7 @@ def create_key(
     Args:
         context: the application's context.
         reference: 1..255, P2 of the commands.
-        value: AES: 16, 24 or 32 bytes, for usage TERMINAL the pair K.ENC ‖ K.MAC; P-256: 32 bytes big-endian.
+        value: as `key_kinds` says; AES: 16, 24 or 32 bytes, for usage TERMINAL the pair K.ENC ‖ K.MAC.
         usage: what it is for.
         algorithm: what it is.
         role: 1..16, the `Proof.key` it gives; 0 gives none.
@@ -123,16 +133,19 @@ def create_key(
     """
     if not (0 < reference <= _MAX_REFERENCE and 0 <= role <= _MAX_ROLE and 0 <= try_limit <= MAX_TRY_LIMIT):
         raise WrongData("a key's reference, role or limit is out of range")
-    if usage & KeyUsage.TERMINAL and not (try_limit and role and len(value) == PAIR_LENGTH):
+    aes = algorithm is KeyAlgorithm.AES
+    if usage & KeyUsage.TERMINAL and not (aes and try_limit and role and len(value) == PAIR_LENGTH):
         raise WrongData("a terminal's key is a pair with a role and tries")
-    if algorithm is KeyAlgorithm.EC_P256_PRIVATE:
-        try:
-            P256PrivateKey(value)
-        except ValueError:
-            raise WrongData("no private key of P-256") from None
-    elif len(value) not in AES_LENGTHS:
-        raise WrongData("no length of an AES key")
-    body = initial_tries(try_limit) + bytes((role, algorithm, usage, len(value))) + value
+    if usage & KeyUsage.CHIP and algorithm is not KeyAlgorithm.EC_P256_PRIVATE:
+        raise WrongData("the card proves itself with a key of P-256")
+    if algorithm in PUBLIC and usage & ~_PUBLIC_USES:
+        raise WrongData("a public key verifies and enciphers only")
+    try:
+        check_key_value(algorithm, value)
+    except ValueError:
+        raise WrongData(f"no key of kind {algorithm.name}") from None
+    length = bytes((len(value),)) if len(value) <= _MAX_SHORT_LENGTH else b"\x00" + len(value).to_bytes(2, "big")
+    body = initial_tries(try_limit) + bytes((role, algorithm, usage)) + length + value
     return context.store.create(context.application.owner, ObjectKind.KEY, reference, len(body), body)
 
 
@@ -145,10 +158,21 @@ def find_key(context: Context, reference: int, usage: KeyUsage) -> Key:
     item = context.store.find(context.application.owner, ObjectKind.KEY, reference)
     if item is None:
         raise ReferenceDataNotFound(f"no key {reference:02X}")
-    left, limit, role, algorithm, allowed, length, *_ = body = context.store.read(item)
+    body = context.store.read(item)
+    left, limit, role, algorithm, allowed, length = body[:_VALUE_AT]
     if allowed & usage != usage:
         raise ReferenceDataNotFound(f"key {reference:02X} is for something else")
-    return Key(item, role, algorithm, allowed, limit, left, body[_VALUE_AT : _VALUE_AT + length])
+    value_at = _VALUE_AT
+    if not length:
+        value_at = _LONG_VALUE_AT
+        length = int.from_bytes(body[_VALUE_AT:_LONG_VALUE_AT], "big")
+    return Key(item, role, algorithm, allowed, limit, left, body[value_at : value_at + length])
+
+
+def has_key(context: Context, reference: int, usage: KeyUsage) -> bool:
+    """True when the application has a key of that reference that is for ``usage``."""
+    item = context.store.find(context.application.owner, ObjectKind.KEY, reference)
+    return item is not None and context.store.read(item, _USAGE_AT, 1)[0] & usage == usage
 
 
 def key_tries_left(context: Context, reference: int) -> int:
