@@ -34,6 +34,7 @@ COMMANDS = (
     ("sample",),
     ("readers",),
     ("test",),
+    ("tear",),
     ("keys",),
     ("keys", "init"),
     ("keys", "show"),

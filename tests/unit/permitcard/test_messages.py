@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from card_os.hardware.power import CutMoment
 from permitcard.translation import Language, Translator
 from personalization.production.states import BatchState, BlankState, RowState
 from personalization.production.station import Ending
 from personalization.reports.words import catalogue
 from reader_bridge.pcsc import _CODES
+from reader_bridge.tear_report import ViolationKind
 
 ROOT = Path(__file__).parents[3]
 OWN_WORDS = frozenset({"personalization/intake/findings_report.py"})
@@ -34,7 +36,9 @@ PARTS = {
     "state": {state.value for state in BatchState},
     "row": {state.value for state in RowState},
     "blank": {state.value for state in BlankState} | {"received"},
-    "stage": {"check", "stock", "prepare", "recover", "make", "inspect"},
+    "stage": {"check", "stock", "prepare", "recover", "make", "inspect", "tear"},
+    "tear.kind": {kind.value for kind in ViolationKind},
+    "tear.moment": {moment.value for moment in CutMoment},
     "view": {"holder", "inspection"},
 }
 """Codes that are put together from a group and a state."""
@@ -46,6 +50,7 @@ COMPUTED = {
     "personalization/intake/delivery.py": frozenset({"batch-pictures-file", "batch-table-file"}),
     "personalization/production/journal/batches.py": frozenset({"batch-known", "permit-known"}),
     "personalization/production/run.py": ENDINGS,
+    "permitcard/tearing/sweeping.py": PASSED_ON,
     "reader_bridge/pcsc.py": frozenset({*_CODES.values(), "pcsc-failed", "no-reader", "reader-ambiguous"}),
     "reader_bridge/pcscd.py": frozenset({"no-pcscd", "no-vpcd-driver"}),
     "reader_bridge/remote.py": PASSED_ON,
