@@ -27,6 +27,7 @@ PASSPHRASE_FILE_VARIABLE: Final = "PERMITCARD_PASSPHRASE_FILE"  # noqa: S105 - s
 """Environment variable with the path of a file that holds it."""
 
 _OWNER_ONLY: Final = 0o600
+_OWNER_ONLY_FOLDER: Final = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,13 @@ class Centre:
             raise PersonalizationError("centre-missing", exit_code=2, path=str(self.root))
         return FileKeyStoreLocation(self.keys, self.passphrase_source())
 
+    def make_root(self) -> None:
+        """Make the folder, closed to others: reports and journal tell whose card was made when."""
+        self.root.mkdir(_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+
     def make_test_passphrase(self) -> PassphraseSource:
         """Write a random passphrase beside the keys; for try-outs only, since it lies open."""
-        self.root.mkdir(parents=True, exist_ok=True)
+        self.make_root()
         value = secrets.token_urlsafe(24)
         descriptor = os.open(self.test_passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
         with os.fdopen(descriptor, "w", encoding="ascii") as file:

@@ -36,7 +36,7 @@ def make_keys(centre: Path, *, try_out: bool) -> Path:
     if try_out and not place.keys.exists() and not place.test_passphrase.exists():
         place.make_test_passphrase()
     passphrase = place.passphrase_source().read()
-    place.root.mkdir(parents=True, exist_ok=True)
+    place.make_root()
     FileKeyStore.create(place.keys, passphrase)
     return place.keys
 
