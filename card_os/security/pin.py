@@ -51,7 +51,6 @@ NO_UNBLOCKING: Final[Mapping[int, int]] = MappingProxyType({})
 _BLOCK_AT: Final = 4
 _FORMAT_2: Final = 2
 _FILL: Final = "f"
-_BLOCK_DIGITS: Final = 2 * PIN_BLOCK_LENGTH - 2
 _CONTROLS: Final = frozenset(range(_FORMAT_2 << 4 | MIN_DIGITS, (_FORMAT_2 << 4 | MAX_DIGITS) + 1))
 _MAX_NUMBER: Final = 8
 _PROOFS: Final = (0, *(int(Proof.pin(number)) for number in range(1, _MAX_NUMBER + 1)))
@@ -78,8 +77,8 @@ def is_pin_block(block: bytes) -> bool:
     """True for a well-formed PIN block of format 2."""
     if len(block) != PIN_BLOCK_LENGTH or block[0] not in _CONTROLS:
         return False
-    count, text = block[0] & 0x0F, block[1:].hex()
-    return text[:count].isdecimal() and text[count:] == _FILL * (_BLOCK_DIGITS - count)
+    digits = block.hex()[2:].rstrip(_FILL)
+    return len(digits) == block[0] & 0x0F and digits.isdecimal()
 
 
 def create_pin(

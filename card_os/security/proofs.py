@@ -27,11 +27,11 @@ def give_proof(session: Session, bits: int) -> None:
 
 
 def take_proof(session: Session, bits: int) -> None:
-    """Remove `Proof` bits wherever they are; plain numbers, for ``~`` of a `Proof` forgets bits without a name."""
-    session.proofs &= ~int(bits)
+    """Remove bits wherever they are; a plain number, for ``~`` of a `Proof` forgets bits without a name."""
+    session.proofs &= ~bits
     layer = session.secure_channel
     if layer is not None:
-        layer.proofs &= ~int(bits)
+        layer.proofs &= ~bits
 
 
 def has_proof(session: Session, bits: int) -> bool:

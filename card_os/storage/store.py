@@ -307,18 +307,18 @@ class ObjectStore:
         if offset < 0 or not length or offset + length > item.size or item.slot < 0:
             raise ValueError(f"write outside {item!r}")
         address = item.address + offset
-        start = address & -word
-        if address + length > start + word:
+        at = address & word - 1
+        start = address - at
+        if at + length > word:
             raise ValueError("more than one word is written through")
-        data = bytes(data)
         if length != word:
             old = self.nvm.read(start, word)
-            data = old[: address - start] + data + old[address - start + length :]
+            data = old[:at] + data + old[at + length :] if at else data + old[length:]
         if self._created:
             self._announce_scrub()
         self._word_journal.write(start, data)
         if item.slot in self._dirty:
-            part = data[address - start : address - start + length]
+            part = data[at : at + length]
             for write in self._writes:
                 at = address - write.address
                 if 0 <= at < len(write.data):
