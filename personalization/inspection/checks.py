@@ -18,10 +18,17 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import NamedTuple
 
 from card_os.iso7816.status import StatusWord
 from personalization.inspection.masking import Masking, masked
+
+
+@lru_cache(maxsize=256)
+def _in_words(statuses: tuple[StatusWord, ...]) -> str:
+    """Status words as hex; remembered, for a card is asked for the same few refusals again and again."""
+    return " ".join(str(status) for status in statuses)
 
 
 class InspectionCheck(NamedTuple):
@@ -89,7 +96,7 @@ class CheckList:
     def refused(self, name: str, answered: StatusWord, *wanted: StatusWord) -> bool:
         """Note whether a command was refused; with ``wanted``, by one of these status words."""
         passed = answered in wanted if wanted else not answered.ok and not answered.warning
-        return self.add(name, passed, str(answered), " ".join(str(status) for status in wanted))
+        return self.add(name, passed, _in_words((answered,)), _in_words(wanted))
 
     def result(self, row_number: int) -> InspectionResult:
         """Everything noted so far."""

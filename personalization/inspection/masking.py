@@ -32,6 +32,8 @@ def masked(value: str | None, masking: Masking) -> str:
         return "(none)"
     match masking:
         case Masking.OPEN:
+            if value.isprintable():
+                return value
             return "".join(character if character.isprintable() else _MASK for character in value)
         case Masking.NAME:
             return _shown_from_left(value, 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -356,6 +357,7 @@ def station_process(order: _Order, pipe: Pipe) -> None:
             journal = held.enter_context(open_journal(order.journal, migrate=False))
             held.enter_context(journal.lock(station_lock(order.batch_id, order.name)).acquire(timeout=0))
             equipment = held.enter_context(order.outfit())
+            gc.freeze()  # what is here now stays for the whole batch and need not be looked through at each collection
             line = Line(ordered_to_drain, report)
             ending = Station(journal, order.batch_id, order.name, equipment, order.policy, line).work()
         word = _Ended(ending.value)
