@@ -81,6 +81,11 @@ class T1Card:
         """True while a command waits for its answer; a RESYNCH takes it away."""
         return self.state in {State.PROCESSING, State.REQUESTING}
 
+    @property
+    def waiting(self) -> bool:
+        """True while the reader has not granted what the card asked for."""
+        return self.state is State.REQUESTING
+
     def receive(self, data: bytes, *, parity_error: bool = False) -> CardEvent | None:
         """Take bytes from the reader; None = the block is not whole yet, or the card stays mute.
 

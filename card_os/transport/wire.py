@@ -79,6 +79,11 @@ class CardMachine(Protocol):
         """Ask for more time."""
         ...
 
+    @property
+    def waiting(self) -> bool:
+        """True while the card waits for the reader to grant what it asked for."""
+        ...
+
 
 class Wire:
     """Both sides of a protocol on one wire.
@@ -146,7 +151,11 @@ class Wire:
             started = self._clock.now_ns
             self._response = self._process(event.apdu)
             multiplier = self._extension(self._clock.now_ns - started) if self._extension is not None else 0
-            return self._card.extend(multiplier) if multiplier else self._card.answer(self._response)
+            return self._extend(multiplier) if multiplier else self._card.answer(self._response)
         if isinstance(event, Granted):
             return self._card.answer(self._response)
         return event
+
+    def _extend(self, multiplier: int) -> Reply:
+        asked = self._card.extend(multiplier)
+        return asked if self._card.waiting else Reply(asked.data + self._card.answer(self._response).data)
