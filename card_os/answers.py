@@ -22,7 +22,7 @@ _SELECTION: Final = 0b1101_1110
 """Full and partial DF name, FID, implicit selection, SFI, record number; no path, no record identifier."""
 _DATA_CODING: Final = 0x21
 """Write functions proprietary, data unit one byte."""
-_SERVICE_DATA: Final = 0b1100_0000
+SERVICE_DATA: Final = 0b1100_0000
 """Applications are selected by full and by partial DF name."""
 _FI_DI: Final = 0x96
 """Fi 512, Di 32: 78 kbit/s at 5 MHz after PPS."""
@@ -48,7 +48,7 @@ def historical_bytes() -> bytes:
     """Card service data and card capabilities."""
     return HistoricalBytes(
         (
-            CompactObject(CompactTag.SERVICE_DATA, bytes((_SERVICE_DATA,))),
+            CompactObject(CompactTag.SERVICE_DATA, bytes((SERVICE_DATA,))),
             CompactObject(CompactTag.CAPABILITIES, CAPABILITIES.encode()),
         )
     ).encode()

@@ -6,8 +6,31 @@ these two modules and from the vocabulary, and from nothing else of the firmware
 
 from __future__ import annotations
 
-from card_os.files.commands import FILE_INSTRUCTIONS
+from card_os.files.card_information import card_information
+from card_os.files.commands import (
+    ALL_FILE_INSTRUCTIONS,
+    FILE_INSTRUCTIONS,
+    card_termination,
+    file_management,
+    file_termination,
+)
+from card_os.files.spec import AccessMode, FileSpec, FileStructure, decode_rules, encode_rules
 from card_os.globalplatform.registry import ApplicationLifeCycle
 from card_os.storage.store import ObjectKind, StoredObject
 
-__all__ = ["FILE_INSTRUCTIONS", "ApplicationLifeCycle", "ObjectKind", "StoredObject"]
+__all__ = [
+    "ALL_FILE_INSTRUCTIONS",
+    "FILE_INSTRUCTIONS",
+    "AccessMode",
+    "ApplicationLifeCycle",
+    "FileSpec",
+    "FileStructure",
+    "ObjectKind",
+    "StoredObject",
+    "card_information",
+    "card_termination",
+    "decode_rules",
+    "encode_rules",
+    "file_management",
+    "file_termination",
+]

@@ -6,6 +6,7 @@ Source: ISO/IEC 7816-9:2017, clause 9.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final
 
 from card_os.applet_api import Context
@@ -13,7 +14,8 @@ from card_os.files.checks import require, require_active
 from card_os.files.directory import APPLICATION_DF, File
 from card_os.files.life_cycle import TRANSITIONS, FileEvent, FileLifeCycle
 from card_os.files.select import SelectBy, find_file
-from card_os.files.spec import AccessMode, FileSpec, FileStructure
+from card_os.files.spec import AccessMode, FileSpec, FileStructure, Tag
+from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import (
     ConditionsNotSatisfied,
@@ -36,6 +38,8 @@ def create_file(context: Context, command: CommandApdu) -> bytes:
     Inside a DF of the application, and where a file stands for the application's own DF, the DF's rule for appending
     decides as well.
 
+    A template without tag 88 makes the low bits of the FID the short identifier, unless it is taken.
+
     Raises:
         ConditionsNotSatisfied: 6985, the DF is deactivated or terminated.
         FileExists: 6A89.
@@ -50,9 +54,17 @@ def create_file(context: Context, command: CommandApdu) -> bytes:
     if above is not None:
         require(above, AccessMode.APPEND, context.proofs)
         require_active(above)
-    file = files.create(FileSpec.parse(command.data), APPLICATION_DF if df is None else df.identifier)
-    files.select(file)
+    parent = APPLICATION_DF if df is None else df.identifier
+    spec = FileSpec.parse(command.data)
+    if spec.sfi and files.has_sfi(spec.sfi, parent) and _without_short_identifier(command.data):
+        spec = replace(spec, sfi=0)
+    files.select(files.create(spec, parent))
     return b""
+
+
+def _without_short_identifier(template: bytes) -> bool:
+    """True when a template leaves it to the card whether the low bits of the FID are a short identifier."""
+    return tlv.find(tlv.parse_one(template).value, Tag.SHORT_IDENTIFIER) is None
 
 
 def _managed(context: Context, command: CommandApdu, mode: AccessMode) -> File:

@@ -124,6 +124,10 @@ class FileSystem:
             raise FileNotFound(f"no file with short identifier {sfi}")
         return file
 
+    def has_sfi(self, sfi: int, parent: int = APPLICATION_DF) -> bool:
+        """True when an EF of a DF has a short identifier."""
+        return (parent, sfi) in self._table.directory(self._owner).shorts
+
     def select(self, file: File | None) -> None:
         """Make a file the current one; None selects the application's own DF."""
         session = self._session

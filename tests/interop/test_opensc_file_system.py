@@ -1,0 +1,110 @@
+"""OpenSC's explorer on the default file system card, through pcscd."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from reader_bridge.serving import CardServer
+from tests.doubles.file_system_card import new_file_system_card
+
+pytestmark = pytest.mark.skipif(shutil.which("opensc-explorer") is None, reason="opensc is not installed")
+Explore = Callable[..., dict[str, str]]
+ERRORS = "errors"
+
+
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    """Environment of programs that see the card in the first reader of a PC/SC service of its own."""
+    with new_file_system_card() as card, CardServer(card) as server:
+        server.offer_own_pcsc()
+        environment = {**os.environ, **server.client_variables, "LC_ALL": "C"}
+        deadline = time.monotonic() + 10
+        while "Yes" not in run(["opensc-tool", "-l"], environment)[1] and time.monotonic() < deadline:
+            time.sleep(0.1)
+        yield environment
+
+
+def run(command: list[str], environment: dict[str, str], stdin: str = "") -> tuple[int, str]:
+    done = subprocess.run(
+        command, input=stdin, capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def explore(environment: dict[str, str]) -> Explore:
+    """Runs commands in one session of the explorer; gives the output by command, and what it complained of."""
+
+    def session(*commands: str) -> dict[str, str]:
+        program = ["opensc-explorer", "-r", "0", "-c", "default"]
+        script = "\n".join((*commands, "quit", ""))
+        done = subprocess.run(
+            program, input=script, capture_output=True, text=True, timeout=60, check=False, env=environment
+        )
+        given = {ERRORS: done.stderr}
+        for part in re.split(r"OpenSC \[[0-9A-F/]+\]> ", done.stdout)[1:]:
+            line, _, output = part.partition("\n")
+            given[line.strip()] = output
+        return given
+
+    return session
+
+
+def test_the_explorer_walks_and_prints(explore: Explore) -> None:
+    given = explore(
+        "info", "cat 1001", "cd 5000", "info 5001", "cat 5001", "cat 5002", "cat 5003", "cd 5100", "cat 5101"
+    )
+    assert "Dedicated File  ID 3F00" in given["info"]
+    assert "Operational, activated" in given["info"]
+    assert "Hello from the d" in given["cat 1001"]
+    assert re.search(r"EF structure: +Linear fixed", given["info 5001"])
+    assert re.search(r"Number of records: +4", given["info 5001"])
+    assert re.search(r"Max. record size: +16 bytes", given["info 5001"])
+    assert "first record" in given["cat 5001"]
+    assert "a longer record" in given["cat 5002"]
+    assert given["cat 5003"].index("00000002") < given["cat 5003"].index("00000001")
+
+
+def test_the_explorer_finds_the_files(explore: Explore) -> None:
+    found = explore("find 1000 1004")["find 1000 1004"]
+    sizes = dict(re.findall(r"^ ([0-9A-F]{4})\s+wEF\s+(\d+)", found, re.MULTILINE))
+    assert list(sizes) == ["1001", "1002", "1003"]
+    assert sizes["1001"] == "32"
+    assert sizes["1003"] == "4096"
+
+
+def test_the_explorer_updates_what_it_may(explore: Explore) -> None:
+    refused = "update_binary 2F01 0 01"
+    given = explore("update_binary 1003 100 48:45:4C:50", "cat 1003", refused, "cat 2F01")
+    assert "4 bytes written" in given["update_binary 1003 100 48:45:4C:50"]
+    assert "48 45 4C 50" in given["cat 1003"]
+    assert "Cannot update 2F01" in given[ERRORS]
+    assert "43 01 C0" in given["cat 2F01"]
+
+
+def test_the_explorer_reads_the_holders_file_after_verify(explore: Explore) -> None:
+    wrong, right = "verify CHV129 24:99:99:FF:FF:FF:FF:FF", "verify CHV129 24:12:34:FF:FF:FF:FF:FF"
+    given = explore(wrong, right, "update_binary 1002 0 AA:BB", "cat 1002")
+    assert "2 tries left" in given[wrong]
+    assert "Code correct" in given[right]
+    assert "AA BB 00" in given["cat 1002"]
+
+
+def test_the_explorer_makes_and_deletes(explore: Explore) -> None:
+    given = explore("mkdir 7000 64", "create 7001 16", "info 7001", "delete 7001", "delete 6000", "info 6000")
+    assert "ID 7001" in given["info 7001"]
+    assert "Security status not satisfied" in given[ERRORS], "a file without a rule for it is not deleted"
+    assert "File not found" in given[ERRORS]
+
+
+def test_pkcs15_tool_ends_with_an_error(environment: dict[str, str]) -> None:
+    code, printed = run(["pkcs15-tool", "-r", "0", "-D"], environment)
+    assert code > 0
+    assert "Failed to connect to card" in printed or "PKCS#15" in printed
