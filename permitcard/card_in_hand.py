@@ -97,7 +97,8 @@ def read_card(address: str, centre: Path | None, language: str) -> CardInHand:
 
     Raises:
         ReaderError: no card there.
-        PersonalizationError: not our card, other keys, or unknown to the centre.
+        PersonalizationError: not our card, other keys, or unknown to the centre; "pin-wrong" when the holder has
+            changed the PIN, and "pin-last-try" when that was seen twice.
     """
     token = os.environ.get("PERMITCARD_TOKEN")
     profile = permit_profile()
@@ -118,6 +119,9 @@ def read_card(address: str, centre: Path | None, language: str) -> CardInHand:
             inspection = view_card(profile, terminal, _INSPECTION)
             connection.reset()
             session = HolderSession.open(connection, profile)
+            # Holders change their PIN, and looking at a card must not block it: the last try is theirs.
+            if session.tries_left() == 1:
+                raise PersonalizationError("pin-last-try")
             session.verify(pin)
             views = (view_card(profile, session, _HOLDER), inspection)
         portrait = views[-1].file(_PORTRAIT).content

@@ -9,9 +9,11 @@ from typing import Self
 import pytest
 
 from permitcard.card_in_hand import read_card
-from permitcard.specimen import make_specimen, specimen_keys
+from permitcard.products import open_simulated, permit_profile
+from permitcard.specimen import HOLDER_PIN, make_specimen, specimen_keys
 from permitcard.testing.laboratory_sam import LaboratorySam
 from personalization.errors import PersonalizationError
+from personalization.terminal.holder import HolderSession
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection, ConnectionDescription
 
@@ -76,6 +78,21 @@ def test_a_card_that_claims_another_number_is_not_told_its_pin(monkeypatch: pyte
 def test_a_concealed_number_without_its_whole_mac_is_refused(length: int) -> None:
     with pytest.raises(PersonalizationError, match="card-of-another-generation"):
         LaboratorySam(specimen_keys()).reveal(bytes(length))
+
+
+def test_looking_at_a_card_whose_pin_was_changed_never_blocks_it(tmp_path: Path) -> None:
+    path = tmp_path / "one.card"
+    card, _ = make_specimen(path)
+    with card, card.connect() as connection:
+        HolderSession.open(connection, permit_profile()).change(HOLDER_PIN, "975310")
+    codes = []
+    for _ in range(4):
+        with pytest.raises(PersonalizationError) as caught:
+            read_card(f"sim:{path}", None, "en")
+        codes.append(caught.value.code)
+    assert codes == ["pin-wrong", "pin-wrong", "pin-last-try", "pin-last-try"]
+    with open_simulated(path) as again, again.connect() as connection:
+        HolderSession.open(connection, permit_profile()).verify("975310")
 
 
 def test_a_genuine_card_is_read_as_its_holder_and_as_a_terminal(tmp_path: Path) -> None:
