@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import datetime as dt
 import getpass
-from collections.abc import Callable
+import shutil
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -97,15 +99,18 @@ class Job:
     def load(
         self, receipt: Receipt, *, accept_good: bool = False, progress: Callable[[int], None] | None = None
     ) -> PreparedBatch:
-        """Prepare what was accepted and enter it in the journal; nothing is made yet.
+        """Prepare what was accepted, seal what was refused, and enter the batch in the journal; nothing is made yet.
 
         Raises:
             PersonalizationError: "batch-rejected", or what preparation met; nothing is left behind then.
         """
         batch = receipt.batch(accept_good=accept_good)
         folder = self.centre.batch(batch.identifier)
-        folder.mkdir(parents=True, exist_ok=True)
-        prepared = prepare_batch(batch, self.keys, permit_profile(), folder, progress=progress)
+        folder.mkdir(parents=True)
+        with _removed_on(folder, BaseException):
+            prepared = prepare_batch(batch, self.keys, permit_profile(), folder, progress=progress)
+            # Before the journal knows the batch: afterwards a crash would leave refused rows that nobody has.
+            write_rejects(receipt, self.rejects(batch.identifier), self.keys)
         rows = [
             RowEntry(
                 applicant.row_number,
@@ -125,7 +130,8 @@ class Job:
             rows=rows,
             rejected=_rejected(receipt),
         )
-        register_batch(self.journal, entry, operator())
+        with _removed_on(folder, PersonalizationError):
+            register_batch(self.journal, entry, operator())
         return prepared
 
     def receive_simulated(
@@ -158,11 +164,9 @@ class Job:
         """Where a batch stands."""
         return batch_status(self.journal, identifier)
 
-    def write_rejects(self, receipt: Receipt) -> Path:
-        """Seal the refused rows of a batch in a file that can be opened, corrected and sent in again."""
-        path = self.centre.batch(receipt.identifier) / f"{receipt.identifier}.rejects"
-        write_rejects(receipt, path, self.keys)
-        return path
+    def rejects(self, identifier: str) -> Path:
+        """Sealed file of a batch's refused rows; it is there when rows were refused."""
+        return self.centre.batch(identifier) / f"{identifier}.rejects"
 
     def report(self, identifier: str, translate: Translator) -> Path:
         """Write the report of a batch with a page for each card; returns the batch's page."""
@@ -204,6 +208,16 @@ class Job:
             self.centre.root / facts.source,
             self.centre.batch(identifier) / f"{identifier}.{Purpose.FACES.label}",
         )
+
+
+@contextmanager
+def _removed_on(folder: Path, failure: type[BaseException]) -> Generator[None]:
+    """Remove ``folder`` when the block ends with ``failure``."""
+    try:
+        yield
+    except failure:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def operator() -> str:

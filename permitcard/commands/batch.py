@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -78,11 +80,12 @@ def run(
             total = len(receipt.applicants)
             prepared = job.load(receipt, accept_good=accept_good, progress=lambda done: bar("prepare", done, total))
             if bad:
-                rejects = job.write_rejects(receipt)
+                rejects = job.rejects(prepared.identifier)
                 console.say("batch.rejects", path=rejects)
             if simulate:
                 job.stock_up(total)
-            result = job.run(prepared.identifier, Policy(stations=stations), bar)
+            with _reported(console, job, prepared.identifier):
+                result = job.run(prepared.identifier, Policy(stations=stations), bar)
         _finish(console, job, result, rejects)
 
 
@@ -101,7 +104,8 @@ def resume(
     console = console_of(context)
     with Job.open(Centre(centre)) as job, console.progress() as bar:
         identifier = batch or job.latest()
-        result = job.resume(identifier, Policy(stations=stations), bar)
+        with _reported(console, job, identifier):
+            result = job.resume(identifier, Policy(stations=stations), bar)
         console.say("batch.recovered", looked_at=result.recovery.looked_at, half_made=result.recovery.half_made)
         _finish(console, job, result)
 
@@ -146,6 +150,20 @@ def report(context: typer.Context, batch: BatchArgument = None, centre: CentreOp
         path = job.report(batch or job.latest(), console.translate)
     console.say("batch.report", path=path)
     console.result({"report": str(path)})
+
+
+@contextmanager
+def _reported(console: Console, job: Job, identifier: str) -> Generator[None]:
+    """Write the report also when the stations were stopped: it says why cards failed."""
+    from personalization.errors import PersonalizationError
+    from personalization.production.station import Ending
+
+    try:
+        yield
+    except PersonalizationError as error:
+        if error.code in set(Ending):
+            console.say("batch.report", path=job.report(identifier, console.translate))
+        raise
 
 
 def _finish(console: Console, job: Job, result: RunResult, rejects_path: Path | None = None) -> None:

@@ -279,6 +279,12 @@ def test_blanks_with_other_keys_are_barred_before_one_can_lock(command: CommandL
     stock = command("stock", "show", "--centre", "mine", "--json").document
     assert (stock["barred"], stock["good"], stock["spoiled"]) == (2, 0, 0)
     assert stock["received"] == sum(int(str(n)) for state, n in stock.items() if state != "received")
+    report = json.loads(next((command.folder / "mine" / "reports").glob("*/report.json")).read_text("utf-8"))
+    assert report["failures"] or report["batch"]["reason"] == "key-guard-alarm"
+    with contextlib.closing(sqlite3.connect(command.folder / "mine" / "journal.sqlite")) as journal:
+        tries = journal.execute("SELECT state, key_failures FROM blanks").fetchall()
+    assert sorted(count for state, count in tries if state == "barred") == [1, 1]
+    assert {count for state, count in tries if state != "barred"} == {0}
     for path in sorted((command.folder / "mine" / "cards").glob("*.card")):
         assert opens_with_its_own_keys(path, Centre(command.folder / "other"))
 
