@@ -43,6 +43,7 @@ from card_os.security.keys import (
     load_chip_key,
     load_keys,
 )
+from card_os.security.pace import card_access, create_card_access_number, pace_instructions
 from card_os.security.pin import (
     PIN_ACCESS,
     create_pin,
@@ -163,6 +164,8 @@ class Instruction:
         opens_secure_channel: with a secure messaging class byte and no layer open, the command goes to the handler as
             it came, class byte and MAC included, and is answered in plain (EXTERNAL AUTHENTICATE of GlobalPlatform).
             When a layer is open, it is unwrapped like any other command.
+        stepwise: each command of a chain goes to the handler and is answered, chaining bit and all, instead of being
+            collected (GENERAL AUTHENTICATE).
     """
 
     ins: int
@@ -173,6 +176,7 @@ class Instruction:
     states: frozenset[int] | None = None
     chaining: bool = False
     opens_secure_channel: bool = False
+    stepwise: bool = False
 
 
 class Applet(Protocol):
@@ -321,8 +325,10 @@ __all__ = [
     "aes_cbc_encrypt",
     "aes_ecb_encrypt",
     "authentication_instructions",
+    "card_access",
     "check_value",
     "cmac",
+    "create_card_access_number",
     "create_key",
     "create_pin",
     "derive",
@@ -333,6 +339,7 @@ __all__ = [
     "load_chip_key",
     "load_keys",
     "load_pins",
+    "pace_instructions",
     "pad",
     "pin_block",
     "pin_instructions",

@@ -101,6 +101,8 @@ class Dispatcher:
             instruction = channel.instructions.get((not class_byte.interindustry, command.ins))
             if instruction is None and not own:
                 raise self._unsupported(channel, class_byte, command.ins)
+            if instruction is not None and instruction.stepwise and not own:
+                return command
             if instruction is None or own or not instruction.chaining:
                 raise ChainingNotSupported("this command cannot be chained")
             chain = CommandChain(command)

@@ -9,6 +9,7 @@ SM4 16              the key                        CMAC, 16 bytes             th
 P-256, P-384        private scalar or point        ECDSA r ‖ s over a digest  -
 SM2                 private scalar or point        SM2 r ‖ s over a digest    SM2, C1 ‖ C3 ‖ C2
 RSA 2048, 3072      p ‖ q, or the modulus          PKCS#1 v1.5                OAEP with SHA-256, deciphering only
+password 6 to 16    ASCII digits                   -                          -
 ```
 
 The public exponent of RSA is 65537. A digest is told by its length: 32 bytes are SHA-256, for SM2 the digest that
@@ -54,12 +55,15 @@ class KeyAlgorithm(IntEnum):
     EC_P384_PUBLIC = 0xD1
     SM2_PUBLIC = 0xD2
     RSA_PUBLIC = 0xD3
+    PASSWORD = 0xE0
 
 
 RSA_EXPONENT: Final = 65537
 _RSA_BYTES: Final = (256, 384)
 _RSA_BITS: Final = (2048, 3072)
 _TWO_KEY_DES: Final = 16
+_MIN_PASSWORD: Final = 6
+_MAX_PASSWORD: Final = 16
 _DIGESTS: Final[Mapping[int, HashAlgorithm]] = MappingProxyType({32: SHA256(), 48: SHA384()})
 _CIPHERS: Final = MappingProxyType(
     {
@@ -104,6 +108,9 @@ def check_key_value(algorithm: KeyAlgorithm, value: bytes) -> None:
             _rsa_private(value, trusted=False)
         case KeyAlgorithm.RSA_PUBLIC:
             _rsa_public(value)
+        case KeyAlgorithm.PASSWORD:
+            if not (_MIN_PASSWORD <= len(value) <= _MAX_PASSWORD and value.isdigit()):
+                raise ValueError("a password has 6 to 16 digits")
 
 
 def sign(algorithm: KeyAlgorithm, value: bytes, data: bytes, randomness: Randomness) -> bytes:

@@ -64,6 +64,8 @@ class KeyUsage(IntFlag):
     """ENCIPHER."""
     DECIPHER = 1 << 6
     """DECIPHER."""
+    PACE = 1 << 7
+    """PACE under a password."""
 
 
 _PUBLIC_USES: Final = int(KeyUsage.VERIFY | KeyUsage.ENCIPHER)
@@ -138,6 +140,9 @@ def create_key(
         raise WrongData("a terminal's key is a pair with a role and tries")
     if usage & KeyUsage.CHIP and algorithm is not KeyAlgorithm.EC_P256_PRIVATE:
         raise WrongData("the card proves itself with a key of P-256")
+    password = algorithm is KeyAlgorithm.PASSWORD
+    if bool(usage & KeyUsage.PACE) is not password or (password and usage != KeyUsage.PACE):
+        raise WrongData("a password is for PACE, and for nothing else")
     if algorithm in PUBLIC and usage & ~_PUBLIC_USES:
         raise WrongData("a public key verifies and enciphers only")
     try:

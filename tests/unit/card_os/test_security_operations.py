@@ -433,8 +433,14 @@ def test_a_message_in_several_commands_is_hashed_as_one(port: Port) -> None:
         (KeyAlgorithm.RSA_PUBLIC, modulus(RSA_2048), KeyUsage.DECIPHER),
         (KeyAlgorithm.AES, bytes(16), KeyUsage.CHIP),
         (KeyAlgorithm.SM4, bytes(16), KeyUsage.TERMINAL),
+        (KeyAlgorithm.PASSWORD, b"12345", KeyUsage.PACE),
+        (KeyAlgorithm.PASSWORD, b"12345a", KeyUsage.PACE),
+        (KeyAlgorithm.PASSWORD, b"123456", SIGN),
+        (KeyAlgorithm.PASSWORD, b"123456", KeyUsage.PACE | SIGN),
+        (KeyAlgorithm.AES, bytes(16), KeyUsage.PACE),
+        (KeyAlgorithm.AES, bytes(16), KeyUsage.PACE | SIGN),
     ],
-    ids=[f"case-{number}" for number in range(19)],  # RSA keys are new in each process: no name may hold them
+    ids=[f"case-{number}" for number in range(25)],  # RSA keys are new in each process: no name may hold them
 )
 def test_what_is_no_key_is_not_created(card: Card, algorithm: KeyAlgorithm, value: bytes, usage: KeyUsage) -> None:
     context = context_of(card)
@@ -451,7 +457,7 @@ def test_keys_rest_as_they_came_and_do_not_show(card: Card, reference: int) -> N
     assert value.hex() not in repr(key)
 
 
-@pytest.mark.parametrize("algorithm", list(KeyAlgorithm))
+@pytest.mark.parametrize("algorithm", sorted(set(KeyAlgorithm) - {KeyAlgorithm.PASSWORD}))
 def test_kinds_refuse_what_they_cannot_do(algorithm: KeyAlgorithm) -> None:
     source = SeededRandomness(1)
     value = next(value for kind, _, value in KEYS.values() if kind is algorithm)
