@@ -34,6 +34,10 @@ class Transmit(NamedTuple):
     data: bytes
     wait_ns: int
 
+    def __repr__(self) -> str:
+        """Length and time only: the bytes may hold secrets."""
+        return f"Transmit({len(self.data)} bytes, {self.wait_ns} ns)"
+
 
 class Completed(NamedTuple):
     """The exchange is over: the card's answer."""
