@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import pytest
 
-from card_os.applet_api import Context
+from card_os.applet_api import Context, Session
+from card_os.files.directory import FileTable
 from card_os.files.spec import FileSpec, FileStructure
+from card_os.files.system import FileSystem
+from card_os.hardware.image import NvmImage
 from card_os.iso7816.errors import (
     FileExists,
     FileNotFound,
@@ -17,7 +22,7 @@ from card_os.iso7816.errors import (
     WrongLength,
     WrongParameters,
 )
-from card_os.storage.store import ObjectKind
+from card_os.storage.store import ObjectKind, ObjectStore
 from tests.doubles.recording_applet import FIRST, blank_memory, install, make_card
 
 
@@ -122,3 +127,28 @@ def test_a_transaction_that_fails_leaves_no_file_behind(context: Context) -> Non
     with pytest.raises(ZeroDivisionError):
         create_and_fail()
     assert context.store.find(context.application.owner, ObjectKind.FILE, 0x0301) is None
+
+
+@pytest.mark.parametrize("failed", [False, True])
+def test_a_directory_outlives_a_command_that_succeeds_only(failed: bool) -> None:
+    store = ObjectStore(NvmImage.create().nvm())
+    table = FileTable(store)
+    files = FileSystem(table, 1, Session())
+    old = files.create(FileSpec(0x0101, FileStructure.TRANSPARENT, 4))
+    table.settle(failed=False)
+    assert files.get(0x0101) is old
+    new = files.create(FileSpec(0x0102, FileStructure.TRANSPARENT, 4))
+    table.settle(failed=failed)
+    assert (files.get(0x0101) is old, files.get(0x0102) is new) == ((not failed,) * 2)
+    assert not table.changed
+
+
+def test_a_file_whose_creation_was_undone_is_not_kept_by_a_command_that_succeeds() -> None:
+    store = ObjectStore(NvmImage.create().nvm())
+    table = FileTable(store)
+    files = FileSystem(table, 1, Session())
+    with suppress(WrongData), store.transaction():
+        files.create(FileSpec(0x0101, FileStructure.TRANSPARENT, 4))
+        raise WrongData("an applet that changes its mind")
+    table.settle(failed=False)
+    assert files.find(0x0101) is None
