@@ -68,6 +68,10 @@ class Reply(NamedTuple):
 
     data: bytes
 
+    def __repr__(self) -> str:
+        """Length only: the answer may hold secrets."""
+        return f"Reply({len(self.data)} bytes)"
+
 
 class Command(NamedTuple):
     """A whole command APDU has arrived; the card executes it, then gives the machine its answer."""
