@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 from importlib.resources import files
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from card_os.hardware.nvm import Nvm
     from card_os.hardware.randomness import Randomness
     from personalization.profile import CardProfile
-    from reader_bridge.simulated import SimulatedCard
+    from reader_bridge.simulated import CardMaker, SimulatedCard
 
 
 @cache
@@ -46,12 +47,33 @@ def boot(nvm: Nvm, randomness: Randomness | None = None) -> Card:
     return Card(nvm, (PermitApplet, SamApplet), randomness=randomness, issuer_domain=IssuerDomain)
 
 
-def open_simulated(path: str | PathLike[str]) -> SimulatedCard:
-    """Open a card file.
+def card_maker(faults: Path | None = None) -> CardMaker:
+    """What boots our cards.
+
+    Args:
+        faults: a fault plan; None for cards that do what they should.
 
     Raises:
-        ReaderError: missing, in use, damaged, or of a later version.
+        ReaderError: the plan cannot be read or makes no sense.
+    """
+    if faults is None:
+        return boot
+    from reader_bridge.fault_plan import FaultPlan
+    from reader_bridge.faults import with_faults
+
+    return with_faults(boot, FaultPlan.load(faults))
+
+
+def open_simulated(path: str | PathLike[str], faults: Path | None = None) -> SimulatedCard:
+    """Open a card file.
+
+    Args:
+        path: the card file.
+        faults: a fault plan; None for none.
+
+    Raises:
+        ReaderError: missing, in use, damaged, or of a later version; the plan makes no sense.
     """
     from reader_bridge.simulated import open_card
 
-    return open_card(path, boot)
+    return open_card(path, card_maker(faults))

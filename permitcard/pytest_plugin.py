@@ -30,6 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--centre", default=None, help="issuing centre whose keys made the card; published keys if absent")
     group.addoption("--card-id", default=None, help="the card's own id, to allow destructive tests")
     group.addoption("--destructive", action="store_true", help="also run tests that change or can lock the card")
+    group.addoption("--faults", default=None, help="fault plan (TOML) for a simulated card")
     group.addoption("--suite-html", default=None, help="write an HTML report with the clauses")
 
 
@@ -49,7 +50,10 @@ def _address(config: pytest.Config) -> str:
 def card_access(pytestconfig: pytest.Config) -> Generator[CardAccess, None, None]:
     """Both interfaces of the card under test, opened once."""
     access = open_card_access(
-        _address(pytestconfig), pytestconfig.getoption("--contactless"), pytestconfig.getoption("--centre")
+        _address(pytestconfig),
+        pytestconfig.getoption("--contactless"),
+        pytestconfig.getoption("--centre"),
+        pytestconfig.getoption("--faults"),
     )
     with access:
         yield access

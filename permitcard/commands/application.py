@@ -49,7 +49,18 @@ application.add_typer(batch.group, name="batch")
 application.add_typer(card.group, name="card")
 
 _FLAGS: Final = frozenset({"--json"})
-_MISTYPED: Final = frozenset({"bad-address", "image-exists", "image-missing", "token-missing", "token-too-short"})
+_MISTYPED: Final = frozenset(
+    {
+        "bad-address",
+        "fault-plan-invalid",
+        "fault-plan-site",
+        "fault-plan-unreadable",
+        "image-exists",
+        "image-missing",
+        "token-missing",
+        "token-too-short",
+    }
+)
 """Reader errors that another command line mends."""
 
 _VALUED: Final = frozenset({"--lang"})

@@ -100,6 +100,7 @@ def serve(
     own_service: Annotated[
         bool, typer.Option("--own-pcscd", help="Start a PC/SC service of our own instead of using the machine's.")
     ] = False,
+    faults: Annotated[Path | None, typer.Option(help="Fault plan (TOML): what goes wrong with the card.")] = None,
 ) -> None:
     """Offer a card file to other programs until Ctrl-C: as two slots, contact and contactless, of a virtual reader."""
     from permitcard.card_in_hand import serving_token
@@ -108,7 +109,7 @@ def serve(
     from reader_bridge.vpcd import DEFAULT_PORT
 
     console = console_of(context)
-    with open_simulated(card) as simulated, CardServer(simulated) as server:
+    with open_simulated(card, faults) as simulated, CardServer(simulated) as server:
         if way is ServeAs.TCP:
             token = serving_token(_TOKEN_VARIABLE, lambda value: console.say("card.token", token=value))
             server.offer_remote(token, host, port or 0)

@@ -38,6 +38,9 @@ def run_suite(
     ] = None,
     destructive: Annotated[bool, typer.Option("--destructive", help="Also tests that can lock the card.")] = False,
     card_id: Annotated[str | None, typer.Option(help="The card's own id, for --destructive.")] = None,
+    faults: Annotated[
+        Path | None, typer.Option(help="Fault plan (TOML) for a simulated card: the suite has to notice.")
+    ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write an HTML report with the clauses.")] = None,
     select: Annotated[str | None, typer.Option("-k", help="Only tests whose name matches.")] = None,
@@ -49,9 +52,12 @@ def run_suite(
     from permitcard.testing.tally import Tally
 
     console = console_of(context)
-    if card != SIMULATED:
+    _check_faults(card, faults)
+    if card != SIMULATED or faults is not None:
         # A card that is not there is one message here, and one error a test there.
-        with open_card_access(card, contactless, None if centre is None else str(centre)):
+        with open_card_access(
+            card, contactless, None if centre is None else str(centre), None if faults is None else str(faults)
+        ):
             pass
     arguments = [str(suite_folder()), "-p", "permitcard.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:randomly"]
     arguments += ["--import-mode=importlib", "-c", str(suite_folder() / "suite.ini"), "-ra", "--card", card]
@@ -59,6 +65,7 @@ def run_suite(
         ("--contactless", contactless),
         ("--centre", centre),
         ("--card-id", card_id),
+        ("--faults", faults),
         ("--junitxml", junit),
         ("--suite-html", html),
         ("-k", select),
@@ -72,3 +79,15 @@ def run_suite(
         code = int(pytest.main(arguments, plugins=[tally]))
     console.result({"card": card, **tally.document()})
     raise typer.Exit(_PYTEST_EXIT_CODES.get(code, _ENVIRONMENT))
+
+
+def _check_faults(card: str, faults: Path | None) -> None:
+    """Refuse a plan that makes no sense before the suite starts, and one for a card that nobody can plan for."""
+    if faults is None:
+        return
+    from permitcard.products import card_maker
+    from personalization.errors import PersonalizationError
+
+    card_maker(faults)
+    if card.partition(":")[0] != "sim":
+        raise PersonalizationError("faults-simulated-only", exit_code=2, card=card)

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from card_os.iso7816.apdu import ResponseApdu
-from permitcard.products import boot
+from permitcard.products import card_maker
 from permitcard.specimen import make_specimen, require_specimen, specimen_target
 from permitcard.testing.target import ISSUER_DOMAIN_AID, Target
 from personalization.errors import PersonalizationError
@@ -18,6 +18,7 @@ from personalization.globalplatform.scp03 import parse_initialize_update
 from personalization.terminal.holder import pin_block
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection, Interface
+from reader_bridge.simulated import SimulatedCard
 
 SIMULATED: Final = "sim"
 """Address of a fresh specimen in memory."""
@@ -51,25 +52,32 @@ class CardAccess:
         self._held.close()
 
 
-def open_card_access(card: str, contactless: str | None, centre: str | None) -> CardAccess:
+def open_card_access(card: str, contactless: str | None, centre: str | None, faults: str | None = None) -> CardAccess:
     """Open the card at an address.
 
     Args:
         card: "sim" for a fresh specimen in memory, else an address.
         contactless: address of the contactless interface, where ``card`` does not reach both.
         centre: folder of the issuing centre that made the card; None for a specimen.
+        faults: file with a fault plan for a simulated card; None for none.
 
     Raises:
-        ReaderError: the address leads to no card.
+        ReaderError: the address leads to no card, or the plan makes no sense.
         PersonalizationError: the centre's keys cannot be opened, or the centre does not know the card.
     """
     held = ExitStack()
+    make = card_maker(None if faults is None else Path(faults))
     if card == SIMULATED:
-        specimen, target = make_specimen()
+        made, target = make_specimen()
+        specimen = made if faults is None else SimulatedCard(made.image, make)
         held.callback(specimen.close)
         both = [held.enter_context(specimen.connect(interface)) for interface in Interface]
         return CardAccess(both[0], both[1], target, throw_away=True, _held=held)
-    factory = ConnectionFactory(make=boot)
+    known: Target | None = None
+    if faults is not None:  # whose card it is, is read before anything goes wrong
+        with open_card_access(card, None, centre) as sound:
+            known = sound.target
+    factory = ConnectionFactory(make=make)
     with ExitStack() as opening:
         first, other = factory.connect_both(card)
         opening.enter_context(first)
@@ -77,7 +85,7 @@ def open_card_access(card: str, contactless: str | None, centre: str | None) -> 
             other = factory.connect(contactless)
         if other is not None:
             opening.enter_context(other)
-        target = find_target(first, centre)
+        target = known or find_target(first, centre)
         held = opening.pop_all()
     return CardAccess(first, other, target, _held=held)
 

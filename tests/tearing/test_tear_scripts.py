@@ -53,14 +53,7 @@ def test_the_scripts_of_the_examples_find_nothing(path: Path) -> None:
     assert report.cuts == 4 * report.units
     assert report.writing > 5
     assert report.memories > report.writing
-
-
-def test_a_whole_personalization_is_cut_at_every_unit() -> None:
-    """The run is the one of production: its programming units are those that a blank counts while it is made."""
-    made = swept("make permit", BLANK)
-    assert made.units > 6_000
-    assert made.cuts > 24_000
-    assert made.found == 0
+    assert report.units > 6_000 or path.stem != "permit-personalization"
 
 
 def test_a_script_that_writes_nothing_is_no_proof() -> None:
