@@ -123,7 +123,10 @@ class Wire:
 
     def transmit(self, command: bytes) -> Completed | Broken:
         """Carry one exchange to its end."""
-        event = self._reader.exchange(command)
+        return self.run(self._reader.exchange(command))
+
+    def run(self, event: ReaderEvent) -> Completed | Broken:
+        """Carry on from what the reader says, such as a presence check, to the end."""
         while isinstance(event, Transmit):
             event = self._carry(event)
         return event
