@@ -121,6 +121,17 @@ def show_json(centre: MadeCentre, path: Path) -> dict[str, Any]:
     return centre.command("card", "read", "--card", f"sim:{path}", "--centre", centre.centre.root, "--json").document
 
 
+def test_over_the_field_only_the_terminal_sees_the_card(made_centre: MadeCentre) -> None:
+    applicant = made_centre.applicants[0]
+    path, card_id = card_of(made_centre, applicant)
+    address = f"sim:{path}:contactless"
+    shown = made_centre.command("card", "read", "--card", address, "--centre", made_centre.centre.root, "--json")
+    views: Any = shown.document["views"]
+    assert shown.document["card_id"] == card_id
+    assert [view["seen_by"] for view in views] == ["inspection"]
+    assert applicant.citizen_number in shown.out
+
+
 def test_the_portrait_comes_off_the_card_as_a_picture(made_centre: MadeCentre, tmp_path: Path) -> None:
     path, _ = card_of(made_centre, made_centre.applicants[0])
     picture = tmp_path / "portrait.jpg"
