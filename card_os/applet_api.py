@@ -32,6 +32,7 @@ from card_os.security.cryptography import (
     sha256,
     unpad,
 )
+from card_os.security.key_generation import key_generation_instructions
 from card_os.security.key_kinds import KeyAlgorithm
 from card_os.security.keys import (
     CHIP_KEY,
@@ -335,6 +336,7 @@ __all__ = [
     "equal",
     "explain",
     "find_key",
+    "key_generation_instructions",
     "key_tries_left",
     "load_chip_key",
     "load_keys",

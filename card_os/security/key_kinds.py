@@ -32,6 +32,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from card_os.security.block_ciphers import BlockCipher, block_cmac, cbc_decrypt, cbc_encrypt, pad, retail_mac
 from card_os.security.cryptography import equal, unpad
@@ -206,6 +207,26 @@ def decipher(algorithm: KeyAlgorithm, value: bytes, cryptogram: bytes) -> bytes:
             )
         case _:
             raise ValueError(f"a key of kind {algorithm.name} does not decipher")
+
+
+def public_key(algorithm: KeyAlgorithm, value: bytes) -> tuple[bytes, ...]:
+    """The public part of a private key: the uncompressed point, or modulus and exponent of RSA, big-endian.
+
+    Raises:
+        ValueError: the key is not private.
+    """
+    match algorithm:
+        case KeyAlgorithm.EC_P256_PRIVATE | KeyAlgorithm.EC_P384_PRIVATE:
+            public = _ec_private(algorithm, value).public_key()
+            return (public.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint),)
+        case KeyAlgorithm.SM2_PRIVATE:
+            return (Sm2PrivateKey(value).public.point,)
+        case KeyAlgorithm.RSA_PRIVATE:
+            half = len(value) // 2
+            modulus = int.from_bytes(value[:half], "big") * int.from_bytes(value[half:], "big")
+            return modulus.to_bytes(len(value), "big"), RSA_EXPONENT.to_bytes(3, "big")
+        case _:
+            raise ValueError(f"a key of kind {algorithm.name} has no public part")
 
 
 _NO_CRYPTOGRAM: Final = "no cryptogram of this key"

@@ -175,6 +175,23 @@ def find_key(context: Context, reference: int, usage: KeyUsage) -> Key:
     return Key(item, role, algorithm, allowed, limit, left, body[value_at : value_at + length])
 
 
+def replace_key(context: Context, key: Key, value: bytes) -> None:
+    """Put a new value of the same length in the place of a key's, in the open transaction or in one of its own.
+
+    Args:
+        context: the application's context.
+        key: the key, just read.
+        value: as long as the one that it has.
+
+    Raises:
+        WrongData: 6A80, another length.
+    """
+    if len(value) != len(key.value):
+        raise WrongData("a key is replaced by one of its length")
+    with context.store.transaction():
+        context.store.write(key.item, _VALUE_AT if len(value) <= _MAX_SHORT_LENGTH else _LONG_VALUE_AT, value)
+
+
 def has_key(context: Context, reference: int, usage: KeyUsage) -> bool:
     """True when the application has a key of that reference that is for ``usage``."""
     item = context.store.find(context.application.owner, ObjectKind.KEY, reference)

@@ -13,7 +13,6 @@ EC_POINT_add(3), BN_bin2bn(3).
 from __future__ import annotations
 
 import ctypes
-import ctypes.util
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from enum import StrEnum
@@ -70,9 +69,7 @@ class CurveName(StrEnum):
 @cache
 def _library() -> Mapping[str, Callable[..., Any]]:
     """The library's functions by name, with their types, which the library itself would forget."""
-    for name in (*_NAMES, ctypes.util.find_library("crypto")):
-        if name is None:
-            continue
+    for name in _NAMES:
         try:
             library = ctypes.CDLL(name)
             functions = {function: library[function] for function, _, _ in _FUNCTIONS}
