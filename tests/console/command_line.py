@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -47,9 +49,10 @@ class CommandLine:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(_OWN_VARIABLES)}
         return {**inherited, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", **self.variables}
 
-    def start(self, *arguments: str | Path) -> subprocess.Popen[str]:
-        """Start a command and leave it running, in a process group of its own."""
-        return subprocess.Popen(
+    @contextlib.contextmanager
+    def start(self, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+        """Start a command in a process group of its own; whatever of it still runs at the end is killed."""
+        process = subprocess.Popen(
             [sys.executable, "-m", "permitcard", *map(str, arguments)],
             cwd=self.folder,
             env=self.environment(),
@@ -59,6 +62,12 @@ class CommandLine:
             encoding="utf-8",
             start_new_session=True,
         )
+        with process:
+            try:
+                yield process
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
 
     def __call__(self, *arguments: str | Path, code: int = 0) -> Outcome:
         """Run a command to its end; it must end with ``code`` and never with a traceback."""
