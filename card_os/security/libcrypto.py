@@ -20,6 +20,8 @@ from functools import cache
 from types import MappingProxyType
 from typing import Any, Final
 
+from card_os.iso7816.errors import FunctionNotSupported
+
 _NAMES: Final = ("libcrypto.so.3", "libcrypto.3.dylib", "libcrypto-3-x64.dll")
 _MIN_VERSION: Final = 0x3000_0000
 _UNCOMPRESSED_FORM: Final = 4
@@ -53,8 +55,8 @@ _FUNCTIONS: Final[tuple[tuple[str, Any, tuple[Any, ...]], ...]] = (
 """Name, result and arguments of each function in use; none of them is deprecated in OpenSSL 3."""
 
 
-class LibcryptoMissing(RuntimeError):
-    """The system has no OpenSSL 3 whose libcrypto can be loaded, or it does not know a curve."""
+class LibcryptoMissing(FunctionNotSupported):
+    """6A81: the system has no OpenSSL 3 whose libcrypto can be loaded, or it does not know a curve."""
 
 
 class CurveName(StrEnum):

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from card_os.hardware.randomness import SeededRandomness
 from card_os.iso7816.tlv import encode, parse_one
+from card_os.security import libcrypto
 from card_os.security.block_ciphers import (
     BlockCipher,
     block_cmac,
@@ -26,7 +27,7 @@ from card_os.security.block_ciphers import (
     pad,
     retail_mac,
 )
-from card_os.security.libcrypto import Curve, CurveName, curve
+from card_os.security.libcrypto import Curve, CurveName, LibcryptoMissing, curve
 from card_os.security.sm2 import DEFAULT_IDENTITY, OVERHEAD, Sm2PrivateKey, Sm2PublicKey, sm3
 from test_vectors import Vector, load
 
@@ -337,3 +338,17 @@ def test_lengths_are_checked(cipher: BlockCipher) -> None:
 def test_a_retail_mac_has_its_lengths(key: int, message: int) -> None:
     with pytest.raises(ValueError, match="retail"):
         retail_mac(bytes(key), bytes(message))
+
+
+def test_without_the_library_the_function_is_not_supported(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Status word 6A81 and a reason, and never a fault."""
+    monkeypatch.setattr(libcrypto, "_NAMES", ("libcrypto-of-nobody.so",))
+    with pytest.raises(LibcryptoMissing, match="not installed") as missing:
+        libcrypto._library.__wrapped__()
+    assert missing.value.sw == 0x6A81
+
+
+def test_an_old_library_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(libcrypto, "_MIN_VERSION", 0x7000_0000)
+    with pytest.raises(LibcryptoMissing, match="not installed"):
+        libcrypto._library.__wrapped__()
