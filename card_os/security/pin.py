@@ -19,6 +19,7 @@ ISO 9564-1:2017, clause 9.3.4 (format 2).
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -26,11 +27,12 @@ from card_os.iso7816.errors import (
     IncorrectP1P2,
     MethodBlocked,
     ReferenceDataNotFound,
+    SecurityStatusNotSatisfied,
     VerificationFailed,
     WrongData,
     WrongLength,
 )
-from card_os.security.access import AccessRule, Proof
+from card_os.security.access import NEVER, AccessRule, Proof, explain
 from card_os.security.cryptography import equal
 from card_os.security.proofs import give_proof, has_proof, take_proof
 from card_os.security.tries import MAX_TRY_LIMIT, TRIES_LEFT_AT, initial_tries, restore_tries, spend_try
@@ -60,6 +62,8 @@ _DGI_ENTRY: Final = 3 + PIN_BLOCK_LENGTH
 _P1_DEFAULT: Final = 0x00
 _P1_LOG_OUT: Final = 0xFF  # VERIFY: set the status to not verified
 _P1_CODE_ONLY: Final = 0x01  # RESET RETRY COUNTER: resetting code without new reference data
+_P1_NEW_ONLY: Final = 0x02  # RESET RETRY COUNTER: new reference data without resetting code
+_P1_NOTHING: Final = 0x03  # RESET RETRY COUNTER: neither
 
 
 def pin_block(digits: str) -> bytes:
@@ -261,6 +265,40 @@ def reset_retry_counter(context: Context, command: CommandApdu) -> bytes:
     return b""
 
 
+@dataclass(frozen=True, slots=True)
+class ResetWithoutCode:
+    """RESET RETRY COUNTER that also knows the forms without a resetting code, for whoever satisfies a rule.
+
+    P1 02: new PIN block; P1 03: no data. Every other P1 is `reset_retry_counter`.
+
+    Attributes:
+        rule: what P1 02 and 03 take, such as the role of the issuer under secure messaging.
+    """
+
+    rule: AccessRule
+
+    def __call__(self, context: Context, command: CommandApdu) -> bytes:
+        """Run the command.
+
+        Raises:
+            SecurityStatusNotSatisfied: 6982, the rule is not satisfied.
+        """
+        if command.p1 not in {_P1_NEW_ONLY, _P1_NOTHING}:
+            return reset_retry_counter(context, command)
+        if not self.rule.allows(context.proofs):
+            raise SecurityStatusNotSatisfied(explain(self.rule, context.proofs))
+        item = _find(context, command.p2)
+        new = command.data if command.p1 == _P1_NEW_ONLY else None
+        if new is not None:
+            _check_block(new)
+        elif command.data:
+            raise WrongLength("P1 03 has no data")
+        body = context.store.read(item)
+        take_proof(context.session, _PROOFS[body[2]])
+        _renew(context, item, body, new)
+        return b""
+
+
 def _two_blocks(data: bytes) -> tuple[bytes, bytes]:
     """Two PIN blocks that follow each other, both well-formed."""
     if len(data) != 2 * PIN_BLOCK_LENGTH:
@@ -278,18 +316,20 @@ def _renew(context: Context, item: StoredObject, body: bytes, block: bytes | Non
 
 
 def pin_instructions(
-    access: AccessRule = PIN_ACCESS, states: frozenset[int] | None = None
+    access: AccessRule = PIN_ACCESS, states: frozenset[int] | None = None, *, reset: AccessRule = NEVER
 ) -> tuple[Instruction, Instruction, Instruction]:
     """The rows of VERIFY, CHANGE REFERENCE DATA and RESET RETRY COUNTER for an application's command table.
 
     Args:
         access: rule of all three commands.
         states: application life-cycle states in which they are allowed; None = every selectable state.
+        reset: rule of RESET RETRY COUNTER without a resetting code (P1 02 and 03); never leaves these forms out.
     """
     from card_os.applet_api import Instruction
 
+    resetting = ResetWithoutCode(reset) if reset.alternatives else reset_retry_counter
     return (
         Instruction(0x20, "VERIFY", verify, access=access, states=states),
         Instruction(0x24, "CHANGE REFERENCE DATA", change_reference_data, access=access, states=states),
-        Instruction(0x2C, "RESET RETRY COUNTER", reset_retry_counter, access=access, states=states),
+        Instruction(0x2C, "RESET RETRY COUNTER", resetting, access=access, states=states),
     )
