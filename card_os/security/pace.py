@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -33,17 +34,19 @@ from card_os.iso7816.errors import (
     ConditionsNotSatisfied,
     IncorrectP1P2,
     ReferenceDataNotFound,
+    SecurityStatusNotSatisfied,
     WrongData,
 )
-from card_os.security.access import ALWAYS, AccessRule
+from card_os.security.access import ALWAYS, NEVER, AccessRule, explain
 from card_os.security.cryptography import BLOCK, aes_cbc_encrypt, cmac, equal
 from card_os.security.key_kinds import KeyAlgorithm
 from card_os.security.keys import KeyUsage, create_key, find_key, has_key
 from card_os.security.libcrypto import Curve, CurveName, curve
 from card_os.security.secure_messaging import IsoSecureMessaging
+from card_os.security.security_operations import manage_security_environment, security_operation_instructions
 
 if TYPE_CHECKING:
-    from card_os.applet_api import Context, Instruction
+    from card_os.applet_api import Context, Handler, Instruction
     from card_os.hardware.randomness import Randomness
     from card_os.iso7816.apdu import CommandApdu
     from card_os.storage.store import StoredObject
@@ -287,18 +290,49 @@ _ANSWERS: Final = (0x80, 0x82, 0x84, 0x86)
 _LAST_STEP: Final = len(_STEPS) - 1
 
 
+@dataclass(frozen=True, slots=True)
+class PaceOrOperation:
+    """MANAGE SECURITY ENVIRONMENT of an application with PACE and with security operations.
+
+    SET AT for PACE is `set_authentication`, everything else `manage_security_environment` under a rule of its own.
+
+    Attributes:
+        operations: what the latter takes.
+    """
+
+    operations: AccessRule
+
+    def __call__(self, context: Context, command: CommandApdu) -> bytes:
+        """Run the command.
+
+        Raises:
+            SecurityStatusNotSatisfied: 6982, the rule of the operations is not satisfied.
+        """
+        if command.p1 << 8 | command.p2 == _SET_AUTHENTICATION:
+            return set_authentication(context, command)
+        if not self.operations.allows(context.proofs):
+            raise SecurityStatusNotSatisfied(explain(self.operations, context.proofs))
+        return manage_security_environment(context, command)
+
+
 def pace_instructions(
-    access: AccessRule = ALWAYS, states: frozenset[int] | None = None
-) -> tuple[Instruction, Instruction]:
-    """The rows of PACE for an application's command table; not together with `security_operation_instructions`.
+    access: AccessRule = ALWAYS, states: frozenset[int] | None = None, *, operations: AccessRule = NEVER
+) -> tuple[Instruction, ...]:
+    """The rows of PACE for an application's command table.
 
     Args:
-        access: rule of both commands.
-        states: application life-cycle states in which they are allowed; None = every selectable state.
+        access: rule of PACE.
+        states: application life-cycle states in which it is allowed; None = every selectable state.
+        operations: rule of PERFORM SECURITY OPERATION, whose row comes with these then, for both share MANAGE SECURITY
+            ENVIRONMENT; never leaves it out.
     """
     from card_os.applet_api import Instruction
 
-    return (
-        Instruction(0x22, "MANAGE SECURITY ENVIRONMENT", set_authentication, access=access, states=states),
+    manage: Handler = PaceOrOperation(operations) if operations.alternatives else set_authentication
+    rows = (
+        Instruction(0x22, "MANAGE SECURITY ENVIRONMENT", manage, access=access, states=states),
         Instruction(0x86, "GENERAL AUTHENTICATE", general_authenticate, access=access, states=states, stepwise=True),
     )
+    if not operations.alternatives:
+        return rows
+    return (*rows, *(row for row in security_operation_instructions(operations, states) if row.ins != rows[0].ins))

@@ -8,10 +8,15 @@ from typing import ClassVar, Final
 import pytest
 
 from card_os.applet_api import (
+    AccessRule,
     Context,
     Instruction,
+    KeyAlgorithm,
+    KeyUsage,
+    Proof,
     card_access,
     create_card_access_number,
+    create_key,
     create_pin,
     instruction_table,
     pace_instructions,
@@ -83,9 +88,21 @@ class Wallet:
         raise WrongData("no personalization")
 
 
-def image(parameters: bytes = b"") -> NvmImage:
+class Signing(Wallet):
+    """The same with a key that signs, for a holder who is verified."""
+
+    instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = instruction_table(
+        *pin_instructions(), *pace_instructions(operations=AccessRule((int(Proof.pin(1)),)))
+    )
+
+    def install(self, context: Context, parameters: bytes) -> None:
+        super().install(context, parameters)
+        create_key(context, 0x11, bytes(31) + b"\x01", usage=KeyUsage.SIGN, algorithm=KeyAlgorithm.EC_P256_PRIVATE)
+
+
+def image(parameters: bytes = b"", applet: type[Wallet] = Wallet) -> NvmImage:
     made = NvmImage.create()
-    Card(made.nvm(), [Wallet]).platform.install(
+    Card(made.nvm(), [applet]).platform.install(
         package_aid=AID[:-1],
         module_aid=AID,
         aid=AID,
@@ -391,3 +408,28 @@ def test_an_access_number_is_given_once(master: NvmImage) -> None:
 def test_card_access_announces_the_example_s_parameters() -> None:
     """Appendix G.1: SET of PACEInfo with brainpoolP256r1."""
     assert card_access().hex() == "31143012060a04007f0007020204020202010202010d"
+
+
+def test_pace_and_signatures_in_one_application() -> None:
+    """A phone signs over the field: PACE, the holder's PIN, then the operation, all under one layer."""
+    port = field_of(Card(image(applet=Signing).nvm(), [Signing], randomness=SeededRandomness(4)))
+    reference = bytes.fromhex("840111")
+    assert send(port, 0, 0x22, 0x41B6, reference) == (b"", 0x6982)
+    assert str(port.last_error) == "missing PIN 1"
+    messaging = TerminalSecureMessaging(pace(Channel(port), CAN, SeededRandomness(2).bytes))
+
+    def sealed(ins: int, parameters: int, data: bytes, ne: int = 0) -> ResponseApdu:
+        command = CommandApdu(0, ins, parameters >> 8, parameters & 0xFF, data, ne)
+        return messaging.open(port.process(messaging.protect(command)))
+
+    assert sealed(0x2A, 0x9E9A, bytes(32), 128).sw == 0x6982
+    assert sealed(0x22, 0x41B6, reference).sw == 0x6982
+    assert sealed(0x20, 0x0081, pin_block("2468")).sw == 0x9000
+    assert sealed(0x22, 0x41B6, reference).sw == 0x9000
+    answer = sealed(0x2A, 0x9E9A, bytes(32), 128)
+    assert (len(answer.data), answer.sw) == (64, 0x9000)
+
+
+def test_operations_stay_out_unless_a_rule_is_given() -> None:
+    assert [row.ins for row in pace_instructions()] == [0x22, 0x86]
+    assert [row.ins for row in pace_instructions(operations=AccessRule((0,)))] == [0x22, 0x86, 0x2A]
