@@ -46,6 +46,10 @@ class Frame(NamedTuple):
     data: bytes
     bits: int
 
+    def __repr__(self) -> str:
+        """Length only: a frame that is not of the activation may hold secrets."""
+        return f"Frame({self.bits} bits)"
+
     @classmethod
     def standard(cls, data: bytes) -> Frame:
         """Whole bytes as they are."""

@@ -42,11 +42,11 @@ def undisturbed(_direction: Direction, data: bytes) -> bytes:
 class ReaderMachine(Protocol):
     """The reader's side of a protocol."""
 
-    def exchange(self, command: bytes) -> ReaderEvent:
+    def exchange(self, command: bytes, /) -> ReaderEvent:
         """Begin with a command APDU."""
         ...
 
-    def receive(self, data: bytes) -> ReaderEvent | None:
+    def receive(self, data: bytes, /) -> ReaderEvent | None:
         """Take bytes; None = more are needed."""
         ...
 
@@ -63,7 +63,7 @@ class CardMachine(Protocol):
         """True while a command waits for its answer."""
         ...
 
-    def receive(self, data: bytes) -> CardEvent | None:
+    def receive(self, data: bytes, /) -> CardEvent | None:
         """Take bytes; None = more are needed, or the card stays mute."""
         ...
 
@@ -71,11 +71,11 @@ class CardMachine(Protocol):
         """The reader stopped inside a transmission."""
         ...
 
-    def answer(self, response: bytes) -> Reply:
+    def answer(self, response: bytes, /) -> Reply:
         """Answer the command."""
         ...
 
-    def extend(self, multiplier: int) -> Reply:
+    def extend(self, multiplier: int, /) -> Reply:
         """Ask for more time."""
         ...
 

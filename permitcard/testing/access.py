@@ -19,9 +19,12 @@ from personalization.terminal.holder import pin_block
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.simulated import SimulatedCard
+from reader_bridge.wired import wired_connection
 
 SIMULATED: Final = "sim"
 """Address of a fresh specimen in memory."""
+WIRED: Final = "wire"
+"""Address of a fresh specimen in memory behind T=1 and T=CL: every byte goes through both sides of the protocol."""
 
 _HOST_CHALLENGE: Final = bytes(8)
 
@@ -56,7 +59,7 @@ def open_card_access(card: str, contactless: str | None, centre: str | None, fau
     """Open the card at an address.
 
     Args:
-        card: "sim" for a fresh specimen in memory, else an address.
+        card: "sim" for a fresh specimen in memory, "wire" for one behind T=1 and T=CL, else an address.
         contactless: address of the contactless interface, where ``card`` does not reach both.
         centre: folder of the issuing centre that made the card; None for a specimen.
         faults: file with a fault plan for a simulated card; None for none.
@@ -67,11 +70,11 @@ def open_card_access(card: str, contactless: str | None, centre: str | None, fau
     """
     held = ExitStack()
     make = card_maker(None if faults is None else Path(faults))
-    if card == SIMULATED:
+    if card in {SIMULATED, WIRED}:
         made, target = make_specimen()
         specimen = made if faults is None else SimulatedCard(made.image, make)
         held.callback(specimen.close)
-        both = [held.enter_context(specimen.connect(interface)) for interface in Interface]
+        both = [held.enter_context(_connection(specimen, interface, wired=card == WIRED)) for interface in Interface]
         return CardAccess(both[0], both[1], target, throw_away=True, _held=held)
     known: Target | None = None
     if faults is not None:  # whose card it is, is read before anything goes wrong
@@ -88,6 +91,10 @@ def open_card_access(card: str, contactless: str | None, centre: str | None, fau
         target = known or find_target(first, centre)
         held = opening.pop_all()
     return CardAccess(first, other, target, _held=held)
+
+
+def _connection(specimen: SimulatedCard, interface: Interface, *, wired: bool) -> CardConnection:
+    return wired_connection(specimen, interface) if wired else specimen.connect(interface)
 
 
 def find_target(connection: CardConnection, centre: str | Path | None) -> Target:
