@@ -22,6 +22,8 @@ _SELECTION: Final = 0b1101_1110
 """Full and partial DF name, FID, implicit selection, SFI, record number; no path, no record identifier."""
 _DATA_CODING: Final = 0x21
 """Write functions proprietary, data unit one byte."""
+MOST_CHANNELS: Final = 8
+"""What the capabilities can say: 8 stands for 8 or more (table 119)."""
 SERVICE_DATA: Final = 0b1100_0000
 """Applications are selected by full and by partial DF name."""
 _FI_DI: Final = 0x96
@@ -40,7 +42,7 @@ CAPABILITIES: Final = Capabilities(
     extended=True,
     assigned_by_card=True,
     assigned_by_interface=True,
-    channels=CHANNEL_COUNT,
+    channels=min(CHANNEL_COUNT, MOST_CHANNELS),
 )
 
 

@@ -1,20 +1,33 @@
-"""Command chaining, and response data in several pieces.
+"""Command chaining, commands in ENVELOPE, and response data in several pieces.
 
-Source: ISO/IEC 7816-4:2020, clauses 5.3.3 (command chaining) and 5.3.4 (response chaining), 11.8.1 (GET RESPONSE).
+Source: ISO/IEC 7816-4:2020, clauses 5.3.3 (command chaining) and 5.3.4 (response chaining), 11.8.1 (GET RESPONSE) and
+11.8.2 (ENVELOPE).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import MAX_EXTENDED_NC, MAX_SHORT_NE, CommandApdu
-from card_os.iso7816.errors import ConditionsNotSatisfied, IncorrectP1P2, LastOfChainExpected, WrongLength
+from card_os.iso7816.errors import (
+    ConditionsNotSatisfied,
+    IncorrectP1P2,
+    LastOfChainExpected,
+    NcInconsistentWithTlv,
+    WrongData,
+    WrongLength,
+)
 from card_os.iso7816.status import SW, StatusWord
 
 if TYPE_CHECKING:
     from card_os.channels import Channel
 
 INS_GET_RESPONSE: Final = 0xC0
+_INS_ENVELOPE: Final = 0xC2
+_INS_ENVELOPE_ODD: Final = 0xC3
+INS_ENVELOPES: Final = (_INS_ENVELOPE, _INS_ENVELOPE_ODD)
+_TAG_COMMAND: Final = 0x52
 _CHAINING_BIT: Final = 0x10
 _OK: Final = SW.OK
 _OK_BYTES: Final = SW.OK.encode()
@@ -55,6 +68,28 @@ class CommandChain:
 
 def _head(command: CommandApdu) -> tuple[int, int, int, int]:
     return command.cla & ~_CHAINING_BIT, command.ins, command.p1, command.p2
+
+
+def unwrap_envelope(envelope: CommandApdu) -> CommandApdu:
+    """The command that a whole ENVELOPE carries: C2 as its data, C3 in a command-to-perform object (52).
+
+    Raises:
+        IncorrectP1P2: 6A86, P1-P2 not 0000.
+        WrongLength: 6700, what is inside is no command.
+        NcInconsistentWithTlv: 6A85, C3 without one well-formed object.
+        WrongData: 6A80, C3 with another object.
+    """
+    if envelope.p1 or envelope.p2:
+        raise IncorrectP1P2("ENVELOPE has P1-P2 0000")
+    if envelope.ins == _INS_ENVELOPE:
+        return CommandApdu.parse(envelope.data)
+    try:
+        item = tlv.parse_one(envelope.data)
+    except tlv.TlvError as error:
+        raise NcInconsistentWithTlv(str(error)) from error
+    if item.tag != _TAG_COMMAND:
+        raise WrongData("a command to perform")
+    return CommandApdu.parse(item.value)
 
 
 def respond(channel: Channel, ne: int, data: bytes, sw: StatusWord) -> bytes:

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from card_os.chaining import CommandChain
     from card_os.iso7816.status import StatusWord
 
-CHANNEL_COUNT: Final = 4
-"""Channels that can be open on one interface, 0 to 3; the class byte would code up to 20."""
+CHANNEL_COUNT: Final = 20
+"""Channels that can be open on one interface: all that the class byte codes, 0 to 19."""
 
 NO_INSTRUCTIONS: Final[Mapping[tuple[bool, int], Instruction]] = {}
 

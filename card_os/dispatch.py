@@ -2,16 +2,17 @@
 
 The order of the layers: class byte (256 rows) → channel → chaining → secure messaging → SELECT by name, MANAGE CHANNEL
 or the command table of the selected application → life cycle → access rule → handler → secure messaging → response
-chaining. Only this module makes status words out of errors.
+chaining. ENVELOPE and GET RESPONSE belong to the channel and not to the application. Only this module makes status
+words out of errors.
 
-Source: ISO/IEC 7816-4:2020, clauses 5.3 to 5.6 and 11.1.2 (MANAGE CHANNEL).
+Source: ISO/IEC 7816-4:2020, clauses 5.3 to 5.6 and 11.1.2 (MANAGE CHANNEL) and 11.8.2 (ENVELOPE).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from card_os.chaining import INS_GET_RESPONSE, CommandChain, get_response, respond
+from card_os.chaining import INS_ENVELOPES, INS_GET_RESPONSE, CommandChain, get_response, respond, unwrap_envelope
 from card_os.channels import CHANNEL_COUNT, Channel
 from card_os.globalplatform.registry import ISSUER_DOMAIN, CardLifeCycle
 from card_os.iso7816.apdu import CLASS_BYTES, ClassByte, CommandApdu, SecureMessagingIndication
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 _INS_MANAGE_CHANNEL: Final = 0x70
 _INS_GET_DATA: Final = 0xCA
+_TRANSPORT: Final = frozenset({INS_GET_RESPONSE, *INS_ENVELOPES})
 _OPEN: Final = 0x00
 _CLOSE: Final = 0x80
 _PLAIN: Final = SecureMessagingIndication.NONE
@@ -79,8 +81,11 @@ class Dispatcher:
             channel = self._channels.get(class_byte.channel)
             if channel is None:
                 raise ChannelNotSupported("the channel is not open")
-            if command.ins == INS_GET_RESPONSE and class_byte.interindustry and channel.chain is None:
-                return get_response(channel, command)
+            if command.ins in _TRANSPORT and class_byte.interindustry:
+                if command.ins != INS_GET_RESPONSE:
+                    return self._envelope(channel, class_byte, command)
+                if channel.chain is None:
+                    return get_response(channel, command)
             if channel.pending_sw is not None:
                 channel.pending, channel.pending_sw = b"", None
             if class_byte.chained or channel.chain is not None:
@@ -91,7 +96,37 @@ class Dispatcher:
         except CardError as error:
             self.last_error = error
             return error.sw.to_bytes(2, "big")
-        return self._execute(channel, class_byte, command)
+        return self._execute(channel, class_byte, command, command.ne)
+
+    def _envelope(self, channel: Channel, class_byte: ClassByte, command: CommandApdu) -> bytes:
+        """ENVELOPE: the command inside is executed, and its answer is the answer of the last ENVELOPE (11.8.2).
+
+        Raises:
+            CardError: the ENVELOPE itself, or what is inside, is no command for this channel.
+        """
+        channel.pending, channel.pending_sw = b"", None
+        if class_byte.secure_messaging is not _PLAIN:
+            raise SecureMessagingNotSupported("the command inside is protected, not ENVELOPE")
+        chain = channel.chain
+        if class_byte.chained or chain is not None:
+            channel.chain = None
+            chain = chain or CommandChain(command)
+            chain.add(command)
+            if class_byte.chained:
+                channel.chain = chain
+                return _MORE_OF_CHAIN
+            command = chain.whole(command)
+        inner = unwrap_envelope(command)
+        inner_class = CLASS_BYTES[inner.cla]
+        if inner_class is None:
+            raise ClaNotSupported("reserved class byte")
+        if inner_class.channel != channel.number:
+            raise ChannelNotSupported("the command inside is for another channel")
+        if inner_class.chained:
+            raise ChainingNotSupported("the command inside is whole")
+        if inner.ins in _TRANSPORT and inner_class.interindustry:
+            raise FunctionNotSupported("ENVELOPE carries neither ENVELOPE nor GET RESPONSE")
+        return self._execute(channel, inner_class, inner, command.ne)
 
     def _chain(self, channel: Channel, class_byte: ClassByte, command: CommandApdu) -> CommandApdu | None:
         """Take a piece of a chain; returns the whole command after the last one."""
@@ -113,8 +148,8 @@ class Dispatcher:
         channel.chain = chain
         return None
 
-    def _execute(self, channel: Channel, class_byte: ClassByte, command: CommandApdu) -> bytes:
-        """Secure messaging around the command, and what became of it as bytes."""
+    def _execute(self, channel: Channel, class_byte: ClassByte, command: CommandApdu, ne: int) -> bytes:
+        """Secure messaging around the command, and what became of it as bytes, ``ne`` of them at once."""
         runtime = self._runtime
         runtime.running = channel
         layer: SecureChannel | None = None
@@ -138,7 +173,7 @@ class Dispatcher:
         if runtime.registry.changed or runtime.files.changed:
             runtime.settle(failed=self.last_error is not None)
         runtime.running = None
-        return respond(channel, command.ne, data, sw)
+        return respond(channel, ne, data, sw)
 
     def _layer(self, channel: Channel, class_byte: ClassByte, command: CommandApdu) -> SecureChannel | None:
         """The secure messaging layer that a command goes through; one that it does not ask for is ended."""

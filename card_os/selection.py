@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 from card_os.files.life_cycle import FileLifeCycle
+from card_os.files.select import select_and_answer
 from card_os.files.spec import FileStructure, Tag
 from card_os.globalplatform.registry import ISSUER_DOMAIN, CardLifeCycle
 from card_os.iso7816 import tlv
@@ -34,8 +35,8 @@ _OCCURRENCE: Final = 0x03
 _FIRST: Final = 0x00
 _NEXT: Final = 0x02
 _RESPONSE: Final = 0x0C
-_FCI: Final = 0x00
 _FCP: Final = 0x04
+_FMD: Final = 0x08
 _NO_RESPONSE: Final = 0x0C
 
 
@@ -57,7 +58,8 @@ class Selector:
     def select(self, channel: Channel, command: CommandApdu) -> bytes:
         """SELECT by DF name, P1 04; data is an AID or its beginning, none stands for the issuer domain.
 
-        The channel keeps its application when no other is found.
+        A name that no application has may be that of a DF inside the selected one. The channel keeps its application
+        when nothing is found.
 
         Raises:
             IncorrectP1P2: 6A86.
@@ -66,22 +68,36 @@ class Selector:
             FileDeactivatedWarning: 6283 with the response, the issuer domain of a locked card.
         """
         p2 = command.p2
-        if p2 & ~(_OCCURRENCE | _RESPONSE) or p2 & _RESPONSE not in (_FCI, _FCP, _NO_RESPONSE):
+        if p2 & ~(_OCCURRENCE | _RESPONSE):
             raise IncorrectP1P2("no such form of SELECT")
         occurrence = p2 & _OCCURRENCE
         if occurrence not in (_FIRST, _NEXT):
             raise FunctionNotSupported("first and next occurrence only")
         application = self._find(channel, command.data, following=occurrence == _NEXT)
         if application is None:
-            raise FileNotFound("no application with this name")
+            return self._select_df(channel, command, following=occurrence == _NEXT)
         template = self.enter(channel, application)
         if p2 & _RESPONSE == _NO_RESPONSE:
             template = b""
+        elif p2 & _RESPONSE == _FMD:
+            template = tlv.encode(Tag.FMD, tlv.encode(Tag.APPLICATION_IDENTIFIER, application.aid))
         elif p2 & _RESPONSE == _FCP:
             template = _control_parameters(application)
         if self._runtime.registry.card_life_cycle == CardLifeCycle.CARD_LOCKED:
             raise FileDeactivatedWarning("the card is locked", data=template)
         return template
+
+    def _select_df(self, channel: Channel, command: CommandApdu, *, following: bool) -> bytes:
+        """A named DF inside the selected application, which stays selected."""
+        context = channel.context
+        if context is None:
+            raise FileNotFound("no application with this name")
+        files = context.files
+        file = files.by_name(command.data, after=files.current_df if following else None)
+        if file is None:
+            raise FileNotFound("no application and no DF with this name")
+        context.proofs = int(context.session.proofs) | self._proof
+        return select_and_answer(context, file, command.p2 & _RESPONSE)
 
     def _find(self, channel: Channel, name: bytes, *, following: bool) -> Application | None:
         registry = self._runtime.registry

@@ -39,11 +39,11 @@ HOLDER_PIN: Final = 0x81
 
 
 class SampleFile(NamedTuple):
-    """One file: the path of its DF, what it is, and its first content, records one by one."""
+    """One file: the path of its DF, what it is, and what it holds at first, records one by one."""
 
     path: bytes
     spec: FileSpec
-    content: tuple[bytes, ...] = ()
+    initial: tuple[bytes, ...] = ()
 
 
 _S: Final = FileStructure
@@ -69,12 +69,12 @@ SAMPLE: Final = (
 def sample_commands() -> list[CommandApdu]:
     """The commands that make the sample in a new MF, with the file system selected."""
     commands: list[CommandApdu] = []
-    for path, spec, content in SAMPLE:
+    for path, spec, initial in SAMPLE:
         if path:
             commands.append(CommandApdu(0, _SELECT, _FROM_MF, _NO_ANSWER, path))
         else:
             commands.append(CommandApdu(0, _SELECT, 0, _NO_ANSWER, b"\x3f\x00"))
         commands.append(CommandApdu(0, _CREATE, 0, 0, spec.encode()))
         ins = {_S.TRANSPARENT: _UPDATE_BINARY, _S.TLV: _PUT_DATA}.get(spec.structure, _APPEND_RECORD)
-        commands.extend(CommandApdu(0, ins, 0, 0, part) for part in content)
+        commands.extend(CommandApdu(0, ins, 0, 0, part) for part in initial)
     return commands

@@ -55,7 +55,16 @@ def select_file(context: Context, command: CommandApdu) -> bytes:
     form = command.p2
     if form not in _FORMS:
         raise IncorrectP1P2("first occurrence, with FCI, FCP, FMD or no answer")
-    file = find_file(context, command.p1, command.data)
+    return select_and_answer(context, find_file(context, command.p1, command.data), form)
+
+
+def select_and_answer(context: Context, file: File | None, form: int) -> bytes:
+    """Make a file the current one and answer in a form of P2 (b4-b3); None is the application's own DF.
+
+    Raises:
+        FileDeactivatedWarning: 6283 with the answer.
+        FileTerminatedWarning: 6285 with the answer.
+    """
     context.files.select(file)
     if file is None:
         file = context.files.root

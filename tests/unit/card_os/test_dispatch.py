@@ -135,7 +135,12 @@ def test_an_exact_name_comes_before_a_longer_one(card: Card, applet: RecordingAp
     assert applet.calls[-1] == ("select", FIRST[:-1])
 
 
-@pytest.mark.parametrize(("p2", "sw"), [(0x01, "6A81"), (0x03, "6A81"), (0x08, "6A86"), (0x10, "6A86"), (0x80, "6A86")])
+def test_management_data_of_an_application_is_its_name(contact: Port) -> None:
+    """Table 63 and clause 7.4.2: FMD, tag 64."""
+    assert send(contact, f"00A4040807{FIRST.hex()}00") == f"64094F07{FIRST.hex().upper()}" + OK
+
+
+@pytest.mark.parametrize(("p2", "sw"), [(0x01, "6A81"), (0x03, "6A81"), (0x09, "6A81"), (0x10, "6A86"), (0x80, "6A86")])
 def test_other_forms_of_selection_are_refused(contact: Port, p2: int, sw: str) -> None:
     assert send(contact, f"00A404{p2:02X}07{FIRST.hex()}") == sw
 
@@ -460,7 +465,12 @@ def test_channels_are_opened_numbered_and_closed(port: Port) -> None:
     assert send(port, "0070000001") == "01" + OK
     assert send(port, "0070000001") == "02" + OK
     assert send(port, "00700003") == OK
+    for number in range(4, 20):
+        assert send(port, "0070000001") == f"{number:02X}" + OK
     assert send(port, "0070000001") == "6A81"
+    assert send(port, "4F708000") == OK
+    assert send(port, "4FCA0000015500") == "6881"
+    assert send(port, "00700013") == OK
     assert send(port, "00708002") == OK
     assert send(port, "0070000001") == "02" + OK
     assert send(port, "03708000") == OK
@@ -472,7 +482,8 @@ def test_channels_are_opened_numbered_and_closed(port: Port) -> None:
     [
         ("00708000", "6881"),
         ("00708001", "6881"),
-        ("00700004", "6881"),
+        ("00700014", "6881"),
+        ("007000FF", "6881"),
         ("00700000", "6700"),
         ("00704000", "6A86"),
         ("0070000001AA01", "6700"),

@@ -176,7 +176,7 @@ def test_the_card_announces_what_it_can_do() -> None:
     for raw in (atr.historical, ats.historical):
         value = HistoricalBytes.parse(raw).find(CompactTag.CAPABILITIES)
         assert value is not None
-        assert value[2] == 0b1101_1011
+        assert value[2] == 0b1101_1111
         found = HistoricalBytes.parse(raw).capabilities
         assert found is not None
-        assert (found.chaining, found.extended, found.channels) == (True, True, 4)
+        assert (found.chaining, found.extended, found.channels) == (True, True, 8)

@@ -13,8 +13,8 @@ from reader_bridge import pcsc
 from reader_bridge.connection import Interface, Protocol7816, ReaderError
 from reader_bridge.pcsc import PcscConnection, interface_of, list_pcsc_readers
 
-CONTACT_ATR = bytes.fromhex("3B979680 31FE45 8031C073DE21DB 2D")
-FIELD_ATR = bytes.fromhex("3B8780018031C073DE21DB20")
+CONTACT_ATR = bytes.fromhex("3B979680 31FE45 8031C073DE21DF 29")
+FIELD_ATR = bytes.fromhex("3B8780018031C073DE21DF24")
 EXTENDED = 65_536
 
 

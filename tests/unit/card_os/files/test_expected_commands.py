@@ -48,3 +48,8 @@ def test_the_card_answers_as_expected(master: NvmImage, run: Run) -> None:
 @pytest.mark.parametrize("run", expected("expected_management.toml"), ids=lambda run: run.name)
 def test_management_answers_as_expected(master: NvmImage, run: Run) -> None:
     test_the_card_answers_as_expected(master, run)
+
+
+@pytest.mark.parametrize("run", expected("expected_transport.toml"), ids=lambda run: run.name)
+def test_transport_answers_as_expected(master: NvmImage, run: Run) -> None:
+    test_the_card_answers_as_expected(master, run)
