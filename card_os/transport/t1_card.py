@@ -91,7 +91,7 @@ class T1Card:
 
         Args:
             data: what came since the last call.
-            parity_error: one of these characters had a wrong parity bit.
+            parity_error: one of these characters had a wrong parity bit; the rest of the block was read and dropped.
         """
         self._buffer += data
         if self._framing.missing(self._buffer) > 0 and not parity_error:

@@ -109,7 +109,7 @@ class T1Reader:
 
         Args:
             data: what came since the last call.
-            parity_error: one of these characters had a wrong parity bit.
+            parity_error: one of these characters had a wrong parity bit; the rest of the block was read and dropped.
         """
         if self.state in {State.IDLE, State.DEAD}:
             raise LocalProtocolError(f"no block is expected: {self.state.value}")

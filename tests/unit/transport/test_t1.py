@@ -338,6 +338,37 @@ def test_a_block_that_repeats_itself_late_is_recognised_by_its_number() -> None:
     assert describe(event.data) == "R(1,2)"
 
 
+def test_a_repeated_command_is_not_executed_again() -> None:
+    """11.6.3.2, rule 7.1: a block out of sequence is an invalid block."""
+    card, device = T1Card(PARAMETERS), reader()
+    sent = device.exchange(bytes(4)).data
+    assert card.receive(sent) == Command(bytes(4))
+    assert device.receive(card.answer(b"\x90\x00").data) == Completed(b"\x90\x00")
+    assert card.receive(sent) == Reply(Framing().encode(ready_block(1, ErrorIndication.OTHER)))
+
+
+def test_a_block_that_is_not_answered_in_time_costs_one_attempt_only() -> None:
+    """A late answer that nobody waits for any more is asked for again, and is the same."""
+    card, device = T1Card(PARAMETERS), reader()
+    card.receive(device.exchange(bytes(4)).data)
+    late = card.answer(b"\x90\x00")
+    again = device.time_out()
+    assert isinstance(again, Transmit)
+    assert card.receive(again.data) == late
+    assert device.receive(late.data) == Completed(b"\x90\x00")
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.integers(0, 30), st.sampled_from(Fault)))
+def test_no_error_takes_more_attempts_than_the_standard_allows(faults: dict[int, Fault]) -> None:
+    """One block each way: three attempts, then three at RESYNCH (11.6.3.2, rules 6.4 and 7.4)."""
+    script = Script(faults, describe)
+    Wire(reader(), T1Card(PARAMETERS), Application(), VirtualClock(), disturbance=script).transmit(bytes(4))
+    sent = [block for block in script.sent if block.startswith(">")]
+    assert sum("RESYNC" not in block for block in sent) <= MAX_ATTEMPTS
+    assert sum("RESYNC" in block for block in sent) <= MAX_ATTEMPTS
+
+
 def test_bytes_may_come_one_at_a_time_and_parity_errors_ask_again() -> None:
     card, device = T1Card(PARAMETERS), reader()
     sent = device.exchange(bytes(4)).data

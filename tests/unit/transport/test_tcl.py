@@ -287,6 +287,46 @@ def test_the_reader_answers_what_makes_no_sense_with_nak(block: Block) -> None:
     assert describe(event.data) == "R(NAK)0"
 
 
+def test_a_repeated_block_of_the_reader_cannot_be_told_from_a_new_one() -> None:
+    """7.5.4.2, rule D: the card takes an I-block whatever its number; docs/transport.md lists it."""
+    card = TclCard(FRAME)
+    frame = CODEC.encode(Block(Kind.INFORMATION, 0, b"\x00"))
+    assert card.receive(frame) == Command(b"\x00")
+    card.answer(b"\x90\x00")
+    assert card.receive(frame) == Command(b"\x00")
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+def test_a_repeated_nak_gets_the_same_answer(times: int) -> None:
+    """7.5.5, rule 11."""
+    card = TclCard(FRAME)
+    card.receive(CODEC.encode(Block(Kind.INFORMATION, 0, b"\x00")))
+    answer = card.answer(b"\x90\x00")
+    assert [card.receive(CODEC.encode(Block(Kind.NAK, 0))) for _ in range(times)] == [answer] * times
+
+
+def test_a_late_answer_is_recognised_by_its_number() -> None:
+    card, device = TclCard(FRAME), TclReader(TIMING, FRAME)
+    card.receive(device.exchange(b"one!").data)
+    first = card.answer(b"1").data
+    assert device.receive(first) == Completed(b"1")
+    device.exchange(b"two!")
+    event = device.receive(first)
+    assert isinstance(event, Transmit)
+    assert describe(event.data) == "R(NAK)1"
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.integers(0, 40), st.sampled_from(Fault)))
+def test_no_error_takes_attempts_without_end(faults: dict[int, Fault]) -> None:
+    script = Script(faults, describe)
+    Wire(TclReader(TIMING, FRAME), TclCard(FRAME), Application(), VirtualClock(), disturbance=script).transmit(bytes(4))
+    sent = [block for block in script.sent if block.startswith(">")]
+    assert sum(block.startswith("> I") for block in sent) <= MAX_ATTEMPTS
+    assert sum("DESELECT" in block for block in sent) <= MAX_ATTEMPTS
+    assert len(sent) <= MAX_ATTEMPTS * MAX_ATTEMPTS + MAX_ATTEMPTS
+
+
 def test_time_is_granted_by_the_multiplier() -> None:
     device = TclReader(TIMING, FRAME)
     device.exchange(bytes(4))
