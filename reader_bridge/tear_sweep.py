@@ -12,20 +12,20 @@ Source: docs/decisions/0001-architecture-of-the-main-job.md, clause 1.2.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
 
 from card_os.hardware.image import NvmImage
+from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import CutMoment
+from card_os.hardware.recording import RecordingNvm
 from card_os.iso7816.errors import CardTorn, MemoryFailure
 from card_os.storage.contents import ObjectName, StoredState, count_residue, read_state
 from card_os.storage.layout import open_layout
 from card_os.storage.store import ObjectStore
 from reader_bridge.tear_recording import CommandRecord, TearRecording, units_of
 from reader_bridge.tear_report import Problem, TearReport, Violation, ViolationKind
-
-CUTS_A_UNIT: Final = len(CutMoment)
 
 Examination = Callable[[NvmImage], Sequence[Problem]]
 """Uses a card that has booted after a cut, on an image that it may change, and says what does not work."""
@@ -34,7 +34,7 @@ Answers = Callable[[NvmImage], tuple[bytes, ...]]
 """Asks a card what anybody may ask, on an image that it may change; the same memory has to give the same answers."""
 
 Advance = Callable[[int, int], None]
-"""Is told cuts done and cuts in all."""
+"""Is told programming units done and units in all."""
 
 Counters = Mapping[ObjectName, bytes]
 _Content = Mapping[ObjectName, bytes]
@@ -79,9 +79,13 @@ class TearSweep:
         recording: the run.
         examine: whether a card works.
         answers: what a card tells anybody.
+        twice: cut also every boot after a cut, at every unit that it programs.
     """
 
-    def __init__(self, recording: TearRecording, examine: Examination, answers: Answers) -> None:
+    def __init__(
+        self, recording: TearRecording, examine: Examination, answers: Answers, *, twice: bool = False
+    ) -> None:
+        self.twice = twice
         self._recording = recording
         self._examine = examine
         self._answers = answers
@@ -95,12 +99,14 @@ class TearSweep:
             report.commands = len(commands)
             report.units = sum(command.units(word_size) for command in commands)
             last: _Memory | None = None
+            done = 0
             for command in commands:
                 if command.writes:
                     report.writing += 1
                     last = _CommandSweep(self, command, image, last).run()
+                    done += command.units(word_size)
                     if advance is not None:
-                        advance(report.cuts, report.units * CUTS_A_UNIT)
+                        advance(done, report.units)
         return report
 
     def look(self, image: NvmImage) -> _Memory:
@@ -156,8 +162,8 @@ class _CommandSweep:
             units = units_of(nvm.word_size, offset, len(data))
             for unit in range(1, units + 1):
                 for moment in CutMoment:
-                    verdict = self._cut(offset, data, unit, moment)
-                    self._judge(verdict, allowed, done + unit, moment)
+                    for verdict in self._cut(offset, data, unit, moment):
+                        self._judge(verdict, allowed, done + unit, moment)
             done += units
             nvm.write(offset, data)
         return self._after
@@ -217,25 +223,50 @@ class _CommandSweep:
         if self._after.state is not None and (residue := count_residue(nvm, self._after.state)):
             self._report(Problem(ViolationKind.RESIDUE, f"{residue} bytes"), 0, None)
 
-    def _cut(self, offset: int, data: bytes, unit: int, moment: CutMoment) -> _Verdict:
-        """Cut once, boot, and recognise the memory or examine it."""
-        self._sweep.report.cuts += 1
-        fork = self._image.fork()
-        nvm = fork.nvm()
+    def _cut(self, offset: int, data: bytes, unit: int, moment: CutMoment) -> Iterator[_Verdict]:
+        """Cut once, boot, and judge what is left; with ``twice`` cut each unit of the boot too, and boot again."""
+        torn = self._image.fork()
+        nvm = torn.nvm()
         nvm.power.arm(unit, moment)
-        try:
+        with contextlib.suppress(CardTorn):
             nvm.write(offset, data)
-        except CardTorn:
-            nvm.power.restore()
+        if self._sweep.twice:
+            yield from self._cut_boots(torn)
+        yield self._boot(torn)
+
+    def _cut_boots(self, torn: NvmImage) -> Iterator[_Verdict]:
+        """Cut the boot from a torn memory at every unit that it programs; blank over blank cannot be torn."""
+        whole = torn.fork().nvm_as(RecordingNvm)
+        with contextlib.suppress(Exception):  # a memory that does not boot is reported where it boots whole
+            ObjectStore(whole)
+        base = torn.fork()
+        nvm = base.nvm()
+        for offset, data in whole.writes:
+            for unit in range(1, units_of(nvm.word_size, offset, len(data)) + 1):
+                if _moves_no_bit(nvm, offset, data, unit):
+                    continue
+                for moment in CutMoment:
+                    again = base.fork()
+                    cut = again.nvm()
+                    cut.power.arm(unit, moment)
+                    with contextlib.suppress(CardTorn):
+                        cut.write(offset, data)
+                    yield self._boot(again)
+            nvm.write(offset, data)
+
+    def _boot(self, torn: NvmImage) -> _Verdict:
+        """Boot after a cut, and recognise the memory or examine it."""
+        self._sweep.report.cuts += 1
+        nvm = torn.nvm()
         try:
             ObjectStore(nvm)
         except Exception:  # noqa: BLE001 - same; looking at it says what it is
-            return self._verdict(self._sweep.look(fork))
+            return self._verdict(self._sweep.look(torn))
         cells = nvm.read(0, nvm.size)
         for verdict in self._verdicts:
             if verdict.memory.cells == cells:
                 return verdict
-        verdict = self._verdict(self._sweep.look(fork))
+        verdict = self._verdict(self._sweep.look(torn))
         self._verdicts.append(verdict)
         return verdict
 
@@ -275,6 +306,14 @@ class _CommandSweep:
         self._sweep.report.add(
             Violation(problem, command.number, command.step, command.header, unit, self._units, moment)
         )
+
+
+def _moves_no_bit(nvm: Nvm, offset: int, data: bytes, unit: int) -> bool:
+    """True when a unit of a write makes blank what is blank."""
+    start = (offset // nvm.word_size + unit - 1) * nvm.word_size
+    blank = bytes((nvm.erased,)) * nvm.word_size
+    part = data[max(start - offset, 0) : start + nvm.word_size - offset]
+    return nvm.read(start, nvm.word_size) == blank and part == blank[: len(part)]
 
 
 def _reason(error: Exception) -> str:

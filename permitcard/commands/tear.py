@@ -29,6 +29,9 @@ def tear(
     centre: Annotated[
         Path | None, typer.Option(help="Issuing centre that made the card file; published test keys when absent.")
     ] = None,
+    twice: Annotated[
+        bool, typer.Option("--twice", help="Cut the boot after each cut too, at every unit that it programs.")
+    ] = False,
 ) -> None:
     """Cut power at every programming unit of a script, at four moments each, and check the card after every cut."""
     from permitcard.tearing.script import TearScript
@@ -44,7 +47,7 @@ def tear(
     opened = open_card_to_tear(card, centre)
     begin = time.perf_counter()
     with console.progress() as progress:
-        report = sweep_script(parsed, opened, lambda done, total: progress("tear", done, total))
+        report = sweep_script(parsed, opened, lambda done, total: progress("tear", done, total), twice=twice)
     seconds = time.perf_counter() - begin
     _tell(console, report, seconds)
     console.result(

@@ -80,13 +80,16 @@ def open_card_to_tear(card: str, centre: Path | None = None) -> CardToTear:
         return CardToTear(image, find_target(connection, centre))
 
 
-def sweep_script(script: TearScript, card: CardToTear, advance: Advance | None = None) -> TearReport:
+def sweep_script(
+    script: TearScript, card: CardToTear, advance: Advance | None = None, *, twice: bool = False
+) -> TearReport:
     """Run a script once and cut power at every programming unit of it.
 
     Args:
         script: what the card does.
         card: what it is before.
         advance: is told how far the sweep is.
+        twice: cut also the boots after each cut.
 
     Raises:
         PersonalizationError: "script-failed": the script does not work without cuts either.
@@ -100,20 +103,22 @@ def sweep_script(script: TearScript, card: CardToTear, advance: Advance | None =
     def examine(image: NvmImage) -> Sequence[Problem]:
         return _examine(image, script, card.target)
 
-    return TearSweep(recording, examine, _answers).run(advance)
+    return TearSweep(recording, examine, _answers, twice=twice).run(advance)
 
 
-def assert_tear_safe(script: str, card: str | CardToTear = SPECIMEN) -> TearReport:
+def assert_tear_safe(script: str, card: str | CardToTear = SPECIMEN, *, twice: bool = False) -> TearReport:
     """For tests: sweep a script and fail with what was found.
 
     Args:
         script: text of the script.
         card: "specimen", "blank", "sim:FILE" or an opened one.
+        twice: cut also the boots after each cut.
 
     Raises:
         AssertionError: the card breaks an invariant; the message names cut and command.
     """
-    report = sweep_script(TearScript.parse(script), open_card_to_tear(card) if isinstance(card, str) else card)
+    opened = open_card_to_tear(card) if isinstance(card, str) else card
+    report = sweep_script(TearScript.parse(script), opened, twice=twice)
     if report.found:
         first = report.violations[0].document()
         raise AssertionError(f"{report.found} violations in {report.cuts} cuts; the first: {first}")

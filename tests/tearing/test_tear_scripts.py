@@ -61,6 +61,20 @@ def test_a_script_that_writes_nothing_is_no_proof() -> None:
         assert_tear_safe(SELECT)
 
 
+def test_a_boot_that_is_cut_is_made_up_for_by_the_next() -> None:
+    """Recovery is torn at each unit that it programs, after each cut of the command."""
+    once = assert_tear_safe(VERIFY)
+    twice = assert_tear_safe(VERIFY, twice=True)
+    assert twice.cuts > 5 * once.cuts
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
+def test_the_scripts_of_the_examples_stand_two_cuts(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert_tear_safe(text, BLANK if "--card blank" in text else SPECIMEN, twice=True)
+
+
 # ---------------------------------------------------------------------- planted bugs
 
 
@@ -84,6 +98,18 @@ def scrub_too_early(original: Callable[..., None]) -> Callable[..., None]:
         original(journal, writes, wipes)
 
     return commit
+
+
+def replay_erasing_first(journal: Journal) -> bool:
+    """The mark goes before the transaction is done again: right after one cut, wrong after two."""
+    nvm = journal._nvm
+    raw = nvm.read(journal._start, len(journal._blank))
+    parsed = None if raw == journal._blank else journal._parse(raw)
+    if raw != journal._blank:
+        nvm.write(journal._start, journal._blank)
+    if parsed is not None:
+        journal._apply(*parsed)
+    return parsed is not None
 
 
 def forgets_to_erase(journal: Journal, length: int) -> None:
@@ -115,6 +141,14 @@ def test_a_page_that_is_scrubbed_too_early_is_found(monkeypatch: pytest.MonkeyPa
 def test_a_journal_that_is_not_erased_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Journal, "_erase", forgets_to_erase)
     assert ViolationKind.RESIDUE in kinds(swept(UPDATE))
+
+
+def test_a_recovery_that_cannot_be_cut_is_found_by_two_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Journal, "replay", replay_erasing_first)
+    script = TearScript.parse("terminal service_desk\n00D6 8D00 01 02\n")
+    opened = open_card_to_tear(SPECIMEN)
+    assert sweep_script(script, opened).found == 0
+    assert ViolationKind.BETWEEN in kinds(sweep_script(script, opened, twice=True))
 
 
 def test_a_counter_after_the_compare_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
