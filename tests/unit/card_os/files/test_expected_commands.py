@@ -53,3 +53,27 @@ def test_management_answers_as_expected(master: NvmImage, run: Run) -> None:
 @pytest.mark.parametrize("run", expected("expected_transport.toml"), ids=lambda run: run.name)
 def test_transport_answers_as_expected(master: NvmImage, run: Run) -> None:
     test_the_card_answers_as_expected(master, run)
+
+
+def test_an_erasure_without_room_changes_nothing(master: NvmImage) -> None:
+    """5.6, 6A84: a long file is erased in a second body, for which a full card has no room."""
+    card = make_file_card(master.fork().nvm())
+    port = card.contact
+    port.power_on()
+    commands = [f"00A4040C07{FILE_CARD.hex()}", "00D68E0004AABBCCDD"]
+    answers = [port.process(bytes.fromhex(command)) for command in commands]
+    assert answers == [b"\x90\x00"] * 2
+    for number in range(60):
+        for size in (0xF000, 0x4000, 0x1000, 0x0400):
+            template = f"620D8002{size:04X}8201018302{0x0900 + number:04X}8800"
+            port.process(bytes.fromhex("00A4000C023F00"))
+            if port.process(bytes.fromhex(f"00E000000F{template}")) == b"\x90\x00":
+                break
+    assert port.process(bytes.fromhex("00A4000C020207")) == b"\x90\x00"
+    assert port.process(bytes.fromhex("000E0000")) == b"\x6a\x84"
+    assert port.process(bytes.fromhex("00B0000004")) == bytes.fromhex("AABBCCDD9000")
+    assert port.process(bytes.fromhex("00D6000001EE")) == b"\x90\x00"
+    port.reset()
+    assert port.process(bytes.fromhex(commands[0])) == b"\x90\x00"
+    assert port.process(bytes.fromhex("00B08E0004")) == bytes.fromhex("EEBBCCDD9000")
+    assert card.faults == 0
