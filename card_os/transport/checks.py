@@ -44,5 +44,14 @@ def crc_a(data: bytes) -> bytes:
 
 
 def crc_b(data: bytes) -> bytes:
-    """CRC_B, two bytes, little-endian as sent; also the CRC of T=1."""
+    """CRC_B, two bytes, little-endian as sent."""
     return (_register(data, _INITIAL_B) ^ _INITIAL_B).to_bytes(CRC_LENGTH, "little")
+
+
+def crc_t1(data: bytes) -> bytes:
+    """CRC of T=1, two bytes, big-endian as sent and without the final inversion.
+
+    Deviates: ISO/IEC 7816-3 names ISO/IEC 13239 and leaves inversion and order open; this is what the CCID drivers and
+    readers in the field send.
+    """
+    return _register(data, _INITIAL_B).to_bytes(CRC_LENGTH, "big")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from enum import Enum, IntEnum
 from typing import Final, NamedTuple
 
-from card_os.transport.checks import crc_b, lrc
+from card_os.transport.checks import crc_t1, lrc
 from card_os.transport.parameters import MAX_IFS
 
 PROLOGUE: Final = 3
@@ -147,7 +147,7 @@ class Framing:
     def __init__(self, *, crc: bool = False, nad: int = 0) -> None:
         if nad & _NAD_RESERVED or (nad and nad >> 4 == nad & 0x07):
             raise ValueError("SAD and DAD are 0 to 7 and differ, unless both are 0")
-        self._check: Callable[[bytes], bytes] = crc_b if crc else lrc
+        self._check: Callable[[bytes], bytes] = crc_t1 if crc else lrc
         self.check_length = 2 if crc else 1
         self._nad = nad
         self._peer = nad >> 4 | (nad & 0x07) << 4

@@ -82,14 +82,14 @@ def test_blocks_without_meaning_are_refused(raw: str, indication: ErrorIndicatio
     assert caught.value.indication is indication
 
 
-def test_the_crc_of_a_block_is_that_of_iso_13239() -> None:
-    """Check value of CRC-16/X-25 for "123456789" is 906E."""
-    framing = Framing(crc=True)
-    block = information_block(0, False, b"123456789")
-    raw = framing.encode(block)
-    assert len(raw) == 3 + 9 + 2
-    assert framing.decode(raw) == block
-    damaged = raw[:-1] + bytes((raw[-1] ^ 1,))
+@pytest.mark.parametrize(
+    "raw", ["00 C1 01 FE 54 4E", "00 E1 01 FE 57 75", "00 90 00 20 6E", "00 80 00 B5 FF", "00 00 05 00A4000000 B8 DA"]
+)
+def test_the_crc_of_a_block_is_that_of_readers_in_the_field(raw: str) -> None:
+    """Blocks that a CCID driver and TPDU readers exchanged with a card whose ATR asks for CRC."""
+    framing, block = Framing(crc=True), bytes.fromhex(raw)
+    assert framing.encode(framing.decode(block)) == block
+    damaged = block[:-1] + bytes((block[-1] ^ 1,))
     with pytest.raises(InvalidBlock):
         framing.decode(damaged)
 
