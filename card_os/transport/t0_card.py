@@ -8,6 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Final
 
+from card_os.iso7816.apdu import CLASS_BYTES, SecureMessagingIndication
 from card_os.transport.events import CardEvent, Command, LocalProtocolError, Reply
 from card_os.transport.t0_tables import (
     EXACT_LENGTH,
@@ -99,7 +100,7 @@ class T0Card:
             return Reply(_INSTRUCTION_INVALID)
         if ins != INS_ENVELOPE:
             self._envelope.clear()
-        if ins not in self._incoming:
+        if not self._brings_data(header):
             if kept is not None and kept[0] == header:
                 self.state = State.PROCESSING
                 return self.answer(kept[1])
@@ -111,6 +112,14 @@ class T0Card:
         self.state = State.DATA
         self._buffer.clear()
         return Reply(bytes((complement(ins) if self._bytewise else ins,)))
+
+    def _brings_data(self, header: bytes) -> bool:
+        """P3 is Lc: by the instruction, or by the class, for secure messaging always has a data field."""
+        if header[1] in self._incoming:
+            return True
+        decoded = CLASS_BYTES[header[0]]
+        secure = decoded is not None and decoded.secure_messaging is not SecureMessagingIndication.NONE
+        return secure and header[1] != INS_GET_RESPONSE
 
     def _execute(self, apdu: bytes) -> CardEvent:
         """Hand over the command; ENVELOPE is put together here (12.2.6)."""
@@ -153,7 +162,7 @@ class T0Card:
         data, status = response[:-_STATUS_LENGTH], response[-_STATUS_LENGTH:]
         if not data:
             return Reply(status)
-        if self._header[1] in self._incoming:
+        if self._brings_data(self._header):
             return self._announce(b"", data, status)
         ins, asked = self._header[1], self._header[-1] or MAX_TRANSFER
         if len(data) != asked:

@@ -181,6 +181,14 @@ def test_every_case_gets_the_right_answer_and_is_executed_once(
         assert CommandApdu.parse(application.executed[0]).data == data
 
 
+def test_a_command_under_secure_messaging_always_brings_data() -> None:
+    card = T0Card()
+    assert card.receive(bytes.fromhex("0CB0000002")) == Reply(b"\xb0")
+    assert card.receive(b"\x11\x22") == Command(bytes.fromhex("0CB00000021122"))
+    assert card.answer(b"\xaa\x90\x00") == Reply(b"\x61\x01")
+    assert card.receive(bytes.fromhex("00C0000001")) == Reply(b"\xc0\xaa\x90\x00")
+
+
 def test_no_command_in_an_envelope_is_a_wrong_length() -> None:
     assert T0Card().receive(bytes.fromhex("00C2000000")) == Reply(b"\x67\x00")
 
