@@ -26,7 +26,6 @@ SENSITIVE: Final = re.compile(
     r"|pictures|symmetric|pairs|dob|birth_date)$"
 )
 HARMLESS: Final = {
-    "applet.file_system.sample.SampleFile.content": "the same on every sample card",
     "card_os.globalplatform.content_management.InstallFields.token": "a public token of delegated management",
     "card_os.iso7816.atr.CompactObject.value": "historical bytes, which every reader is told",
     "personalization.preparation.sealed_file._Header.check_value": "tells one key from another and nothing of it",
