@@ -30,7 +30,7 @@ class CommandRecord:
         header: CLA INS P1 P2; empty for power and reset.
         status: SW1 SW2; empty for power and reset.
         compares: a secret was compared: right or wrong, a try must have been spent for it.
-        writes: (offset, data) of what was programmed.
+        writes: (offset, data) of what was programmed; no data is the erase of the page there.
     """
 
     __slots__ = ("compares", "header", "number", "status", "step", "writes")
@@ -52,7 +52,9 @@ class CommandRecord:
 
 
 def units_of(word_size: int, offset: int, length: int) -> int:
-    """Programming units of one write of ``length`` (1 or more) bytes."""
+    """Units of one write of ``length`` bytes; of length 0, the erase of a page."""
+    if not length:
+        return 1
     return (offset + length - 1) // word_size - offset // word_size + 1
 
 
@@ -82,7 +84,8 @@ class TearRecording:
         self.start = image.snapshot()
         self.commands: list[CommandRecord] = []
         self.step = ""
-        self._nvm = image.fork().nvm_as(RecordingNvm)
+        self._image = image.fork()
+        self._nvm = self._image.nvm_as(RecordingNvm)
         self._card = make(self._nvm)
 
     def connect(self, interface: Interface = Interface.CONTACT) -> RecordedConnection:
@@ -101,10 +104,7 @@ class TearRecording:
 
     def memory(self) -> NvmImage:
         """The image as the run left it, a copy."""
-        image = NvmImage.from_snapshot(self.start)
-        nvm = image.nvm()
-        nvm.write(0, self._nvm.read(0, self._nvm.size))
-        return image
+        return self._image.fork()
 
 
 class RecordedConnection:

@@ -16,13 +16,15 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from card_os.hardware.chip import CellKind
 from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import CutMoment
-from card_os.hardware.recording import RecordingNvm
+from card_os.hardware.recording import RecordingNvm, repeat_write
 from card_os.iso7816.errors import CardTorn, MemoryFailure
 from card_os.storage.contents import ObjectName, StoredState, count_residue, read_state
 from card_os.storage.layout import open_layout
+from card_os.storage.memory import open_memory
 from card_os.storage.store import ObjectStore
 from reader_bridge.tear_recording import CommandRecord, TearRecording, units_of
 from reader_bridge.tear_report import Problem, TearReport, Violation, ViolationKind
@@ -147,8 +149,10 @@ class _CommandSweep:
         self._units = command.units(image.chip.word_size)
         self._before = before or sweep.look(image.fork())
         self._after, self._counters = self._replayed()
-        journals_end = open_layout(image.nvm()).table
-        self._in_place = [offset >= journals_end for offset, _ in command.writes]
+        self._in_place: list[bool] | None = None
+        if image.chip.kind is CellKind.WORDS:
+            journals_end = open_layout(image.nvm()).table
+            self._in_place = [offset >= journals_end for offset, _ in command.writes]
         self._verdicts = [self._verdict(self._before), self._verdict(self._after)]
 
     def run(self) -> _Memory:
@@ -165,7 +169,7 @@ class _CommandSweep:
                     for verdict in self._cut(offset, data, unit, moment):
                         self._judge(verdict, allowed, done + unit, moment)
             done += units
-            nvm.write(offset, data)
+            repeat_write(nvm, offset, data)
         return self._after
 
     def _replayed(self) -> tuple[_Memory, list[Counters]]:
@@ -176,7 +180,7 @@ class _CommandSweep:
         fork = self._image.fork()
         nvm = fork.nvm()
         for offset, data in self._command.writes:
-            nvm.write(offset, data)
+            repeat_write(nvm, offset, data)
         after = self._sweep.look(fork)
         places: dict[ObjectName, tuple[int, int]] = {}
         if self._before.state is not None and after.state is not None:
@@ -186,18 +190,23 @@ class _CommandSweep:
                     places[name] = (old.addresses[name], len(value))
         fork = self._image.fork()
         nvm = fork.nvm()
-        counters: list[Counters] = [{name: nvm.read(*place) for name, place in places.items()}]
+        counters = [_counters_at(fork, places)]
         for offset, data in self._command.writes:
-            nvm.write(offset, data)
-            counters.append({name: nvm.read(*place) for name, place in places.items()})
+            repeat_write(nvm, offset, data)
+            try:
+                counters.append(_counters_at(fork, places))
+            except MemoryFailure:  # a boot after a cut here says so
+                counters.append(counters[-1])
         return after, counters
 
     def _allowed(self, number: int) -> list[Counters]:
         """What counters may be after a cut in a write: as they stand in memory, or as its journal makes them.
 
         What a journal makes is done by the writes in place that follow it in one run. Once one of a run is done, there
-        is no way back.
+        is no way back. Where a log makes changes, each write of it makes its own.
         """
+        if self._in_place is None:
+            return [self._counters[number], self._counters[number + 1]]
         end = number
         while end < len(self._in_place) and not self._in_place[end]:
             end += 1
@@ -219,7 +228,7 @@ class _CommandSweep:
         fork = self._image.fork()
         nvm = fork.nvm()
         for offset, data in self._command.writes:
-            nvm.write(offset, data)
+            repeat_write(nvm, offset, data)
         if self._after.state is not None and (residue := count_residue(nvm, self._after.state)):
             self._report(Problem(ViolationKind.RESIDUE, f"{residue} bytes"), 0, None)
 
@@ -229,7 +238,7 @@ class _CommandSweep:
         nvm = torn.nvm()
         nvm.power.arm(unit, moment)
         with contextlib.suppress(CardTorn):
-            nvm.write(offset, data)
+            repeat_write(nvm, offset, data)
         if self._sweep.twice:
             yield from self._cut_boots(torn)
         yield self._boot(torn)
@@ -250,9 +259,9 @@ class _CommandSweep:
                     cut = again.nvm()
                     cut.power.arm(unit, moment)
                     with contextlib.suppress(CardTorn):
-                        cut.write(offset, data)
+                        repeat_write(cut, offset, data)
                     yield self._boot(again)
-            nvm.write(offset, data)
+            repeat_write(nvm, offset, data)
 
     def _boot(self, torn: NvmImage) -> _Verdict:
         """Boot after a cut, and recognise the memory or examine it."""
@@ -310,10 +319,21 @@ class _CommandSweep:
 
 def _moves_no_bit(nvm: Nvm, offset: int, data: bytes, unit: int) -> bool:
     """True when a unit of a write makes blank what is blank."""
+    if not data:  # the erase of a page
+        return nvm.read(offset, nvm.page_size).count(nvm.erased) == nvm.page_size
     start = (offset // nvm.word_size + unit - 1) * nvm.word_size
     blank = bytes((nvm.erased,)) * nvm.word_size
     part = data[max(start - offset, 0) : start + nvm.word_size - offset]
     return nvm.read(start, nvm.word_size) == blank and part == blank[: len(part)]
+
+
+def _counters_at(image: NvmImage, places: Mapping[ObjectName, tuple[int, int]]) -> Counters:
+    """Counters as a card that boots from the image now would find them."""
+    nvm = image.nvm()
+    if nvm.kind is not CellKind.WORDS:
+        memory = open_memory(image.fork().nvm())
+        return {name: memory.read(*place) for name, place in places.items()}
+    return {name: nvm.read(*place) for name, place in places.items()}
 
 
 def _reason(error: Exception) -> str:

@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import tomllib
 from dataclasses import dataclass
+from enum import IntEnum
 from importlib import resources
 from typing import Final
 
 DEFAULT_CHIP: Final = "flash-144k"
 _MIN_WORD: Final = 4
+_MAX_MAPPED_WORD: Final = 16
+
+
+class CellKind(IntEnum):
+    """How cells take new values; the numbers are in the image.
+
+    WORDS: each word is erased as it is programmed, and a page has no erase of its own (images of version 1).
+    FLASH: a word can be programmed once, until its whole page is erased.
+    EEPROM: a page can be erased; a word that is not erased is erased as it is programmed.
+    """
+
+    WORDS = 0
+    FLASH = 1
+    EEPROM = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +36,10 @@ class Chip:
         page_size: bytes of a page, a power of two.
         word_size: bytes of a programming unit, a power of two, 4 or more, at most a page.
         erased: value of an erased byte, 00 or FF.
-        word_program_ns: time to program one word, erase included.
-        endurance: programming cycles that a page is good for.
+        word_program_ns: time to program one word.
+        endurance: erase cycles that a page is good for; programming cycles where pages have no erase.
+        kind: how cells take new values.
+        page_erase_ns: time to erase a page, 0 where pages have no erase.
     """
 
     name: str
@@ -32,6 +49,8 @@ class Chip:
     erased: int
     word_program_ns: int
     endurance: int
+    kind: CellKind = CellKind.WORDS
+    page_erase_ns: int = 0
 
     def __post_init__(self) -> None:
         sound = (
@@ -41,6 +60,8 @@ class Chip:
             and self.size > 0
             and self.size % self.page_size == 0
             and self.erased in (0x00, 0xFF)
+            and (self.kind is CellKind.WORDS) == (self.page_erase_ns == 0)
+            and (self.kind is CellKind.WORDS or self.word_size <= _MAX_MAPPED_WORD)
         )
         if not sound:
             raise ValueError(f"chip {self.name}: geometry is not possible")
@@ -54,7 +75,10 @@ class Chip:
 def load_chips() -> dict[str, Chip]:
     """The chips that come with the product, by name."""
     text = resources.files("card_os.hardware").joinpath("chips.toml").read_text(encoding="utf-8")
-    return {name: Chip(name=name, **row) for name, row in tomllib.loads(text).items()}
+    return {
+        name: Chip(name=name, kind=CellKind[row.pop("kind").upper()], **row)
+        for name, row in tomllib.loads(text).items()
+    }
 
 
 def _is_power_of_two(number: int) -> bool:

@@ -6,11 +6,12 @@ offset 8    2  image version, big-endian as all numbers of the header
 offset 10   2  bytes of a word
 offset 12   4  bytes of a page
 offset 16   4  bytes of cells
-offset 20   4  value of an erased byte
+offset 20   1  kind of cells, see `CellKind`; 00 in version 1
+offset 21   3  value of an erased byte
 offset 24   4  nanoseconds to program a word
 offset 28   4  endurance in cycles
 offset 32  24  name of the chip, ASCII, padded with 00
-offset 56   4  reserved, 00
+offset 56   4  nanoseconds to erase a page, 00 where pages have no erase
 offset 60   4  CRC-32 of offsets 0 to 59
 offset 64      cells
 then           wear: 4 bytes little-endian a page
@@ -31,18 +32,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Protocol, Self, TypeVar
 
-from card_os.hardware.chip import DEFAULT_CHIP, Chip, load_chips
+from card_os.hardware.chip import DEFAULT_CHIP, CellKind, Chip, load_chips
 from card_os.hardware.clock import VirtualClock
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import PowerSupply
 
-IMAGE_VERSION: Final = 1
+IMAGE_VERSION: Final = 2
+_WORDS_VERSION: Final = 1  # the first release knew chips without page erase only; they are made and read as ever
 LOCK_SUFFIX: Final = ".lock"
 _MAGIC: Final = b"PERMITCD"
-_HEADER: Final = struct.Struct(">8sHHIIIII24s4x")
+_HEADER: Final = struct.Struct(">8sHHIIIII24sI")
 _CRC: Final = struct.Struct(">I")
 _CELLS: Final = _HEADER.size + _CRC.size
 _WEAR_BYTES: Final = 4
+_KIND_SHIFT: Final = 24
 
 
 M_co = TypeVar("M_co", bound=Nvm, covariant=True)
@@ -240,14 +243,15 @@ def _map(path: Path) -> mmap.mmap:
 def _header(chip: Chip) -> bytes:
     head = _HEADER.pack(
         _MAGIC,
-        IMAGE_VERSION,
+        _WORDS_VERSION if chip.kind is CellKind.WORDS else IMAGE_VERSION,
         chip.word_size,
         chip.page_size,
         chip.size,
-        chip.erased,
+        chip.kind << _KIND_SHIFT | chip.erased,
         chip.word_program_ns,
         chip.endurance,
         chip.name.encode("ascii"),
+        chip.page_erase_ns,
     )
     return head + _CRC.pack(zlib.crc32(head))
 
@@ -256,14 +260,16 @@ def _parse_header(raw: bytes | mmap.mmap, name: str) -> Chip:
     head = raw[: _HEADER.size]
     if len(raw) < _CELLS or head[: len(_MAGIC)] != _MAGIC:
         raise ImageError("image-damaged", path=name)
-    _, version, word_size, page_size, size, erased, word_ns, endurance, chip_name = _HEADER.unpack(head)
+    _, version, word_size, page_size, size, erased, word_ns, endurance, chip_name, erase_ns = _HEADER.unpack(head)
     if version > IMAGE_VERSION:
         raise ImageError("image-version", path=name, version=version, known=IMAGE_VERSION)
     if _CRC.unpack(raw[_HEADER.size : _CELLS])[0] != zlib.crc32(head):
         raise ImageError("image-damaged", path=name)
     text = chip_name.rstrip(b"\x00").decode("ascii", "replace")
     try:
-        chip = Chip(text, size, page_size, word_size, erased, word_ns, endurance)
+        kind = CellKind(erased >> _KIND_SHIFT)
+        value = erased & (1 << _KIND_SHIFT) - 1
+        chip = Chip(text, size, page_size, word_size, value, word_ns, endurance, kind, erase_ns)
     except ValueError as error:
         raise ImageError("image-damaged", path=name) from error
     if len(raw) != _CELLS + size + _WEAR_BYTES * chip.pages:

@@ -16,7 +16,7 @@ class RecordingNvm(Nvm):
     """An `Nvm` that keeps every completed write; made by `NvmImage.nvm_as`.
 
     Attributes:
-        writes: (offset, data) in the order in which they were programmed.
+        writes: (offset, data) in the order in which they were programmed; no data is the erase of the page there.
     """
 
     __slots__ = ("writes",)
@@ -37,3 +37,25 @@ class RecordingNvm(Nvm):
         super().write(offset, data)
         if data:
             self.writes.append((offset, bytes(data)))
+
+    def erase(self, page: int) -> None:
+        """Erase a page and note it; a torn erase is not noted.
+
+        Raises:
+            ValueError: no such page, or pages of this chip have no erase.
+            CardTorn: the power went.
+        """
+        super().erase(page)
+        self.writes.append((page * self.page_size, b""))
+
+
+def repeat_write(nvm: Nvm, offset: int, data: bytes) -> None:
+    """Do what a `RecordingNvm` noted.
+
+    Raises:
+        CardTorn: the power went.
+    """
+    if data:
+        nvm.write(offset, data)
+    else:
+        nvm.erase(offset // nvm.page_size)

@@ -5,12 +5,15 @@ For tools that compare memories. Values stay inside: nothing here puts them into
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
+from card_os.hardware.chip import CellKind
 from card_os.hardware.nvm import Nvm
+from card_os.storage.blocks import block_bytes_of, survey_blocks
 from card_os.storage.layout import open_layout, words
+from card_os.storage.memory import open_memory
 from card_os.storage.store import ObjectKind, ObjectStore
 
 _TRIES_BYTES: Final = 1
@@ -91,20 +94,33 @@ def read_state(nvm: Nvm) -> StoredState:
 def count_residue(nvm: Nvm, state: StoredState) -> int:
     """Bytes that are not blank where nothing should stand: scrub word, journals and the gaps between the objects.
 
+    On a mapped memory: in blocks that hold neither a page nor the log, and in the gaps.
+
     Args:
-        nvm: the memory, which is not booted for this.
+        nvm: the memory; a mapped one is booted, without cleaning its gaps.
         state: its objects.
     """
-    layout = open_layout(nvm)
-    found = _not_blank(nvm, layout.scrub, layout.table)
-    at = layout.heap
+    if nvm.kind is CellKind.WORDS:
+        layout = open_layout(nvm)
+        found, start, end, read = (
+            _not_blank(nvm.read, nvm.erased, layout.scrub, layout.table),
+            layout.heap,
+            nvm.size,
+            nvm.read,
+        )
+    else:
+        size = block_bytes_of(nvm)
+        garbage = survey_blocks(nvm.cells, size, nvm.erased).garbage
+        found = sum(_not_blank(nvm.read, nvm.erased, block * size, (block + 1) * size) for block in garbage)
+        memory = open_memory(nvm)
+        start, end, read = memory.heap, memory.end, memory.read
     sizes = {name: len(state.counters.get(name, b"")) + len(content) for name, content in state.fixed.items()}
     for address, size in sorted((state.addresses[name], size) for name, size in sizes.items() if size):
-        found += _not_blank(nvm, at, address)
-        at = address + words(size, nvm.word_size)
-    return found + _not_blank(nvm, at, nvm.size)
+        found += _not_blank(read, nvm.erased, start, address)
+        start = address + words(size, nvm.word_size)
+    return found + _not_blank(read, nvm.erased, start, end)
 
 
-def _not_blank(nvm: Nvm, start: int, end: int) -> int:
+def _not_blank(read: Callable[[int, int], bytes], erased: int, start: int, end: int) -> int:
     length = max(end - start, 0)
-    return length - nvm.read(start, length).count(nvm.erased)
+    return length - read(start, length).count(erased)

@@ -25,7 +25,7 @@ ROW_BYTES: Final = 16
 MAX_TRANSACTION_DATA: Final = 2_048
 """Bytes of data that one transaction takes whatever their form; the announced longest command data field."""
 
-_JOURNAL_CAPACITY: Final = MAX_TRANSACTION_DATA + 1_024
+JOURNAL_CAPACITY: Final = MAX_TRANSACTION_DATA + 1_024
 _BYTES_A_SLOT: Final = 512
 _MAGIC: Final = b"OBJ1"
 _SUPERBLOCK: Final = struct.Struct(">III")
@@ -82,7 +82,7 @@ def _layout(word: int, slots: int, capacity: int) -> StoreLayout:
 
 def _format(nvm: Nvm) -> StoreLayout:
     """Make a blank memory a store; the magic comes last, so that a cut leaves a memory that is formatted again."""
-    layout = _layout(nvm.word_size, nvm.size // _BYTES_A_SLOT, _JOURNAL_CAPACITY)
+    layout = _layout(nvm.word_size, nvm.size // _BYTES_A_SLOT, JOURNAL_CAPACITY)
     wipe(nvm, layout.scrub, layout.table)
     nvm.write(layout.table, bytes(layout.slots * ROW_BYTES))
     wipe(nvm, layout.heap, nvm.size)

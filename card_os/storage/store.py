@@ -18,8 +18,10 @@ from typing import Final
 from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import CardTorn, FileExists, MemoryFailure, NotEnoughMemory
 from card_os.storage.heap import FirstFitHeap
-from card_os.storage.journal import RECORD_OVERHEAD, Journal, WordJournal
-from card_os.storage.layout import StoreLayout, open_layout, wipe, words
+from card_os.storage.journal import RECORD_OVERHEAD
+from card_os.storage.layout import words
+from card_os.storage.mapped import MappedMemory
+from card_os.storage.memory import open_memory
 
 _ROW: Final = struct.Struct(">BxHIII")
 _ROW_COST: Final = RECORD_OVERHEAD + _ROW.size
@@ -114,14 +116,12 @@ class ObjectStore:
         "_free_slots",
         "_heap",
         "_index",
-        "_journal",
+        "_memory",
+        "_read",
         "_savepoints",
-        "_scrub_address",
-        "_scrub_set",
-        "_table",
+        "_secret",
         "_used",
         "_word",
-        "_word_journal",
         "_writes",
         "nvm",
     )
@@ -135,7 +135,7 @@ class ObjectStore:
         self._deleted: list[StoredObject] = []
         self._used = 0
         self._savepoints: list[_Savepoint] = []
-        self._scrub_set = False
+        self._secret = False
         self._index: dict[tuple[int, int, int], StoredObject] = {}
         self._by_owner: dict[int, list[StoredObject]] = {}
         self._free_slots: list[int] = []
@@ -144,53 +144,32 @@ class ObjectStore:
     # ------------------------------------------------------------------ boot
 
     def _boot(self) -> None:
-        nvm = self.nvm
-        layout = open_layout(nvm)
-        self._scrub_address = layout.scrub
-        self._table = layout.table
-        self._word_journal = WordJournal(nvm, layout.word_journal)
-        self._journal = Journal(nvm, layout.journal, layout.journal_capacity)
-        self._word_journal.replay()
-        self._journal.replay()
-        self._load(layout)
-        if nvm.read(layout.scrub, self._word) != bytes((nvm.erased,)) * self._word:
-            self._scrub()
+        self._memory = memory = open_memory(self.nvm)
+        self._read = memory.read
+        self._load()
+        memory.clean(self._heap.gaps())
 
-    def _load(self, layout: StoreLayout) -> None:
-        raw = self.nvm.read(layout.table, layout.slots * _ROW.size)
-        used = words(len(raw.rstrip(b"\x00")), _ROW.size)  # the lowest free slot is taken first
-        free = list(range(layout.slots - 1, used // _ROW.size - 1, -1))
+    def _load(self) -> None:
+        memory = self._memory
+        raw = memory.read(memory.table, memory.slots * _ROW.size)
+        blank = bytes((memory.erased,))
+        used = words(len(raw.rstrip(b"\x00" + blank)), _ROW.size)  # the lowest free slot is taken first
+        free = list(range(memory.slots - 1, used // _ROW.size - 1, -1))
         extents: list[tuple[int, int]] = []
         try:
             for slot, (kind, owner, identifier, address, size) in enumerate(_ROW.iter_unpack(raw[:used])):
-                if not kind:
+                if not kind or kind == _NEVER_USED:
                     free.append(slot)
                     continue
                 self._enter(StoredObject(slot, owner, _KINDS[kind], identifier, size, address))
                 if size:
                     extents.append((address, size))
-            heap = FirstFitHeap(layout.heap, self.nvm.size, self._word)
+            heap = FirstFitHeap(memory.heap, memory.end, self._word)
             heap.occupy(extents)
         except (KeyError, ValueError) as error:
             raise MemoryFailure("the object table is damaged") from error
         self._free_slots = free
         self._heap = heap
-
-    def _scrub(self) -> None:
-        """Wipe what an uncommitted creation left in free memory."""
-        for start, end in self._heap.gaps():
-            wipe(self.nvm, start, end)
-        self._clear_scrub()
-
-    def _announce_scrub(self) -> None:
-        """Note that free memory is about to hold bytes of an object that is not committed."""
-        if not self._scrub_set:
-            self.nvm.write(self._scrub_address, bytes((self.nvm.erased ^ 0xFF,)) * self._word)
-            self._scrub_set = True
-
-    def _clear_scrub(self) -> None:
-        self.nvm.write(self._scrub_address, bytes((self.nvm.erased,)) * self._word)
-        self._scrub_set = False
 
     # ------------------------------------------------------------------ looking
 
@@ -208,6 +187,11 @@ class ObjectStore:
     def objects(self) -> list[StoredObject]:
         """All objects of the card."""
         return list(self._index.values())
+
+    @property
+    def mapped_memory(self) -> MappedMemory | None:
+        """The memory under the objects where its pages have an erase, for reports."""
+        return self._memory if isinstance(self._memory, MappedMemory) else None
 
     @property
     def free(self) -> int:
@@ -232,10 +216,10 @@ class ObjectStore:
             raise ValueError(f"read outside {item!r}")
         if item.slot in self._dirty:
             return self._read_pending(item.address + offset, length)
-        return self.nvm.read(item.address + offset, length)
+        return self._read(item.address + offset, length)
 
     def _read_pending(self, address: int, length: int) -> bytes:
-        content = bytearray(self.nvm.read(address, length))
+        content = bytearray(self._read(address, length))
         end = address + length
         for write in self._writes:
             first = max(address, write.address)
@@ -280,16 +264,18 @@ class ObjectStore:
         self._spend(RECORD_OVERHEAD + len(data))
         self._writes.append(_Write(item.slot, start, data))
         self._dirty.add(item.slot)
+        if item.kind in _SECRET_KINDS:
+            self._secret = True
 
     def _around(self, item: StoredObject, address: int, length: int) -> bytes:
         """Bytes that share a programming unit with a write, as the transaction sees them."""
         if item.slot in self._dirty:
             return self._read_pending(address, length)
-        return self.nvm.read(address, length)
+        return self._read(address, length)
 
     def _spend(self, cost: int) -> None:
         used = self._used + cost
-        if used > self._journal.capacity:
+        if used > self._memory.capacity:
             raise NotEnoughMemory("the transaction is larger than the commit buffer")
         self._used = used
 
@@ -312,11 +298,11 @@ class ObjectStore:
         if at + length > word:
             raise ValueError("more than one word is written through")
         if length != word:
-            old = self.nvm.read(start, word)
+            old = self._read(start, word)
             data = old[:at] + data + old[at + length :] if at else data + old[length:]
         if self._created:
-            self._announce_scrub()
-        self._word_journal.write(start, data)
+            self._memory.announce()
+        self._memory.write_word(start, data)
         if item.slot in self._dirty:
             part = data[at : at + length]
             for write in self._writes:
@@ -361,18 +347,13 @@ class ObjectStore:
         return item
 
     def _fill(self, item: StoredObject, content: bytes, fill: int) -> None:
-        """Program a new object's content into free memory, after a note that it may have to be wiped."""
-        nvm = self.nvm
-        if fill == nvm.erased:
-            if not content:
-                return
+        """Program a new object's content into free memory."""
+        if fill == self._memory.erased:
             data = bytes(content)
         else:
             data = bytes(content) + bytes((fill,)) * (item.size - len(content))
-        if not data:
-            return
-        self._announce_scrub()
-        nvm.write(item.address, data)
+        if data:
+            self._memory.program(item.address, data)
 
     def delete(self, item: StoredObject) -> None:
         """Remove an object and wipe its content, in the open transaction or in one of its own.
@@ -418,9 +399,13 @@ class ObjectStore:
             return
         if len(self._savepoints) == 1:
             if self._used:
-                self._commit()
-            elif self._scrub_set:
-                self._clear_scrub()
+                try:
+                    self._commit()
+                except MemoryFailure as failure:  # nothing was changed
+                    self._abandon(failure)
+                    raise
+            else:
+                self._memory.settle()
             self._forget()
         self._savepoints.pop()
 
@@ -428,16 +413,15 @@ class ObjectStore:
         writes = [(write.address, write.data) for write in self._writes]
         wipes: list[tuple[int, int]] = []
         if self._created or self._deleted:
+            table = self._memory.table
             for item in self._created:
                 row = _ROW.pack(item.kind, item.owner, item.identifier, item.address, item.size)
-                writes.append((self._table + item.slot * _ROW.size, row))
+                writes.append((table + item.slot * _ROW.size, row))
             for item in self._deleted:
-                writes.append((self._table + item.slot * _ROW.size, bytes(_ROW.size)))
+                writes.append((table + item.slot * _ROW.size, bytes(_ROW.size)))
                 if item.size:
                     wipes.append((item.address, item.size))
-        self._journal.commit(writes, wipes)
-        if self._scrub_set:
-            self._clear_scrub()
+        self._memory.commit(writes, wipes, self._secret)
         for item in self._deleted:
             self._heap.release(item.address, item.size)
             self._free_slots.append(item.slot)
@@ -450,18 +434,18 @@ class ObjectStore:
             self._created.clear()
             self._deleted.clear()
             self._used = 0
+            self._secret = False
 
     def _abandon(self, error: BaseException | None) -> None:
         """Undo what the innermost scope did; with the power gone there is nothing left to undo."""
         savepoint = self._savepoints.pop()
         if isinstance(error, CardTorn):
             return
-        nvm = self.nvm
         for item in reversed(self._created[savepoint.created :]):
             if self._index.get((item.owner, item.kind, item.identifier)) is item:
                 self._leave(item)
             if item.size:
-                nvm.write(item.address, bytes((nvm.erased,)) * item.size)
+                self._memory.take_back(item.address, item.size)
             self._heap.release(item.address, item.size)
             self._free_slots.append(item.slot)
             item.slot = _GONE
@@ -473,8 +457,11 @@ class ObjectStore:
         del self._writes[savepoint.writes :]
         self._dirty = {write.slot for write in self._writes}
         self._used = savepoint.used
-        if not self._savepoints and self._scrub_set:
-            self._clear_scrub()
+        if not self._savepoints:
+            self._secret = False
+            self._memory.settle()
 
 
+_NEVER_USED: Final = 0xFF
+_SECRET_KINDS: Final = frozenset((ObjectKind.KEY, ObjectKind.PIN))
 _KINDS: Final = {int(kind): kind for kind in ObjectKind}

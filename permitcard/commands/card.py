@@ -9,11 +9,12 @@ from typing import Annotated, Final
 
 import typer
 
-from permitcard.commands import snapshot
+from permitcard.commands import snapshot, wear
 from permitcard.commands.options import console_of
 
 group = typer.Typer(help="Make, show, read and serve single cards.", no_args_is_help=True, rich_markup_mode=None)
 snapshot.register(group)
+wear.register(group)
 
 CardArgument = Annotated[Path, typer.Argument(help="Card file.", metavar="CARD")]
 CentreOrSpecimen = Annotated[

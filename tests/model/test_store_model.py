@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import contextlib
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from card_os.hardware.chip import Chip
+from card_os.hardware.chip import CellKind, Chip
 from card_os.hardware.image import NvmImage
 from card_os.hardware.power import CutMoment
 from card_os.iso7816.errors import CardTorn, FileExists, MemoryFailure, NotEnoughMemory
 from card_os.storage.store import ObjectKind, ObjectStore
 
-CHIP = Chip("model", 12_288, 64, 4, 0x00, 1, 1)
+WORDS = Chip("words", 12_288, 64, 4, 0x00, 1, 1)
+EEPROM = Chip("eeprom", 12_288, 64, 4, 0x00, 1, 1_000_000, CellKind.EEPROM, 1)
+FLASH = Chip("flash", 12_288, 512, 4, 0xFF, 1, 1_000_000, CellKind.FLASH, 1)
+CHIPS = [WORDS, EEPROM, FLASH]
 NAMES = st.tuples(st.integers(0, 2), st.sampled_from([ObjectKind.FILE, ObjectKind.KEY]), st.integers(0, 3))
 Name = tuple[int, ObjectKind, int]
 State = dict[Name, bytes]
 
 
 class StoreAgainstDictionary(RuleBasedStateMachine):
+    chip = WORDS
+
     def __init__(self) -> None:
         super().__init__()
-        self.nvm = NvmImage.create(chip=CHIP).nvm()
+        self.nvm = NvmImage.create(chip=self.chip).nvm()
         self.store = ObjectStore(self.nvm)
         self.state: State = {}
         self.outer: list[State] = []
@@ -152,18 +158,31 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
     @invariant()
     def free_memory_is_blank(self) -> None:
         if not self.outer:
-            assert all(self.nvm.read(a, b - a) == bytes(b - a) for a, b in self.store._heap.gaps())
+            blank = bytes((self.chip.erased,))
+            assert all(self.store._read(a, b - a) == blank * (b - a) for a, b in self.store._heap.gaps())
+
+
+class MappedStoreOnEeprom(StoreAgainstDictionary):
+    chip = EEPROM
+
+
+class MappedStoreOnFlash(StoreAgainstDictionary):
+    chip = FLASH
 
 
 TestStoreAgainstDictionary = StoreAgainstDictionary.TestCase
-TestStoreAgainstDictionary.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestMappedStoreOnEeprom = MappedStoreOnEeprom.TestCase
+TestMappedStoreOnFlash = MappedStoreOnFlash.TestCase
+TestStoreAgainstDictionary.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestMappedStoreOnEeprom.settings = TestMappedStoreOnFlash.settings = TestStoreAgainstDictionary.settings
 
 
-@given(st.lists(st.tuples(st.integers(0, 4_500), st.integers(0, 255)), min_size=1, max_size=8))
-@settings(max_examples=300, deadline=None)
-def test_a_damaged_memory_boots_or_is_refused(damage: list[tuple[int, int]]) -> None:
+@pytest.mark.parametrize("chip", [WORDS, EEPROM], ids=lambda chip: chip.name)
+@given(damage=st.lists(st.tuples(st.integers(0, 4_500), st.integers(0, 255)), min_size=1, max_size=8))
+@settings(max_examples=200, deadline=None)
+def test_a_damaged_memory_boots_or_is_refused(chip: Chip, damage: list[tuple[int, int]]) -> None:
     """Never another exception: the card is mute then."""
-    nvm = NvmImage.create(chip=CHIP).nvm()
+    nvm = NvmImage.create(chip=chip).nvm()
     store = ObjectStore(nvm)
     for number in range(6):
         store.create(number % 2, ObjectKind.FILE, number, 60, b"content")

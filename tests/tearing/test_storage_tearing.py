@@ -10,18 +10,25 @@ from typing import Final
 
 import pytest
 
-from card_os.hardware.chip import Chip, load_chips
+from card_os.hardware.chip import CellKind, Chip, load_chips
 from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import CutMoment
-from card_os.iso7816.errors import CardTorn
-from card_os.storage import store as store_module
+from card_os.iso7816.errors import CardTorn, MemoryFailure
+from card_os.storage import blocks, in_place
+from card_os.storage import memory as memory_module
+from card_os.storage.blocks import HEADER_BYTES, BlockKind
+from card_os.storage.in_place import InPlaceMemory
 from card_os.storage.journal import Journal, WordJournal
+from card_os.storage.mapped import MappedMemory
 from card_os.storage.store import ObjectKind, ObjectStore
 
 SIZE: Final = 16_384
 WIDE: Final = Chip("wide", SIZE, 128, 8, 0xFF, 50_000, 100_000)
-CHIPS: Final = [*(dataclasses.replace(chip, size=SIZE) for chip in load_chips().values()), WIDE]
+WIDE_FLASH: Final = Chip("wide-flash", SIZE, 128, 8, 0xFF, 50_000, 100_000, CellKind.FLASH, 2_000_000)
+WORDS: Final = Chip("words", SIZE, 64, 4, 0x00, 400_000, 500_000)
+MAPPED: Final = [*(dataclasses.replace(chip, size=SIZE) for chip in load_chips().values()), WIDE_FLASH]
+CHIPS: Final = [*MAPPED, WIDE, WORDS]
 SECRET: Final = b"\xc0\xde" * 12
 State = dict[tuple[int, int, int], bytes]
 
@@ -35,9 +42,16 @@ def contents(store: ObjectStore) -> State:
 def free_memory_is_blank(nvm: Nvm, store: ObjectStore) -> bool:
     """Outside objects, rows and superblock nothing but erased bytes: no secret stays behind."""
     blank = bytes((nvm.erased,))
-    gaps = list(store._heap.gaps())
-    fixed = store._scrub_address
-    return all(nvm.read(start, end - start) == blank * (end - start) for start, end in [*gaps, (fixed, store._table)])
+    memory, gaps = store._memory, list(store._heap.gaps())
+    if isinstance(memory, InPlaceMemory):
+        gaps.append((memory._scrub, memory.table))
+        return all(nvm.read(start, end - start) == blank * (end - start) for start, end in gaps)
+    assert isinstance(memory, MappedMemory)
+    size = memory._block_bytes
+    used = {*memory._map.values(), *memory._log}
+    return all(memory.read(start, end - start) == blank * (end - start) for start, end in gaps) and all(
+        nvm.read(block * size, size) == blank * size for block in range(nvm.size // size) if block not in used
+    )
 
 
 @pytest.fixture(params=CHIPS, ids=lambda chip: chip.name)
@@ -185,7 +199,7 @@ def test_a_cut_while_formatting_or_booting_is_made_good(chip: Chip) -> None:
     whole = image.fork().nvm()
     ObjectStore(whole)
     last = whole.power.count
-    for unit in [*range(1, last - 8, 3), *range(last - 8, last + 1)]:
+    for unit in [*range(1, last - 8, 3), *range(max(1, last - 8), last + 1)]:
         for moment in CutMoment:
             copy = image.fork()
             nvm = copy.nvm()
@@ -281,18 +295,181 @@ class NoWordJournal(WordJournal):
 
 @pytest.mark.parametrize("bug", [MarkFirst, AppliesBeforeMark, ForgetsBeforeApplying])
 def test_a_planted_bug_in_the_journal_is_found(bug: type[Journal], monkeypatch: pytest.MonkeyPatch) -> None:
-    image = NvmImage.create(chip="eeprom-80k")
+    image = NvmImage.create(chip=WORDS)
     write_target = ObjectStore(image.nvm())
     write_target.create(1, ObjectKind.FILE, 0x0101, 61, b"first")
-    monkeypatch.setattr(store_module, "Journal", bug)
+    monkeypatch.setattr(in_place, "Journal", bug)
     assert violations(image, write)
 
 
-def test_a_planted_bug_in_write_through_is_found(image: NvmImage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store_module, "WordJournal", NoWordJournal)
-    assert violations(image, write_through)
+def filled(chip: Chip) -> NvmImage:
+    image = NvmImage.create(chip=chip)
+    store = ObjectStore(image.nvm())
+    store.create(1, ObjectKind.FILE, 0x0101, 61, b"first")
+    store.create(1, ObjectKind.KEY, 0x81, 24, SECRET)
+    store.create(1, ObjectKind.PIN, 0x81, 10, b"\x03\x03pinblock")
+    store.create(2, ObjectKind.FILE, 0x0101, 33, b"second", fill=0x20)
+    return image
 
 
-def test_a_planted_bug_in_the_scrubbing_is_found(image: NvmImage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ObjectStore, "_announce_scrub", lambda _: None)
-    assert any(found.startswith("left bytes behind") for found in violations(image, create))
+@pytest.mark.parametrize("chip", [WIDE, WORDS], ids=lambda chip: chip.name)
+def test_a_planted_bug_in_write_through_is_found(chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(in_place, "WordJournal", NoWordJournal)
+    assert violations(filled(chip), write_through)
+
+
+@pytest.mark.parametrize("chip", [WIDE, WORDS], ids=lambda chip: chip.name)
+def test_a_planted_bug_in_the_scrubbing_is_found(chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InPlaceMemory, "announce", lambda _: None)
+    assert any(found.startswith("left bytes behind") for found in violations(filled(chip), create))
+
+
+class ErasesTooEarly(MappedMemory):
+    """Erases the old page before its successor is there."""
+
+    __slots__ = ()
+
+    def _write_page(self, page: int) -> None:
+        old = self._map.pop(page, None)
+        if old is not None:
+            self._release(old)
+        super()._write_page(page)
+
+
+class ErasesLogFirst(MappedMemory):
+    """Erases the log before the pages that it changed are written."""
+
+    __slots__ = ()
+
+    def flush(self) -> bool:
+        log, self._log = self._log, []
+        for block in log:
+            self._release(block)
+        return super().flush()
+
+
+class HeaderFirst(MappedMemory):
+    """Makes a page valid before its content is there."""
+
+    __slots__ = ()
+
+    def _write_page(self, page: int) -> None:
+        old = self._map.get(page)
+        self._map[page] = block = self._take()
+        self._write_header(block, BlockKind.PAGE, page)
+        size = self._page_bytes
+        self._nvm.write(block * self._block_bytes + HEADER_BYTES, bytes(self._ram[page * size : (page + 1) * size]))
+        if old is not None:
+            self._release(old)
+
+
+class KeepsUncommittedContent(MappedMemory):
+    __slots__ = ()
+
+    def clean(self, gaps: object) -> None:
+        pass
+
+
+class KeepsOldSecrets(MappedMemory):
+    __slots__ = ()
+
+    def commit(self, writes, wipes, secret) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001 - a planted bug
+        writes = [*writes, *((start, self._blank[:1] * length) for start, length in wipes)]
+        super().commit(writes, [], secret=False)
+
+
+@pytest.mark.parametrize("chip", MAPPED, ids=lambda chip: chip.name)
+@pytest.mark.parametrize(
+    ("bug", "change"),
+    [
+        (ErasesTooEarly, delete),
+        (ErasesLogFirst, delete),
+        (HeaderFirst, delete),
+        (KeepsUncommittedContent, create),
+    ],
+)
+def test_a_planted_bug_in_the_mapping_is_found(
+    chip: Chip, bug: type[MappedMemory], change: Callable[[ObjectStore], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image = filled(chip)
+    assert violations(image, change) == []
+    monkeypatch.setattr(memory_module, "MappedMemory", bug)
+    try:
+        found = violations(image, change)
+    except MemoryFailure:
+        found = ["does not boot"]
+    assert found
+
+
+@pytest.mark.parametrize("chip", MAPPED, ids=lambda chip: chip.name)
+def test_trust_in_blocks_without_header_is_found(chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = filled(chip)
+    monkeypatch.setattr(blocks, "_doubt", lambda *_: None)
+    try:
+        found = violations(image, delete)
+    except ValueError:
+        found = ["programs what is not blank"]
+    assert found
+
+
+@pytest.mark.parametrize("chip", MAPPED, ids=lambda chip: chip.name)
+def test_a_planted_bug_in_the_wiping_is_found(chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = filled(chip)
+    monkeypatch.setattr(memory_module, "MappedMemory", KeepsOldSecrets)
+    delete(ObjectStore(image.nvm()))
+    assert SECRET in image.snapshot()
+
+
+@pytest.mark.parametrize("chip", CHIPS, ids=lambda chip: chip.name)
+def test_after_a_cut_a_replaced_secret_is_old_and_whole_or_nowhere(chip: Chip) -> None:
+    def change_key(store: ObjectStore) -> None:
+        item = store.find(1, ObjectKind.KEY, 0x81)
+        assert item
+        with store.transaction():
+            store.write(item, 0, bytes(24))
+
+    image = filled(chip)
+    for copy, _, _ in cuts(image, change_key):
+        store = ObjectStore(copy.nvm())
+        item = store.find(1, ObjectKind.KEY, 0x81)
+        assert item
+        assert store.read(item) == SECRET or SECRET[:8] not in copy.snapshot()
+
+
+@pytest.mark.parametrize("chip", MAPPED, ids=lambda chip: chip.name)
+def test_a_cut_while_the_log_is_full_leaves_old_or_new(chip: Chip) -> None:
+    image = filled(chip)
+    store = ObjectStore(image.nvm())
+    memory = store._memory
+    assert isinstance(memory, MappedMemory)
+    big = store.create(1, ObjectKind.FILE, 0x0102, 2_500)
+    while True:
+        log = memory.log_pages
+        with store.transaction():
+            store.write(big, len(log) * 7, bytes((len(log) + 1,)) * 900)
+        if len(memory.log_pages) < len(log):
+            break
+        image_before = image.fork()
+
+    def change(store: ObjectStore) -> None:
+        item = store.find(1, ObjectKind.FILE, 0x0102)
+        assert item
+        with store.transaction():
+            store.write(item, 3, b"\xee" * 900)
+
+    old, new = old_and_new(image_before, change)
+    whole = image_before.fork().nvm()
+    booted = ObjectStore(whole)
+    begin = whole.power.count
+    change(booted)
+    units = whole.power.count - begin
+    assert sum(whole.wear) > sum(image_before.nvm().wear)
+    for unit in range(1, units + 1, 3):
+        for moment in CutMoment:
+            copy = image_before.fork()
+            nvm = copy.nvm()
+            store = ObjectStore(nvm)
+            nvm.power.arm(unit, moment)
+            with pytest.raises(CardTorn):
+                change(store)
+            assert contents(ObjectStore(copy.nvm())) in (old, new)

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from card_os.hardware.power import CutMoment
+from card_os.storage.wear import PageUse
 from permitcard.translation import Language, Translator
 from personalization.production.states import BatchState, BlankState, RowState
 from personalization.production.station import Ending
@@ -40,6 +41,7 @@ PARTS = {
     "tear.kind": {kind.value for kind in ViolationKind},
     "tear.moment": {moment.value for moment in CutMoment},
     "view": {"holder", "inspection"},
+    "wear.use": {use.value for use in PageUse},
 }
 """Codes that are put together from a group and a state."""
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from card_os.hardware.chip import Chip
+from card_os.hardware.chip import CellKind, Chip
 from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import FileExists, MemoryFailure, NotEnoughMemory
@@ -11,12 +11,14 @@ from card_os.storage.layout import MAX_TRANSACTION_DATA
 from card_os.storage.store import ObjectKind, ObjectStore, StoredObject
 
 CHIP = Chip("test", 16_384, 64, 4, 0xFF, 1_000, 10)
+FLASH = Chip("flash", 20_480, 512, 4, 0xFF, 1_000, 100_000, CellKind.FLASH, 1_000)
+EEPROM = Chip("eeprom", 20_480, 64, 4, 0x00, 1_000, 100_000, CellKind.EEPROM, 1_000)
 FILE = ObjectKind.FILE
 
 
-@pytest.fixture
-def nvm() -> Nvm:
-    return NvmImage.create(chip=CHIP).nvm()
+@pytest.fixture(params=[CHIP, FLASH, EEPROM], ids=lambda chip: chip.name)
+def nvm(request: pytest.FixtureRequest) -> Nvm:
+    return NvmImage.create(chip=request.param).nvm()
 
 
 @pytest.fixture
@@ -146,7 +148,7 @@ def test_a_full_memory_refuses_and_stays_as_it_was(nvm: Nvm, store: ObjectStore,
 
 
 def test_a_full_table_refuses(store: ObjectStore) -> None:
-    slots = CHIP.size // 512
+    slots = store.nvm.size // 512
     for number in range(slots):
         store.create(1, FILE, number, 1)
     assert store.free == 0
@@ -255,7 +257,9 @@ def test_content_is_not_in_the_repr(item: StoredObject) -> None:
 
 
 @pytest.mark.parametrize("offset", [0, 5, 12])
-def test_a_damaged_superblock_is_refused_and_not_formatted(nvm: Nvm, item: StoredObject, offset: int) -> None:
+def test_a_damaged_superblock_is_refused_and_not_formatted(offset: int) -> None:
+    nvm = NvmImage.create(chip=CHIP).nvm()
+    item = ObjectStore(nvm).create(1, FILE, 0x0101, 20, b"0123456789")
     nvm.write(4, b"\x12\x34\x56\x78")
     nvm.write(offset, b"!")
     with pytest.raises(MemoryFailure):
@@ -265,7 +269,7 @@ def test_a_damaged_superblock_is_refused_and_not_formatted(nvm: Nvm, item: Store
 
 @pytest.mark.parametrize("row", [b"\x63", b"\x02\x00\x00\x01\x00\x00\x00\x09\xff\xff\xff\x00\x00\x00\x00\x08"])
 def test_a_damaged_table_is_refused(nvm: Nvm, store: ObjectStore, row: bytes) -> None:
-    nvm.write(store._table + 16, row)
+    store._memory.commit([(store._memory.table + 16, row.ljust(20, b"\x00"))], [], secret=False)
     with pytest.raises(MemoryFailure):
         ObjectStore(nvm)
 
