@@ -13,7 +13,7 @@ from typing import Final
 
 from card_os.hardware.nvm import Nvm
 from card_os.port import PortMute
-from card_os.storage.contents import read_state
+from card_os.storage.store import ObjectStore
 from reader_bridge.connection import Interface, ReaderError
 from reader_bridge.fault_plan import COMMAND_FAULTS, FaultKind, FaultPlan, PlannedFault
 from reader_bridge.simulated import CardMaker, CardPort, DualInterfaceCard
@@ -84,6 +84,7 @@ class FaultyNvm(Nvm):
         self.page_size = inner.page_size
         self.word_size = inner.word_size
         self.erased = inner.erased
+        self.kind = inner.kind
         self.wear = inner.wear
         self.clock = inner.clock
         self.power = inner.power
@@ -117,6 +118,15 @@ class FaultyNvm(Nvm):
                 case _:
                     data = self._spoilt(place, offset, data)
         self._inner.write(offset, data)
+
+    def erase(self, page: int) -> None:
+        """Erase a page; no planned fault comes between."""
+        self._inner.erase(page)
+
+    @property
+    def cells(self) -> memoryview:
+        """All cells, as the faults of reading let them be seen."""
+        return memoryview(self.read(0, self.size))
 
     def _spoilt(self, place: _Place, offset: int, data: bytes) -> bytes:
         """``data`` with what the fault makes of the part that it can touch."""
@@ -156,13 +166,17 @@ def _places(fault: PlannedFault, nvm: Nvm) -> list[_Place]:
 
 
 def _object_places(fault: PlannedFault, nvm: Nvm) -> list[_Place]:
-    """The objects of that kind and identifier, of whichever application; those that come later are not meant."""
+    """The objects of that kind and identifier, of whichever application; those that come later are not meant.
+
+    Where pages move, the places are those at which the objects stand when the card is made.
+    """
     kind, number = fault.site.split()
-    state = read_state(nvm)
+    store = ObjectStore(nvm)
     found = [
-        _Place(fault, state.addresses[name], state.addresses[name] + len(state.content(name) or b""))
-        for name in state.fixed
-        if (name.kind.name, name.identifier) == (kind, int(number, 16))
+        _Place(fault, start, end)
+        for item in store.objects()
+        if (item.kind.name, item.identifier) == (kind, int(number, 16))
+        for start, end in store.places(item)
     ]
     if not found:
         raise ReaderError("fault-plan-site", site=fault.site)

@@ -495,19 +495,30 @@ class MappedMemory:
         """Blocks that were given up."""
         return len(self._retired)
 
-    def pages_of(self, address: int, length: int) -> list[int]:
-        """Physical pages that now hold the logical bytes, ascending; pages of the log not counted."""
-        found: set[int] = set()
-        at, end = address, address + length
-        while at < end:
-            page, inside = divmod(at, self._page_bytes)
-            step = min(end - at, self._page_bytes - inside)
+    def places_of(self, address: int, length: int) -> list[tuple[int, int]]:
+        """Physical (start, end) of logical bytes in their pages now; what the log holds of them is not counted."""
+        found: list[tuple[int, int]] = []
+        end = address + length
+        while address < end:
+            page, inside = divmod(address, self._page_bytes)
+            step = min(end - address, self._page_bytes - inside)
             block = self._map.get(page)
             if block is not None:
                 start = block * self._block_bytes + HEADER_BYTES + inside
-                found.update(range(start // self._nvm.page_size, (start + step - 1) // self._nvm.page_size + 1))
-            at += step
-        return sorted(found)
+                found.append((start, start + step))
+            address += step
+        return found
+
+    def pages_of(self, address: int, length: int) -> list[int]:
+        """Physical pages of the same, ascending."""
+        size = self._nvm.page_size
+        return sorted(
+            {
+                page
+                for start, end in self.places_of(address, length)
+                for page in range(start // size, (end - 1) // size + 1)
+            }
+        )
 
     @property
     def log_pages(self) -> list[int]:

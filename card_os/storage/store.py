@@ -193,6 +193,13 @@ class ObjectStore:
         """The memory under the objects where its pages have an erase, for reports."""
         return self._memory if isinstance(self._memory, MappedMemory) else None
 
+    def places(self, item: StoredObject) -> list[tuple[int, int]]:
+        """Physical (start, end) of an object's content now, for tools; without what the log holds of it."""
+        memory = self.mapped_memory
+        if memory is None:
+            return [(item.address, item.address + item.size)]
+        return memory.places_of(item.address, item.size)
+
     @property
     def free(self) -> int:
         """Largest size in bytes that an object created now can have."""
