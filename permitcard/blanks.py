@@ -83,7 +83,7 @@ def make_blank(
         The open image and the card number, 10 bytes.
 
     Raises:
-        ReaderError: the file exists or cannot be made.
+        ReaderError: the file exists or cannot be made, or no such chip.
     """
     data = production_data(batch, serial, day)
     try:

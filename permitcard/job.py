@@ -15,6 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blanks
 from permitcard.centre import Centre
 from permitcard.outfit import StationOutfit
@@ -135,20 +136,25 @@ class Job:
         return prepared
 
     def receive_simulated(
-        self, count: int, *, lot: str = "simulated", progress: Callable[[int], None] | None = None
+        self,
+        count: int,
+        *,
+        lot: str = "simulated",
+        chip: str = DEFAULT_CHIP,
+        progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Make ``count`` simulated blanks and take them into stock; returns how many."""
+        """Make ``count`` simulated blanks on chips of that name and take them into stock; returns how many."""
         taken = {int(path.name[:4], 16) for path in self.centre.cards.glob("????-*.card")}
         number = max(taken, default=0) + 1
         today = dt.datetime.now(dt.UTC).date()
-        blanks = make_blanks(self.centre.cards, self.keys, number, count, today)
+        blanks = make_blanks(self.centre.cards, self.keys, number, count, today, chip=chip)
         return receive_blanks(self.journal, blanks, lot=lot, who=operator(), progress=progress)
 
-    def stock_up(self, rows: int, progress: Callable[[int], None] | None = None) -> int:
+    def stock_up(self, rows: int, *, chip: str = DEFAULT_CHIP, progress: Callable[[int], None] | None = None) -> int:
         """Make simulated blanks until there is one for each of ``rows`` rows and some to spare; returns how many."""
         wanted = rows + max(1, int(rows * _SPARE_BLANKS))
         missing = wanted - count_stock(self.journal).by_state[BlankState.IN_STOCK]
-        return self.receive_simulated(missing, progress=progress) if missing > 0 else 0
+        return self.receive_simulated(missing, chip=chip, progress=progress) if missing > 0 else 0
 
     def run(self, identifier: str, policy: Policy, progress: ProgressBar | None = None) -> RunResult:
         """Make and inspect every row of a loaded batch."""

@@ -17,6 +17,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blank
 from permitcard.products import boot, permit_profile
 from permitcard.recipes import permit_recipe, untimed
@@ -108,18 +109,21 @@ def specimen_applicant() -> Applicant:
     )
 
 
-def make_specimen(path: Path | None = None, serial: int = 1) -> tuple[SimulatedCard, Target]:
+def make_specimen(
+    path: Path | None = None, serial: int = 1, *, chip: str = DEFAULT_CHIP
+) -> tuple[SimulatedCard, Target]:
     """Make a specimen; it stays open.
 
     Args:
         path: card file; None keeps the card in memory.
         serial: IC serial number.
+        chip: name of the chip geometry.
 
     Raises:
-        ReaderError: the file exists or cannot be made.
+        ReaderError: the file exists or cannot be made, or no such chip.
     """
     keys = specimen_keys()
-    image, card_number = make_blank(path, keys, SPECIMEN_BATCH, serial, _FABRICATED)
+    image, card_number = make_blank(path, keys, SPECIMEN_BATCH, serial, _FABRICATED, chip=chip)
     card = SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}")
     with card.connect(Interface.CONTACT) as connection:
         GlobalPlatformMaker(permit_recipe(keys)).make(connection, specimen_record(keys), card_number, untimed)
@@ -150,15 +154,18 @@ def specimen_target(card_number: bytes) -> Target:
     return Target(specimen_keys(), card_number, pin_block(HOLDER_PIN), pin_block(UNBLOCKING_PIN))
 
 
-def make_blank_specimen(path: Path | None = None, serial: int = 1) -> tuple[SimulatedCard, bytes]:
+def make_blank_specimen(
+    path: Path | None = None, serial: int = 1, *, chip: str = DEFAULT_CHIP
+) -> tuple[SimulatedCard, bytes]:
     """Make a blank card with published factory keys; it stays open. Returns it and its card number, 10 bytes.
 
     Args:
         path: card file; None keeps the card in memory.
         serial: IC serial number.
+        chip: name of the chip geometry.
 
     Raises:
-        ReaderError: the file exists or cannot be made.
+        ReaderError: the file exists or cannot be made, or no such chip.
     """
-    image, card_number = make_blank(path, specimen_keys(), SPECIMEN_BATCH, serial, _FABRICATED)
+    image, card_number = make_blank(path, specimen_keys(), SPECIMEN_BATCH, serial, _FABRICATED, chip=chip)
     return SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}"), card_number

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from permitcard.commands.options import CentreOption, console_of
+from card_os.hardware.chip import DEFAULT_CHIP
+from permitcard.commands.options import CentreOption, ChipOption, console_of
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -61,6 +62,7 @@ def run(
     simulate: Annotated[
         bool, typer.Option("--simulate", help="Make simulated blanks as needed, instead of taking them from stock.")
     ] = False,
+    chip: ChipOption = DEFAULT_CHIP,
     html: Annotated[Path | None, typer.Option(help="Write the findings as a page.")] = None,
 ) -> None:
     """Check, prepare, make and inspect a batch, and write its report."""
@@ -83,7 +85,7 @@ def run(
                 rejects = job.rejects(prepared.identifier)
                 console.say("batch.rejects", path=rejects)
             if simulate:
-                job.stock_up(total)
+                job.stock_up(total, chip=chip)
             with _reported(console, job, prepared.identifier):
                 result = job.run(prepared.identifier, Policy(stations=stations), bar)
         _finish(console, job, result, rejects)

@@ -9,8 +9,9 @@ from typing import Annotated, Final
 
 import typer
 
+from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.commands import snapshot, wear
-from permitcard.commands.options import console_of
+from permitcard.commands.options import ChipOption, console_of
 
 group = typer.Typer(help="Make, show, read and serve single cards.", no_args_is_help=True, rich_markup_mode=None)
 snapshot.register(group)
@@ -39,15 +40,16 @@ def new(
     card: CardArgument,
     blank: Annotated[bool, typer.Option("--blank", help="A blank card as a chip vendor delivers it.")] = False,
     serial: Annotated[int, typer.Option(min=1, help="Serial number of the chip.")] = 1,
+    chip: ChipOption = DEFAULT_CHIP,
 ) -> None:
     """Make a specimen permit with published keys and PINs, or a blank card with published factory keys."""
     from permitcard.specimen import make_blank_specimen, make_specimen
 
     console = console_of(context)
     if blank:
-        made, card_number = make_blank_specimen(card, serial)
+        made, card_number = make_blank_specimen(card, serial, chip=chip)
     else:
-        made, target = make_specimen(card, serial)
+        made, target = make_specimen(card, serial, chip=chip)
         card_number = target.card_number
     made.close()
     console.say("card.made", card_id=card_number.hex().upper(), path=card)

@@ -8,7 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
-from permitcard.commands.options import console_of
+from card_os.hardware.chip import DEFAULT_CHIP
+from permitcard.commands.options import ChipOption, console_of
 
 _ALL: Final = 200
 
@@ -23,6 +24,7 @@ def demo(
     cards: Annotated[int, typer.Option(min=1, help="Size of the batch; the example batch has 200.")] = _ALL,
     centre: Annotated[Path, typer.Option("--centre", help="Folder to make; it is emptied first.")] = Path("build/demo"),
     stations: Annotated[int, typer.Option(min=1, max=64, help="Stations, one process each.")] = 2,
+    chip: ChipOption = DEFAULT_CHIP,
 ) -> None:
     """Make the example batch: keys, blanks, 200 verified simulated cards, and a report."""
     from permitcard.centre import Centre
@@ -38,4 +40,5 @@ def demo(
             raise PersonalizationError("demo-folder-in-use", exit_code=2, path=str(centre))
         shutil.rmtree(centre)
     console.say("keys.made", path=make_keys(centre, try_out=True))
-    batch.run(context, example_batch(cards, centre), centre, stations, accept_good=False, simulate=True, html=None)
+    file = example_batch(cards, centre)
+    batch.run(context, file, centre, stations, accept_good=False, simulate=True, chip=chip, html=None)

@@ -16,6 +16,11 @@ CentreOption = Annotated[
     ),
 ]
 
+ChipOption = Annotated[
+    str,
+    typer.Option("--chip", help="Chip of new cards; those named mapped erase pages and level wear.", metavar="NAME"),
+]
+
 
 def console_of(context: typer.Context) -> Console:
     """The console that the frame made for this command."""

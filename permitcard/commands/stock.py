@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from permitcard.commands.options import CentreOption, console_of
+from card_os.hardware.chip import DEFAULT_CHIP
+from permitcard.commands.options import CentreOption, ChipOption, console_of
 
 group = typer.Typer(help="Receive and count blank cards.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -18,6 +19,7 @@ def receive(
     count: Annotated[int, typer.Argument(min=1, help="How many blank cards.", metavar="N")],
     centre: CentreOption = Path("centre"),
     lot: Annotated[str, typer.Option(help="Delivery lot.")] = "simulated",
+    chip: ChipOption = DEFAULT_CHIP,
 ) -> None:
     """Make N simulated blank cards, as a chip vendor would deliver them, and take them into stock."""
     from permitcard.centre import Centre
@@ -25,7 +27,7 @@ def receive(
 
     console = console_of(context)
     with Job.open(Centre(centre)) as job, console.progress() as bar:
-        total = job.receive_simulated(count, lot=lot, progress=lambda done: bar("stock", done, count))
+        total = job.receive_simulated(count, lot=lot, chip=chip, progress=lambda done: bar("stock", done, count))
     console.say("stock.received", count=total)
     console.result({"received": total, "lot": lot})
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from card_os.hardware.chip import DEFAULT_CHIP
 from card_os.hardware.image import ImageError, NvmImage
 from card_os.hardware.randomness import SeededRandomness
 from card_os.iso7816.apdu import CommandApdu
@@ -52,22 +53,23 @@ class CardToTear:
     target: Target
 
 
-def open_card_to_tear(card: str, centre: Path | None = None) -> CardToTear:
+def open_card_to_tear(card: str, centre: Path | None = None, *, chip: str = DEFAULT_CHIP) -> CardToTear:
     """A copy of a card.
 
     Args:
         card: "specimen", "blank" or "sim:FILE"; the file is read and let alone.
         centre: the issuing centre that made a file; published keys when None.
+        chip: name of the chip of a specimen or blank.
 
     Raises:
         ReaderError: no such file, or no card.
         PersonalizationError: "tear-card", no such kind of card; or the keys are not to be had.
     """
     if card == SPECIMEN:
-        made, target = make_specimen()
+        made, target = make_specimen(chip=chip)
         return CardToTear(made.image, target)
     if card == BLANK:
-        made, number = make_blank_specimen()
+        made, number = make_blank_specimen(chip=chip)
         return CardToTear(made.image, specimen_target(number))
     if not card.startswith(_FILE):
         raise PersonalizationError("tear-card", exit_code=2, card=card)
