@@ -29,6 +29,7 @@ _VERSION: Final = Tlv(0x80, b"\x01")
 _ALGORITHM: Final = Tlv(0x81, b"\x01")
 _HASH_LIST: Final = 0xA2
 _FILE_HASH: Final = 0x83
+_NO_UNUSED_BITS: Final = b"\x00"
 _NUMBER: Final = 32
 _SIGNATURE_LENGTH: Final = 2 * _NUMBER
 _NO_CERTIFICATE: Final = (
@@ -150,6 +151,9 @@ def _verified_key(certificate: bytes, authority: x509.Certificate, today: dt.dat
         constraints = signer.extensions.get_extension_for_class(x509.BasicConstraints).value
         key = signer.public_key()
     except _NO_CERTIFICATE:
+        return None
+    # The parser takes a bit string whose last bits are said to be unused; a certificate has one form only.
+    if not certificate.endswith(_NO_UNUSED_BITS + signer.signature):
         return None
     valid = signer.not_valid_before_utc.date() <= today <= signer.not_valid_after_utc.date()
     if not valid or constraints.ca or not usage.digital_signature:
