@@ -92,7 +92,7 @@ class VirtualSlot:
         self._thread.start()
 
     def wait_until_inserted(self, timeout_seconds: float) -> bool:
-        """True when the driver has taken the card within the time."""
+        """True when the service has asked for the card's ATR within the time."""
         return self._inserted.wait(timeout_seconds)
 
     def close(self) -> None:
@@ -131,7 +131,6 @@ class VirtualSlot:
         if self._stopping.is_set():  # closed while dialling
             link.close()
             return None
-        self._inserted.set()
         return link
 
     def _serve(self, link: socket.socket) -> bool:
@@ -139,7 +138,7 @@ class VirtualSlot:
         buffer = bytearray(_LENGTH.size + _MAX_MESSAGE)
         view = memoryview(buffer)
         filled = 0
-        receive, send = link.recv_into, link.sendall
+        receive, send, inserted = link.recv_into, link.sendall, self._inserted.set
         acknowledge_quickly = _acknowledger(link)
         try:
             while True:
@@ -157,6 +156,8 @@ class VirtualSlot:
                     answer = self._answer(bytes(view[_LENGTH.size : end]))
                     if answer:  # an answer of length 0 would block the driver
                         send(_LENGTH.pack(len(answer)) + answer)
+                        # The service polls its slots; only with the first answer does it know of the card.
+                        inserted()
                     buffer[: filled - end] = buffer[end:filled]
                     filled -= end
         except ReaderError as error:
@@ -216,7 +217,7 @@ class VirtualReader:
             slot.start()
 
     def wait_until_inserted(self, timeout_seconds: float = 10.0) -> None:
-        """Wait until the driver has taken all slots.
+        """Wait until the service has seen the card in all slots.
 
         Raises:
             ReaderError: "no-virtual-reader", no driver listens there.
