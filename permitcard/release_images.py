@@ -17,7 +17,7 @@ from typing import Final
 
 from card_os.hardware.image import NvmImage
 from permitcard.products import boot, permit_profile
-from permitcard.sams import make_sam, open_sam
+from permitcard.sams import new_sam, open_sam
 from permitcard.specimen import HOLDER_PIN, make_blank_specimen, make_specimen, specimen_keys
 from permitcard.testing.access import read_card_number
 from permitcard.testing.laboratory_sam import LaboratorySam
@@ -42,7 +42,7 @@ def made_images() -> dict[str, bytes]:
     cards = {
         "blank": make_blank_specimen()[0],
         "specimen": make_specimen()[0],
-        "sam": make_sam(None, specimen_keys(), _SERIAL),
+        "sam": new_sam(specimen_keys(), _SERIAL),
     }
     images: dict[str, bytes] = {}
     for name, card in cards.items():

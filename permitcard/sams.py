@@ -7,6 +7,7 @@ A station takes the first that nobody else has open, or makes another.
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from typing import Final
 from permitcard.blanks import make_blank
 from permitcard.products import boot, open_simulated, sam_profile
 from permitcard.recipes import sam_recipe, untimed
+from personalization.atomic_file import write_atomically
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.terminal.sam import SamSession
@@ -27,7 +29,6 @@ SAM_BATCH: Final = 0xFF00
 
 _MOST_SAMS: Final = 99
 _IN_USE: Final = "image-in-use"
-_EXISTS: Final = "image-exists"
 
 
 def personalize_sam(card: SimulatedCard, keys: KeyStore, card_number: bytes) -> None:
@@ -40,28 +41,36 @@ def personalize_sam(card: SimulatedCard, keys: KeyStore, card_number: bytes) -> 
         GlobalPlatformMaker(sam_recipe(keys)).make(connection, None, card_number, untimed)
 
 
-def make_sam(path: Path | None, keys: KeyStore, serial: int) -> SimulatedCard:
-    """Make a SAM card; it stays open.
+def new_sam(keys: KeyStore, serial: int) -> SimulatedCard:
+    """A SAM card in memory; it stays open.
 
     Args:
-        path: card file; None keeps it in memory.
         keys: store with the masters, which leave it for this card only.
         serial: IC serial number among the SAM chips.
 
     Raises:
-        ReaderError: the file exists or cannot be made.
-        CardFault: the card refuses a step; the file is removed then.
+        CardFault: the card refuses a step.
     """
-    image, card_number = make_blank(path, keys, SAM_BATCH, serial, dt.datetime.now(dt.UTC).date())
-    card = SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}")
-    try:
-        personalize_sam(card, keys, card_number)
-    except BaseException:
-        card.close()
-        if path is not None:
-            path.unlink(missing_ok=True)
-        raise
+    image, card_number = make_blank(None, keys, SAM_BATCH, serial, dt.datetime.now(dt.UTC).date())
+    card = SimulatedCard(image, boot, "sim")
+    personalize_sam(card, keys, card_number)
     return card
+
+
+def make_sam(path: Path, keys: KeyStore, serial: int) -> None:
+    """Make a SAM card file; it appears whole, so that nobody opens one that is half made, also after a kill.
+
+    Args:
+        path: card file.
+        keys: store with the masters, which leave it for this card only.
+        serial: IC serial number among the SAM chips.
+
+    Raises:
+        FileExistsError: another station was faster.
+        CardFault: the card refuses a step.
+    """
+    with new_sam(keys, serial) as card:
+        write_atomically(path, card.image.snapshot(), replace=False)
 
 
 def take_sam(folder: Path, keys: KeyStore) -> SimulatedCard:
@@ -73,10 +82,13 @@ def take_sam(folder: Path, keys: KeyStore) -> SimulatedCard:
     folder.mkdir(parents=True, exist_ok=True)
     for serial in range(1, _MOST_SAMS + 1):
         path = folder / f"sam-{serial:02d}.card"
+        if not path.exists():
+            with contextlib.suppress(FileExistsError):
+                make_sam(path, keys, serial)
         try:
-            return open_simulated(path) if path.exists() else make_sam(path, keys, serial)
+            return open_simulated(path)
         except ReaderError as error:
-            if error.code not in {_IN_USE, _EXISTS}:
+            if error.code != _IN_USE:
                 raise
     raise ReaderError("no-sam-free", path=str(folder))
 

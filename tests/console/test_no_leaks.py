@@ -37,7 +37,7 @@ from personalization.terminal.holder import pin_block
 from tests.console.command_line import CommandLine
 from tests.console.needles import PIN, forms, search
 
-CARDS = 16
+CARDS = 40
 MADE_BEFORE_THE_KILL = 3
 PATIENCE_S = 60
 LONG = 12
@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with command.start("demo", "--cards", str(CARDS), "--centre", centre.root) as process:
         end = time.monotonic() + PATIENCE_S
         while made_cards(centre.journal) < MADE_BEFORE_THE_KILL and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
+            time.sleep(0.005)
         os.killpg(process.pid, signal.SIGKILL)
         written = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == -signal.SIGKILL

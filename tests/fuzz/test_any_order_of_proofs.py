@@ -138,7 +138,9 @@ def verify(line: Line) -> None:
 def verify_inside(line: Line) -> None:
     status = line.protected(0x20, 0, 0x81, pin_block(HOLDER_PIN))
     assert status == (0x9000 if line.layer else NO_LAYER)
-    line.holder_in_layer = line.layer is not None
+    if line.layer is not None:
+        # A new VERIFY takes the place of an older one, and ends with the layer that it came in.
+        line.holder, line.holder_in_layer = False, True
 
 
 def log_out(line: Line) -> None:
