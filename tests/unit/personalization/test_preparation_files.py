@@ -239,7 +239,7 @@ def test_the_source_file_gives_back_every_applicant(prepared: PreparedBatch, sto
 def test_the_face_is_what_the_decree_lists(prepared: PreparedBatch, store: FileKeyStore) -> None:
     with FaceFile(prepared.faces, store) as file:
         assert len(file) == 3
-        face, childs = file.face(2), file.face(3)
+        face, of_child = file.face(2), file.face(3)
     assert face.front == {
         "name": "欧阳𠮷娜",
         "sex": "女",
@@ -255,7 +255,7 @@ def test_the_face_is_what_the_decree_lists(prepared: PreparedBatch, store: FileK
     assert face.back["title"] == "浙江省居住证"
     assert face.barcode == face.back["permit_number"] == applicant().permit_number
     assert face.payment_mark == "UnionPay"
-    assert (childs.payment_mark, "bank_account" in childs.front, "current_address" in childs.front) == (
+    assert (of_child.payment_mark, "bank_account" in of_child.front, "current_address" in of_child.front) == (
         None,
         False,
         False,
