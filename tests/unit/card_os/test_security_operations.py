@@ -425,7 +425,7 @@ def test_a_message_in_several_commands_is_hashed_as_one(port: Port) -> None:
         (KeyAlgorithm.EC_P256_PUBLIC, point(P384), VERIFY),
         (KeyAlgorithm.SM2_PUBLIC, point(P256), VERIFY),
         (KeyAlgorithm.RSA_PRIVATE, bytes(256), SIGN),
-        (KeyAlgorithm.RSA_PRIVATE, primes(RSA_2048)[:-1] + b"\x01", SIGN),
+        (KeyAlgorithm.RSA_PRIVATE, primes(RSA_2048)[:-1] + b"\x00", SIGN),  # q is even
         (KeyAlgorithm.RSA_PRIVATE, primes(RSA_2048)[:-1], SIGN),
         (KeyAlgorithm.RSA_PUBLIC, bytes(256), VERIFY),
         (KeyAlgorithm.RSA_PUBLIC, modulus(RSA_2048)[:128], VERIFY),
