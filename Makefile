@@ -42,7 +42,7 @@ format: setup
 	$(BIN)/ruff format .
 
 lock:
-	uv pip compile pyproject.toml --group dev --generate-hashes --no-emit-index-url --universal --python-version 3.11 --output-file requirements.lock
+	uv pip compile pyproject.toml --group dev --all-extras --generate-hashes --no-emit-index-url --universal --python-version 3.11 --output-file requirements.lock
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
