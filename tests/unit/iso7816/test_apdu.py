@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from card_os.iso7816.errors import WrongLength
 from card_os.iso7816.status import SW, StatusWord
+from card_os.port import Port
+from test_vectors.expected import INTERFACES, read_table
+from tests.doubles.recording_applet import FIRST, blank_memory, install, make_card
 
 HEADER = bytes.fromhex("00A40102")
 
@@ -15,41 +18,70 @@ def command(nc: int, ne: int, *, extended: bool = False) -> CommandApdu:
     return CommandApdu(0x00, 0xA4, 0x01, 0x02, bytes(index & 0xFF for index in range(nc)), ne, extended)
 
 
-# Case, Nc, Ne, extended, and what stands around the data (7816-3, 12.1.3, table 12).
-CASES = [
-    ("1", 0, 0, False, "", ""),
-    ("2S", 0, 1, False, "01", ""),
-    ("2S", 0, 255, False, "FF", ""),
-    ("2S", 0, 256, False, "00", ""),
-    ("3S", 1, 0, False, "01", ""),
-    ("3S", 255, 0, False, "FF", ""),
-    ("4S", 1, 1, False, "01", "01"),
-    ("4S", 255, 255, False, "FF", "FF"),
-    ("4S", 255, 256, False, "FF", "00"),
-    ("2E", 0, 1, True, "000001", ""),
-    ("2E", 0, 256, True, "000100", ""),
-    ("2E", 0, 257, True, "000101", ""),
-    ("2E", 0, 65_535, True, "00FFFF", ""),
-    ("2E", 0, 65_536, True, "000000", ""),
-    ("3E", 1, 0, True, "000001", ""),
-    ("3E", 255, 0, True, "0000FF", ""),
-    ("3E", 256, 0, True, "000100", ""),
-    ("3E", 65_535, 0, True, "00FFFF", ""),
-    ("4E", 1, 1, True, "000001", "0001"),
-    ("4E", 255, 256, True, "0000FF", "0100"),
-    ("4E", 256, 257, True, "000100", "0101"),
-    ("4E", 65_535, 65_535, True, "00FFFF", "FFFF"),
-    ("4E", 65_535, 65_536, True, "00FFFF", "0000"),
+TABLE = read_table("apdu_cases")
+CASES = [(case["case"], *row) for case in TABLE["case"] for row in case["rows"]]
+WRONG = [
+    (HEADER * 2)[: row.get("header", len(HEADER))] + bytes.fromhex(row["body"]) + b"\x5a" * row["more"]
+    for wrong in TABLE["wrong"]
+    for row in wrong["rows"]
 ]
+ECHO = bytes.fromhex("80100000")
+PRODUCE = bytes.fromhex("8012")
 
 
-@pytest.mark.parametrize(("case", "nc", "ne", "extended", "before", "after"), CASES)
-def test_seven_cases(case: str, nc: int, ne: int, extended: bool, before: str, after: str) -> None:
-    apdu = command(nc, ne, extended=extended)
+def test_the_table_has_every_case_at_the_ends_of_its_range() -> None:
+    """7816-3, 12.1.3: Nc 1 to 255 or 65,535, Ne 1 to 256 or 65,536."""
+    ends: dict[str, tuple[set[int], set[int]]] = {}
+    for case, nc, ne, _, _ in CASES:
+        lengths = ends.setdefault(case, (set(), set()))
+        lengths[0].add(nc)
+        lengths[1].add(ne)
+    assert set(ends) == {"1", "2S", "3S", "4S", "2E", "3E", "4E"}
+    for case, (sent, asked) in ends.items():
+        short = case.endswith("S")
+        if case[0] in "34":
+            assert {1, 255 if short else 65_535} <= sent
+        if case[0] in "24":
+            assert {1, 255, 256} <= asked
+            assert short or {65_535, 65_536} <= asked
+
+
+@pytest.mark.parametrize(("case", "nc", "ne", "before", "after"), CASES)
+def test_seven_cases(case: str, nc: int, ne: int, before: str, after: str) -> None:
+    apdu = command(nc, ne, extended=case.endswith("E"))
     raw = HEADER + bytes.fromhex(before) + apdu.data + bytes.fromhex(after)
     assert apdu.encode() == raw
     assert CommandApdu.parse(raw) == apdu
     assert CommandApdu.parse(raw).case == apdu.case == case
+
+
+@pytest.fixture(params=INTERFACES)
+def port(request: pytest.FixtureRequest) -> Port:
+    card = make_card(blank_memory().nvm())
+    install(card, FIRST)
+    port = card.contact if request.param == "contact" else card.contactless
+    port.power_on()
+    assert port.process(b"\x00\xa4\x04\x0c\x07" + FIRST) == b"\x90\x00"
+    return port
+
+
+@pytest.mark.parametrize(("case", "nc", "ne", "before", "after"), CASES)
+def test_a_card_takes_every_case(port: Port, case: str, nc: int, ne: int, before: str, after: str) -> None:
+    """The data comes back, as much of it as Ne has room for; a command without data is answered with 300 bytes."""
+    data = bytes(index * 7 & 0xFF for index in range(nc))
+    header = ECHO if nc else PRODUCE + (300).to_bytes(2, "big")
+    available = data if nc else bytes(index & 0xFF for index in range(300))
+    answer = port.process(header + bytes.fromhex(before) + data + bytes.fromhex(after))
+    left = len(available) - ne
+    assert answer[:-2] == available[:ne]
+    assert answer[-2:] == (b"\x90\x00" if left <= 0 else bytes((0x61, left if left < 256 else 0)))
+
+
+@pytest.mark.parametrize("raw", WRONG, ids=lambda raw: f"{len(raw)} bytes {raw[4:7].hex()}")
+def test_what_fits_no_case_is_6700(port: Port, raw: bytes) -> None:
+    with pytest.raises(WrongLength):
+        CommandApdu.parse(raw)
+    assert port.process(raw) == b"\x67\x00"
 
 
 @pytest.mark.parametrize(("nc", "ne"), [(256, 0), (256, 256), (0, 257), (1, 257), (65_535, 65_536)])
@@ -57,34 +89,6 @@ def test_what_does_not_fit_short_form_is_extended_by_itself(nc: int, ne: int) ->
     raw = command(nc, ne).encode()
     assert raw[4] == 0
     assert CommandApdu.parse(raw) == command(nc, ne, extended=True)
-
-
-@pytest.mark.parametrize(
-    "raw",
-    [
-        "",
-        "00",
-        "00A4",
-        "00A401",
-        "00A4010200" + "01",  # 00 and one byte: no length field of two bytes
-        "00A4010201",  # reads as case 2S
-        "00A4010202AA",  # Lc 2, one byte
-        "00A4010201AA0000",  # two bytes after the data
-        "00A40102000001",  # reads as case 2E
-        "00A40102000002AA",  # extended Lc 2, one byte
-        "00A40102000001AA00",  # extended Lc with a short Le
-        "00A40102000001AA000000",  # three bytes after the data
-        "00A40102000000AA",  # extended Lc 0 with data
-        "00A4010200000000",  # extended Lc 0 and one more byte
-    ],
-)
-def test_bytes_that_fit_no_case(raw: str) -> None:
-    encoded = bytes.fromhex(raw)
-    if len(encoded) in (5, 7):
-        assert CommandApdu.parse(encoded).data == b""
-        return
-    with pytest.raises(WrongLength):
-        CommandApdu.parse(encoded)
 
 
 @pytest.mark.parametrize(("nc", "ne"), [(65_536, 0), (0, 65_537), (0, -1)])

@@ -1,34 +1,19 @@
-"""All 256 class bytes against a table that was read off ISO/IEC 7816-4:2020, 5.4.1, tables 2 and 3.
-
-A cell is I(nterindustry) or P(roprietary, GP 2.3.1, 11.1.4), channel 0-9 and a-j for 10-19, "." last or only command
-or "+" more of a chain follow, and secure messaging: n(one), p(roprietary), h(eader not authenticated), a (header
-authenticated), i(nterindustry further). "----" is reserved or forbidden.
-"""
+"""All 256 class bytes: how they are decoded, and what a card answers to them over both interfaces."""
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
 import pytest
 
+from card_os.globalplatform.registry import Privilege
 from card_os.iso7816.apdu import CLASS_BYTES, ClassByte, SecureMessagingIndication
+from test_vectors.expected import INTERFACES, read_table
+from tests.doubles.recording_applet import FIRST, blank_memory, install, make_card
 
-TABLE = """
-00  I0.n I1.n I2.n I3.n I0.p I1.p I2.p I3.p I0.h I1.h I2.h I3.h I0.a I1.a I2.a I3.a
-10  I0+n I1+n I2+n I3+n I0+p I1+p I2+p I3+p I0+h I1+h I2+h I3+h I0+a I1+a I2+a I3+a
-20  ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ----
-30  ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ----
-40  I4.n I5.n I6.n I7.n I8.n I9.n Ia.n Ib.n Ic.n Id.n Ie.n If.n Ig.n Ih.n Ii.n Ij.n
-50  I4+n I5+n I6+n I7+n I8+n I9+n Ia+n Ib+n Ic+n Id+n Ie+n If+n Ig+n Ih+n Ii+n Ij+n
-60  I4.i I5.i I6.i I7.i I8.i I9.i Ia.i Ib.i Ic.i Id.i Ie.i If.i Ig.i Ih.i Ii.i Ij.i
-70  I4+i I5+i I6+i I7+i I8+i I9+i Ia+i Ib+i Ic+i Id+i Ie+i If+i Ig+i Ih+i Ii+i Ij+i
-80  P0.n P1.n P2.n P3.n P0.p P1.p P2.p P3.p P0.h P1.h P2.h P3.h P0.a P1.a P2.a P3.a
-90  P0+n P1+n P2+n P3+n P0+p P1+p P2+p P3+p P0+h P1+h P2+h P3+h P0+a P1+a P2+a P3+a
-A0  ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ----
-B0  ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ---- ----
-C0  P4.n P5.n P6.n P7.n P8.n P9.n Pa.n Pb.n Pc.n Pd.n Pe.n Pf.n Pg.n Ph.n Pi.n Pj.n
-D0  P4+n P5+n P6+n P7+n P8+n P9+n Pa+n Pb+n Pc+n Pd+n Pe+n Pf+n Pg+n Ph+n Pi+n Pj+n
-E0  P4.i P5.i P6.i P7.i P8.i P9.i Pa.i Pb.i Pc.i Pd.i Pe.i Pf.i Pg.i Ph.i Pi.i Pj.i
-F0  P4+i P5+i P6+i P7+i P8+i P9+i Pa+i Pb+i Pc+i Pd+i Pe+i Pf+i Pg+i Ph+i Pi+i ----
-"""
+TABLE = read_table("class_bytes")
+CELLS = [cell for line in TABLE["cells"].values() for cell in line.split()]
 INDICATIONS = {
     "n": SecureMessagingIndication.NONE,
     "p": SecureMessagingIndication.PROPRIETARY,
@@ -36,10 +21,12 @@ INDICATIONS = {
     "a": SecureMessagingIndication.HEADER_AUTHENTICATED,
     "i": SecureMessagingIndication.INTERINDUSTRY,
 }
-CELLS = [cell for line in TABLE.split("\n") for cell in line.split()[1:]]
+BASIC_ONLY = frozenset({0})
+EVERY_CHANNEL = frozenset(range(20))
 
 
 def test_the_table_has_every_class_byte() -> None:
+    assert [int(row, 16) for row in TABLE["cells"]] == list(range(0, 256, 16))
     assert len(CELLS) == 256
     assert CELLS.count("----") == 65
 
@@ -52,3 +39,47 @@ def test_class_byte(cla: int) -> None:
         return
     kind, channel, chained, indication = tuple(cell)
     assert CLASS_BYTES[cla] == ClassByte(kind == "I", int(channel, 36), chained == "+", INDICATIONS[indication])
+
+
+def words(cell: str, channels: frozenset[int]) -> set[str]:
+    """What a cell says, in the words of the table of answers."""
+    if cell == "----":
+        return {"reserved"}
+    kind, channel, chained, indication = tuple(cell)
+    said = {"interindustry" if kind == "I" else "proprietary"}
+    if int(channel, 36) not in channels:
+        said.add("closed")
+    if chained == "+":
+        said.add("chained")
+    if indication != "n":
+        said.add("protected")
+    return said
+
+
+@pytest.mark.parametrize("interface", INTERFACES)
+@pytest.mark.parametrize("channels", [BASIC_ONLY, EVERY_CHANNEL], ids=["basic channel", "every channel"])
+@pytest.mark.parametrize("row", TABLE["command"], ids=lambda row: row["name"])
+def test_what_a_card_answers_to_every_class_byte(row: dict[str, Any], channels: frozenset[int], interface: str) -> None:
+    image = blank_memory()
+    install(make_card(image.nvm()), FIRST, privileges=Privilege.CARD_RESET)  # selected on every channel that opens
+    answers: dict[str, set[str]] = {}
+    for cla in range(256):
+        card = make_card(image.fork().nvm())
+        port = card.contact if interface == "contact" else card.contactless
+        port.power_on()
+        assert port.process(b"\x00\xa4\x04\x0c\x07" + FIRST) == b"\x90\x00"
+        for _ in range(len(channels) - 1):
+            assert port.process(b"\x00\x70\x00\x00\x01")[-2:] == b"\x90\x00"
+        said = words(CELLS[cla], channels)
+        expected = next(answer for when, answer, _ in row["answers"] if said.issuperset(when.split()))
+        given = port.process(bytes((cla,)) + bytes.fromhex(row["command"]))[-2:].hex().upper()
+        assert given == expected, f"{cla:02X}"
+        answers.setdefault(given, set()).update(said)
+    reachable = {answer for when, answer, _ in row["answers"] if channels is BASIC_ONLY or when != "closed"}
+    assert set(answers) == reachable
+
+
+def test_the_words_of_the_answers_are_known() -> None:
+    known = set(itertools.chain.from_iterable(words(cell, BASIC_ONLY) for cell in CELLS))
+    for row in TABLE["command"]:
+        assert known.issuperset(" ".join(when for when, _, _ in row["answers"]).split())

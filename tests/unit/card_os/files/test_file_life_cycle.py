@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import tomllib
-from pathlib import Path
 from typing import Final
 
 import pytest
@@ -13,10 +11,11 @@ from card_os.card import Card
 from card_os.files.spec import FileSpec, FileStructure
 from card_os.globalplatform.registry import CardLifeCycle, Privilege
 from card_os.hardware.image import NvmImage
+from test_vectors.expected import read_table
 from tests.doubles.file_card import FILE_CARD, install_files, make_file_card
 from tests.doubles.recording_applet import RULES, blank_memory
 
-TABLE: Final = tomllib.loads(Path(__file__).with_name("expected_life_cycle.toml").read_text(encoding="utf-8"))
+TABLE: Final = read_table("file_life_cycle")
 TRANSITIONS: Final = [
     (event, state, *row) for event, states in TABLE["transitions"].items() for state, row in states.items()
 ]
