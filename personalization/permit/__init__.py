@@ -1,1 +1,1 @@
-"""The permit's life: policy, casework, desk."""
+"""The permit's life: dated policies, eligibility, endorsement, recognition and points."""

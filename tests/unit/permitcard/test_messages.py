@@ -16,6 +16,12 @@ import pytest
 from card_os.hardware.power import CutMoment
 from card_os.storage.wear import PageUse
 from permitcard.translation import Language, Translator
+from personalization.permit.eligibility import Verdict
+from personalization.permit.endorsement import PermitStatus
+from personalization.permit.evidence import Designation, Use
+from personalization.permit.findings import ReasonCode
+from personalization.permit.policy.model import Fact, Ground
+from personalization.permit.recognition import Route
 from personalization.production.states import BatchState, BlankState, RowState
 from personalization.production.station import Ending
 from personalization.reports.words import catalogue
@@ -42,6 +48,15 @@ PARTS = {
     "tear.moment": {moment.value for moment in CutMoment},
     "view": {"holder", "inspection"},
     "wear.use": {use.value for use in PageUse},
+    "permit.verdict": {verdict.value for verdict in Verdict},
+    "permit.status": {status.value for status in PermitStatus},
+    "permit.route": {route.value for route in Route},
+    "permit.ground": {ground.value for ground in Ground},
+    "permit.fact": {fact.value for fact in Fact},
+    "permit.use": {use.value for use in Use},
+    "permit.designation": {designation.value for designation in Designation},
+    "permit.reason": {code.value for code in ReasonCode},
+    "permit.unit": {"days", "months"},
 }
 """Codes that are put together from a group and a state."""
 
