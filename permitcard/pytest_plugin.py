@@ -14,7 +14,7 @@ import pytest
 from permitcard.testing.access import CardAccess, open_card_access
 from permitcard.testing.card_under_test import CardUnderTest
 from permitcard.testing.suite_report import SuiteReport
-from reader_bridge.connection import CardConnection
+from reader_bridge.connection import CardConnection, Protocol7816
 
 SIMULATED: Final = "sim"
 """Address of a fresh simulated card with the published test keys."""
@@ -38,6 +38,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Declare the markers and start the report."""
     config.addinivalue_line("markers", "clause(text): the clause of the standard that the test is about")
     config.addinivalue_line("markers", "destructive: changes or can lock the card under test")
+    config.addinivalue_line("markers", "block_protocol(reason): sends what T=0 cannot carry")
     if path := config.getoption("--suite-html"):
         config.pluginmanager.register(SuiteReport(str(path), _address(config)), "permitcard-suite-report")
 
@@ -62,6 +63,9 @@ def card_access(pytestconfig: pytest.Config) -> Generator[CardAccess, None, None
 def _under_test(request: pytest.FixtureRequest, access: CardAccess, connection: CardConnection | None) -> CardUnderTest:
     if connection is None:
         pytest.skip("the contactless interface of this card is not connected (--contactless)")
+    blocks_only = request.node.get_closest_marker("block_protocol")
+    if blocks_only and connection.description.protocol is Protocol7816.T0:
+        pytest.skip(f"T=0 does not carry it: {blocks_only.args[0]}")
     if request.node.get_closest_marker("destructive"):
         _allow_destruction(request.config, access)
     answer = connection.reset()

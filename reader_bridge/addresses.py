@@ -5,6 +5,8 @@ sim:PATH[:contactless]              a card file
 pcsc:NAME                           a PC/SC reader; its name, or a part that only one reader has
 remote:HOST:PORT[:contactless]      a card that another program serves
 ```
+
+Behind the first word may stand options, each after a comma: ``pcsc,t0:NAME`` connects by T=0.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from reader_bridge.connection import CardConnection, Interface, ReaderError
+from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
 from reader_bridge.simulated import CardMaker, open_card
 
 _MAX_PORT: Final = 65_535
@@ -28,6 +30,23 @@ class AddressKind(Enum):
     REMOTE = "remote"
 
 
+class AddressOption(Enum):
+    """What may stand behind the first word."""
+
+    T0 = "t0"
+    T1 = "t1"
+    EXCLUSIVE = "exclusive"
+
+
+_OPTIONS: Final = {
+    AddressKind.SIMULATED: frozenset[AddressOption](),
+    AddressKind.PCSC: frozenset({AddressOption.T0, AddressOption.T1, AddressOption.EXCLUSIVE}),
+    AddressKind.REMOTE: frozenset[AddressOption](),
+}
+_CHOICES: Final = (frozenset({AddressOption.T0, AddressOption.T1}),)
+"""Options of which an address has at most one."""
+
+
 @dataclass(frozen=True, slots=True)
 class CardAddress:
     """A parsed address.
@@ -37,12 +56,14 @@ class CardAddress:
         place: path, reader name or host.
         port: of a remote server, otherwise 0.
         interface: which interface of the card; a PC/SC reader has its own.
+        options: what stands behind the first word, in its order.
     """
 
     kind: AddressKind
     place: str
     port: int = 0
     interface: Interface = Interface.CONTACT
+    options: tuple[AddressOption, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> CardAddress:
@@ -51,12 +72,14 @@ class CardAddress:
         Raises:
             ReaderError: "bad-address".
         """
-        word, separator, rest = text.partition(":")
+        words, separator, rest = text.partition(":")
+        word, *chosen = words.split(",")
         kind = next((kind for kind in AddressKind if kind.value == word), None)
         if kind is None or not separator or not rest:
             raise _bad(text, "expected sim:PATH, pcsc:NAME or remote:HOST:PORT")
+        options = _options(text, kind, chosen)
         if kind is AddressKind.PCSC:
-            return cls(kind, rest)
+            return cls(kind, rest, options=options)
         interface = Interface.CONTACT
         for candidate in Interface:
             if rest.endswith(f":{candidate.value}"):
@@ -78,7 +101,29 @@ class CardAddress:
         if self.kind is AddressKind.REMOTE:
             host = f"[{self.place}]" if ":" in self.place else self.place
             return f"{self.kind.value}:{host}:{self.port}{tail}"
-        return f"{self.kind.value}:{self.place}{tail}"
+        word = ",".join((self.kind.value, *(option.value for option in self.options)))
+        return f"{word}:{self.place}{tail}"
+
+    @property
+    def protocol(self) -> Protocol7816 | None:
+        """The protocol that is asked for; None leaves it to both sides."""
+        return next((_PROTOCOLS[option] for option in self.options if option in _PROTOCOLS), None)
+
+
+_PROTOCOLS: Final = {AddressOption.T0: Protocol7816.T0, AddressOption.T1: Protocol7816.T1}
+
+
+def _options(text: str, kind: AddressKind, words: list[str]) -> tuple[AddressOption, ...]:
+    known = {option.value: option for option in AddressOption if option in _OPTIONS[kind]}
+    for word in words:
+        if word not in known:
+            expected = f"expected one of {', '.join(known)}" if known else "it has none"
+            raise _bad(text, f"no option {word!r}: {expected}")
+    options = tuple(known[word] for word in words)
+    for choice in _CHOICES:
+        if len([option for option in options if option in choice]) > 1:
+            raise _bad(text, f"only one of {', '.join(sorted(option.value for option in choice))} can be meant")
+    return options
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +157,8 @@ class ConnectionFactory:
             case AddressKind.PCSC:
                 from reader_bridge.pcsc import PcscConnection  # the stack is optional
 
-                return PcscConnection(target.place, exclusive=self.exclusive)
+                exclusive = self.exclusive or AddressOption.EXCLUSIVE in target.options
+                return PcscConnection(target.place, exclusive=exclusive, protocol=target.protocol)
             case AddressKind.REMOTE:
                 from reader_bridge.remote import RemoteConnection
 

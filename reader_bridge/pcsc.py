@@ -13,6 +13,7 @@ from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Final, Self
 
 from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.t0_host import T0Host
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -106,10 +107,13 @@ class PcscConnection:
     Args:
         reader: full name of the reader, or a part that only one reader has.
         exclusive: nobody else may speak to the card meanwhile.
+        protocol: T=0 or T=1; None takes what the card and the service agree on.
     """
 
-    def __init__(self, reader: str, *, exclusive: bool = False) -> None:
+    def __init__(self, reader: str, *, exclusive: bool = False, protocol: Protocol7816 | None = None) -> None:
         self._scard = _scard()
+        self._protocols = _protocol_mask(self._scard, protocol)
+        self._mapping: T0Host | None = None
         self._wanted = reader
         self._exclusive = exclusive
         self._context: int | None = None
@@ -139,8 +143,7 @@ class PcscConnection:
             self._context = context
         name = self._find_reader()
         share = scard.SCARD_SHARE_EXCLUSIVE if self._exclusive else scard.SCARD_SHARE_SHARED
-        protocols = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
-        code, handle, protocol = scard.SCardConnect(self._context, name, share, protocols)
+        code, handle, protocol = scard.SCardConnect(self._context, name, share, self._protocols)
         _check(scard, code, name)
         self._handle = handle
         return self._connected(name, protocol)
@@ -171,7 +174,9 @@ class PcscConnection:
             kind = Protocol7816.TCL
         else:
             kind = Protocol7816.T0 if byte_oriented else Protocol7816.T1
-        extended = (not byte_oriented or name.startswith(VIRTUAL_READER_NAME)) and self._carries_extended(name)
+        self._mapping = T0Host(self._send, name) if byte_oriented else None
+        # By T=0 a long command can go in ENVELOPE commands, but more cards take a chain of short ones.
+        extended = not byte_oriented and self._carries_extended(name)
         self._description = ConnectionDescription(
             name,
             interface,
@@ -209,6 +214,10 @@ class PcscConnection:
         """
         if self._handle is None:
             raise ReaderError("mute", reader=self._wanted, reason="not powered")
+        return self._send(command) if self._mapping is None else self._mapping.transmit(command)
+
+    def _send(self, command: bytes) -> bytes:
+        """What goes through the service: an APDU, or a TPDU of T=0."""
         scard = self._scard
         code, response = scard.SCardTransmit(self._handle, self._send_header, list(command))
         if code != scard.SCARD_S_SUCCESS:
@@ -223,8 +232,7 @@ class PcscConnection:
             return self.power_on()
         scard = self._scard
         share = scard.SCARD_SHARE_EXCLUSIVE if self._exclusive else scard.SCARD_SHARE_SHARED
-        protocols = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
-        code, protocol = scard.SCardReconnect(self._handle, share, protocols, scard.SCARD_RESET_CARD)
+        code, protocol = scard.SCardReconnect(self._handle, share, self._protocols, scard.SCARD_RESET_CARD)
         if code != scard.SCARD_S_SUCCESS:
             name = self._description.name
             self._disconnect()
@@ -269,6 +277,11 @@ def _scard() -> ModuleType:
         raise ReaderError("no-pcsc", reason=str(error)) from error
     binding: ModuleType = scard
     return binding
+
+
+def _protocol_mask(scard: ModuleType, protocol: Protocol7816 | None) -> int:
+    t0, t1 = int(scard.SCARD_PROTOCOL_T0), int(scard.SCARD_PROTOCOL_T1)
+    return {Protocol7816.T0: t0, Protocol7816.T1: t1}.get(protocol, t0 | t1) if protocol else t0 | t1
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""An own PC/SC service with a virtual reader, beside whatever service the machine runs; Debian's pcsc-lite.
+"""An own PC/SC service with virtual readers, beside whatever service the machine runs; Debian's pcsc-lite.
 
 It is started the way a socket-activating init would start it: the socket is ours and handed over as descriptor 3, so
 that neither root nor a shared /run is needed and several run side by side. Clients find it by `CLIENT_VARIABLE`.
@@ -16,6 +16,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -32,10 +34,19 @@ _DRIVERS: Final = (
     "/usr/lib64/pcsc/drivers/serial/libifdvpcd.so",
     "/usr/local/lib/pcsc/drivers/serial/libifdvpcd.so",
 )
+_CCID_DRIVERS: Final = (
+    "/usr/lib/pcsc/drivers/serial/libccidtwin.so",
+    "/usr/lib64/pcsc/drivers/serial/libccidtwin.so",
+    "/usr/local/lib/pcsc/drivers/serial/libccidtwin.so",
+)
+MAX_SLOTS: Final = 16
+"""Readers that pcscd has room for."""
+_SLOTS_A_DRIVER: Final = 2
 _STOP_SECONDS: Final = 5.0
 _START_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.02
 _PORT_TRIES: Final = 64
+_START_TRIES: Final = 3
 _HAND_OVER: Final = (
     "import ctypes, os, signal, sys\n"
     "if sys.argv[2] == 'follow' and sys.platform == 'linux':\n"
@@ -49,56 +60,123 @@ _LISTENING: Final = "0A"
 _STATE_COLUMN: Final = 3
 
 
-class PcscService:
-    """A running pcscd of our own, with one virtual reader of two slots.
+@dataclass(frozen=True, slots=True)
+class SerialReader:
+    """A serial CCID reader that the service is to open.
 
     Attributes:
-        port: first slot of the virtual reader; the second is on the next port.
+        name: as clients see it, followed by slot numbers.
+        device: device file and kind of reader, as in ``/dev/ttyS0:GemPCTwin``. Whoever is at its other end has to
+            answer before the service starts; the service skips a reader that is silent for two seconds.
+    """
+
+    name: str
+    device: str
+
+
+class PcscService:
+    """A running pcscd of our own, with a virtual reader of two slots, or with others.
+
+    Attributes:
+        ports: of all slots of the virtual readers vpcd, in their order.
         socket_path: what clients set `CLIENT_VARIABLE` to.
 
     Args:
-        port: first slot; a free pair is looked for when None.
+        port: first slot; free ports are looked for when None.
         reader_name: as clients see it, followed by slot numbers.
         folder: for socket, configuration and log; a temporary one when None.
+        slots: slots of virtual readers vpcd, an even number up to 16; two slots are one reader for clients, and each
+            further reader has its number behind its name.
+        serial: serial readers.
     """
 
     def __init__(
-        self, port: int | None = None, reader_name: str = "Virtual PCD", folder: str | os.PathLike[str] | None = None
+        self,
+        port: int | None = None,
+        reader_name: str = "Virtual PCD",
+        folder: str | os.PathLike[str] | None = None,
+        *,
+        slots: int = _SLOTS_A_DRIVER,
+        serial: Sequence[SerialReader] = (),
     ) -> None:
-        self.port = free_port_pair() if port is None else port
+        if not 0 <= slots + len(serial) <= MAX_SLOTS or slots % _SLOTS_A_DRIVER:
+            raise ValueError(f"slots come in pairs, and there is room for {MAX_SLOTS} readers")
+        self._given_port = port
+        self._slots = slots
+        self._serial = tuple(serial)
+        self.ports = self._choose_ports()
         self._reader_name = reader_name
         self._given_folder = None if folder is None else Path(folder)
         self._folder: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self.socket_path = ""
 
+    @property
+    def port(self) -> int:
+        """First slot of the first virtual reader vpcd; its second is on the next port."""
+        return self.ports[0]
+
+    def _choose_ports(self) -> tuple[int, ...]:
+        """Ports of all slots: from the given one on, or free pairs."""
+        if self._given_port is not None:
+            return tuple(range(self._given_port, self._given_port + self._slots))
+        chosen: list[int] = []
+        while len(chosen) < self._slots:
+            first = free_port_pair()
+            if not {first, first + 1} & set(chosen):
+                chosen += [first, first + 1]
+        return tuple(chosen)
+
     def start(self) -> None:
-        """Start and wait until the virtual reader listens.
+        """Start and wait until the virtual readers listen.
 
         Raises:
-            ReaderError: "no-pcscd" or "no-vpcd-driver", packages are missing; "pcscd-failed", it ended or did not
-                come up.
+            ReaderError: "no-pcscd", "no-vpcd-driver" or "no-ccid-driver", packages are missing; "pcscd-failed", it
+                ended or did not come up.
         """
         service = _first_existing(_SERVICES, "no-pcscd", package="pcscd")
-        driver = _first_existing(_DRIVERS, "no-vpcd-driver", package="vsmartcard-vpcd")
         folder = self._given_folder or Path(tempfile.mkdtemp(prefix="pcscd-"))
         self._folder = folder
         configuration = folder / "reader.conf.d"
-        configuration.mkdir(parents=True, exist_ok=True)
-        (configuration / "virtual").write_text(
-            f'FRIENDLYNAME "{self._reader_name}"\n'
-            f"DEVICENAME /dev/null:0x{self.port:04X}\n"
-            f"LIBPATH {driver}\n"
-            f"CHANNELID 0x{self.port:04X}\n",
-            encoding="utf-8",
-        )
-        self.socket_path = str(folder / "pcscd.comm")
         try:
-            self._launch(service, configuration, folder / "pcscd.log")
-            self._wait()
+            configuration.mkdir(parents=True, exist_ok=True)
+            self._start_on_free_ports(service, folder, configuration)
         except BaseException:
             self.close()
             raise
+
+    def _start_on_free_ports(self, service: str, folder: Path, configuration: Path) -> None:
+        """Start; once more with other ports when somebody took one in between."""
+        self.socket_path = str(folder / "pcscd.comm")
+        attempts = _START_TRIES if self._given_port is None and self._slots else 1
+        for attempt in range(attempts):
+            self._configure(folder, configuration)
+            self._launch(service, configuration, folder / "pcscd.log")
+            try:
+                self._wait()
+            except ReaderError:
+                if attempt + 1 == attempts or all(_is_free(port) for port in self.ports):
+                    raise
+                self._stop()
+                self.ports = self._choose_ports()
+            else:
+                return
+
+    def _configure(self, folder: Path, configuration: Path) -> None:
+        """Write what the service reads: one entry a reader."""
+        entries: list[str] = []
+        for number, port in enumerate(self.ports[::_SLOTS_A_DRIVER]):
+            driver = _first_existing(_DRIVERS, "no-vpcd-driver", package="vsmartcard-vpcd")
+            if number:  # entries of one file share its variables
+                copy = folder / f"libifdvpcd-{number}.so"
+                shutil.copyfile(driver, copy)
+                driver = str(copy)
+            name = self._reader_name if not number else f"{self._reader_name} {number}"
+            entries.append(_entry(name, f"/dev/null:0x{port:04X}", driver, port))
+        for number, reader in enumerate(self._serial):
+            driver = _first_existing(_CCID_DRIVERS, "no-ccid-driver", package="libccid")
+            entries.append(_entry(reader.name, reader.device, driver, number + 1))
+        (configuration / "virtual").write_text("\n".join(entries), encoding="utf-8")
 
     def _launch(self, service: str, configuration: Path, log: Path) -> None:
         with contextlib.suppress(FileNotFoundError):
@@ -112,7 +190,7 @@ class PcscService:
             follow = "follow" if threading.current_thread() is threading.main_thread() else "stay"
             command = [sys.executable, "-I", "-S", "-c", _HAND_OVER, str(handed), follow, service]
             self._process = subprocess.Popen(  # noqa: S603 - fixed program, no shell
-                [*command, "--foreground", "--info", "-c", str(configuration)],
+                [*command, "--foreground", "--error", "-c", str(configuration)],
                 pass_fds=(handed,),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -132,8 +210,8 @@ class PcscService:
         raise ReaderError("pcscd-failed", reason="the virtual reader does not listen")
 
     def _listens(self) -> bool:
-        """True when both slots listen; asks the kernel, for a connection would be taken for a card."""
-        return {self.port, self.port + 1} <= _listening_ports()
+        """True when all slots listen; asks the kernel, for a connection would be taken for a card."""
+        return not self.ports or set(self.ports) <= _listening_ports()
 
     def _last_words(self) -> str:
         if self._folder is None:
@@ -148,6 +226,10 @@ class PcscService:
 
     def close(self) -> None:
         """Stop the service and remove its files; safe to call twice."""
+        self._stop()
+        self._remove_files()
+
+    def _stop(self) -> None:
         process, self._process = self._process, None
         if process is not None and process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -156,6 +238,8 @@ class PcscService:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+
+    def _remove_files(self) -> None:
         folder, self._folder = self._folder, None
         if folder is not None:
             if self._given_folder is None:
@@ -172,6 +256,10 @@ class PcscService:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _entry(name: str, device: str, driver: str, channel: int) -> str:
+    return f'FRIENDLYNAME "{name}"\nDEVICENAME {device}\nLIBPATH {driver}\nCHANNELID 0x{channel:04X}\n'
 
 
 def free_port_pair() -> int:

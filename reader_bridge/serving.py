@@ -1,16 +1,44 @@
-"""One simulated card for everybody: as a virtual reader for PC/SC programs, and over TCP."""
+"""One simulated card for everybody: as virtual readers for PC/SC programs, and over TCP."""
 
 from __future__ import annotations
 
+import os
 import ssl
+import threading
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Final, NamedTuple, Self
 
-from reader_bridge.connection import Interface
+from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.pin_entry import Keypad
 from reader_bridge.remote import RemoteServer
 from reader_bridge.simulated import SimulatedCard
 from reader_bridge.vpcd import DEFAULT_PORT, VirtualReader
+
+_KNOWN_SECONDS: Final = 30.0
+
+
+class _CcidName(NamedTuple):
+    reader: str
+    tail: str
+
+
+_CCID_NAMES: Final = {
+    Interface.CONTACT: _CcidName("Virtual CCID", ""),
+    Interface.CONTACTLESS: _CcidName("Virtual CCID contactless", "-contactless"),
+}
+
+
+class DriverEntry(NamedTuple):
+    """A reader as the configuration of a PC/SC service names it.
+
+    Attributes:
+        name: FRIENDLYNAME.
+        device: DEVICENAME.
+    """
+
+    name: str
+    device: str
 
 
 class CardServer:
@@ -54,6 +82,45 @@ class CardServer:
         service = self._stack.enter_context(PcscService(port))
         self.client_variables = {CLIENT_VARIABLE: service.socket_path}
         self.offer_pcsc(service.port)
+
+    def offer_ccid_serial(
+        self, link: str | os.PathLike[str] | None = None, keypad: Keypad | None = None, *, own_service: bool = False
+    ) -> list[DriverEntry]:
+        """Put the card into two serial CCID readers on pseudo terminals, contact and contactless.
+
+        Args:
+            link: device file of the contact reader to make; that of the other has ``-contactless`` behind it.
+            keypad: where a PIN is typed at the contact reader; None for one without keys.
+            own_service: start a PC/SC service of our own with both.
+
+        Returns:
+            Both readers as a PC/SC service has to be told of them.
+
+        Raises:
+            ReaderError: a device file cannot be made, packages are missing, or the service does not come up.
+        """
+        from reader_bridge.pcscd import CLIENT_VARIABLE, PcscService, SerialReader  # on POSIX systems only
+        from reader_bridge.virtual_ccid import VirtualCcidReader
+
+        lock = threading.Lock()
+        readers: list[VirtualCcidReader] = []
+        for interface, name in _CCID_NAMES.items():
+            place = None if link is None else f"{os.fspath(link)}{name.tail}"
+            pad = keypad if interface is Interface.CONTACT else None
+            reader = VirtualCcidReader(self.card.connect(interface), place, keypad=pad, lock=lock)
+            readers.append(self._stack.enter_context(reader))
+        entries = [
+            DriverEntry(name.reader, reader.device_name)
+            for name, reader in zip(_CCID_NAMES.values(), readers, strict=True)
+        ]
+        if own_service:
+            serial = [SerialReader(entry.name, entry.device) for entry in entries]
+            service = self._stack.enter_context(PcscService(slots=0, serial=serial))
+            self.client_variables = {CLIENT_VARIABLE: service.socket_path}
+            for reader in readers:
+                if not reader.wait_until_known(_KNOWN_SECONDS):
+                    raise ReaderError("pcscd-failed", reason=f"{reader.device_name} was not opened")
+        return entries
 
     def offer_remote(
         self, token: str, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None

@@ -16,6 +16,7 @@ _INITIAL_A: Final = 0x6363
 _INITIAL_B: Final = 0xFFFF
 _BITS: Final = 8
 CRC_LENGTH: Final = 2
+_FOLDED_FROM: Final = 32
 
 
 def _row(value: int) -> int:
@@ -35,7 +36,13 @@ def _register(data: bytes, value: int) -> int:
 
 def lrc(data: bytes) -> bytes:
     """Exclusive-or of all bytes, one byte."""
-    return bytes((reduce(xor, data, 0),))
+    if len(data) <= _FOLDED_FROM:
+        return bytes((reduce(xor, data, 0),))
+    number, width = int.from_bytes(data, "little"), _BITS << (len(data) - 1).bit_length()
+    while width > _BITS:  # halves over each other, much faster than byte after byte
+        width >>= 1
+        number = number >> width ^ number & (1 << width) - 1
+    return bytes((number,))
 
 
 def crc_a(data: bytes) -> bytes:

@@ -94,6 +94,16 @@ class T0Reader:
             return self._send(header, len(apdu.data), apdu.data, 0)
         return self._send(header, apdu.ne & 0xFF if apdu.ne <= MAX_TRANSFER else 0, b"", min(apdu.ne, MAX_TRANSFER))
 
+    @property
+    def outgoing(self) -> bytes:
+        """Data of the command that the card has not asked for yet."""
+        return self._outgoing
+
+    @property
+    def expected(self) -> int:
+        """Bytes that the current header lets the card send; 0 = none."""
+        return self._expected
+
     def _send(self, header: bytes, p3: int, outgoing: bytes, expected: int) -> Transmit:
         self._header, self._outgoing, self._expected = header, outgoing, expected
         self.state = State.PROCEDURE

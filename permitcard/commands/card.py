@@ -24,13 +24,13 @@ CentreOrSpecimen = Annotated[
 ]
 
 _POLL_SECONDS: Final = 0.2
-_TOKEN_VARIABLE: Final = "PERMITCARD_TOKEN"  # noqa: S105 - a variable's name
 
 
 class ServeAs(StrEnum):
     """Ways to offer a card."""
 
     VPCD = "vpcd"
+    CCID_SERIAL = "ccid-serial"
     TCP = "tcp"
 
 
@@ -94,7 +94,11 @@ def serve(
     context: typer.Context,
     card: CardArgument,
     way: Annotated[
-        ServeAs, typer.Option("--as", help="vpcd: two slots of a PC/SC reader; tcp: our own protocol.")
+        ServeAs,
+        typer.Option(
+            "--as",
+            help="vpcd: two slots of a PC/SC reader; ccid-serial: two serial CCID readers; tcp: our own protocol.",
+        ),
     ] = ServeAs.VPCD,
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Port of the vpcd driver, or of the TCP server.")
@@ -103,30 +107,28 @@ def serve(
     own_service: Annotated[
         bool, typer.Option("--own-pcscd", help="Start a PC/SC service of our own instead of using the machine's.")
     ] = False,
+    link: Annotated[
+        Path | None, typer.Option(help="Device file to make, for ccid-serial; the system names one when absent.")
+    ] = None,
     faults: Annotated[Path | None, typer.Option(help="Fault plan (TOML): what goes wrong with the card.")] = None,
 ) -> None:
-    """Offer a card file to other programs until Ctrl-C: as two slots, contact and contactless, of a virtual reader."""
-    from permitcard.card_in_hand import serving_token
+    """Offer a card file to other programs until Ctrl-C: as virtual readers, contact and contactless, or over TCP."""
     from permitcard.products import open_simulated
+    from permitcard.serving import Offer, offer_card
     from reader_bridge.serving import CardServer
-    from reader_bridge.vpcd import DEFAULT_PORT
 
     console = console_of(context)
     with open_simulated(card, faults) as simulated, CardServer(simulated) as server:
-        if way is ServeAs.TCP:
-            token = serving_token(_TOKEN_VARIABLE, lambda value: console.say("card.token", token=value))
-            server.offer_remote(token, host, port or 0)
-            console.say("card.serving-tcp", path=card, host=host, port=server.remote_port, variable=_TOKEN_VARIABLE)
-        elif own_service:
-            server.offer_own_pcsc(port)
-        else:
-            server.offer_pcsc(port or DEFAULT_PORT)
-        if way is ServeAs.VPCD:
-            console.say("card.serving", path=card)
-            for name, value in server.client_variables.items():
-                console.say("card.client-variable", name=name, value=value)
+        offer = Offer(card, way.value, port, host, link, own_service)
+        devices = offer_card(server, offer, console.say)
         console.result(
-            {"card": str(card), "as": way.value, "port": server.remote_port, "environment": server.client_variables}
+            {
+                "card": str(card),
+                "as": way.value,
+                "port": server.remote_port,
+                "devices": devices,
+                "environment": server.client_variables,
+            }
         )
         _wait()
 

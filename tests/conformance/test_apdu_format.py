@@ -7,7 +7,10 @@ import pytest
 from permitcard.testing.card_under_test import CardUnderTest
 
 RESERVED_CLASSES = [*range(0x20, 0x40), *range(0xA0, 0xC0), 0xFF]
-UNKNOWN_INSTRUCTIONS = [0x00, 0x02, 0x10, 0x3E, 0x5C, 0x92, 0xF4, 0xFC]
+UNKNOWN_INSTRUCTIONS = [
+    *(0x00, 0x02, 0x10, 0x3E, 0x5C, 0xF4, 0xFC),
+    pytest.param(0x92, marks=pytest.mark.block_protocol("by T=0, 9x is a status")),
+]
 
 
 @pytest.mark.clause("ISO/IEC 7816-4:2020, 5.4.1, table 2: values 001x xxxx are reserved; ISO/IEC 7816-3: FF is invalid")
@@ -23,7 +26,9 @@ def test_an_unknown_instruction_is_not_supported(permit: CardUnderTest, ins: int
 
 
 @pytest.mark.clause("ISO/IEC 7816-4:2020, 5.6: 6E00 or 6D00 when a class has no such instruction")
-@pytest.mark.parametrize("ins", [0xB0, 0xB2, 0x84, 0x20])
+@pytest.mark.parametrize(
+    "ins", [0xB0, 0xB2, 0x84, pytest.param(0x20, marks=pytest.mark.block_protocol("by T=0, P3 of VERIFY is Lc"))]
+)
 def test_an_interindustry_command_in_proprietary_class_is_refused(permit: CardUnderTest, ins: int) -> None:
     assert permit.send(0x80, ins, 0x00, 0x00, ne=8).sw in {0x6E00, 0x6D00}
 
@@ -35,6 +40,7 @@ def test_a_channel_that_is_not_open_is_refused(permit: CardUnderTest, cla: int) 
 
 
 @pytest.mark.clause("ISO/IEC 7816-4:2020, 5.2: case 4S with Lc longer than the field")
+@pytest.mark.block_protocol("T=0 carries whole commands only")
 @pytest.mark.parametrize(
     "raw",
     ["00A4040008F05A4A", "00A404000300", "0084000000000000", "00B000000000010203"],

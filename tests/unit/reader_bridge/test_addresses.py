@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
-from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.addresses import AddressKind, AddressOption, CardAddress, ConnectionFactory
+from reader_bridge.connection import Interface, Protocol7816, ReaderError
 from reader_bridge.pcsc import PcscConnection
 from reader_bridge.remote import RemoteConnection
 
@@ -14,6 +14,7 @@ from reader_bridge.remote import RemoteConnection
         ("sim:card.nvm", AddressKind.SIMULATED, "card.nvm", 0, Interface.CONTACT),
         ("sim:/a b/card:contactless", AddressKind.SIMULATED, "/a b/card", 0, Interface.CONTACTLESS),
         (r"sim:C:\cards\1.nvm", AddressKind.SIMULATED, r"C:\cards\1.nvm", 0, Interface.CONTACT),
+        ("pcsc:A, B and C: a reader", AddressKind.PCSC, "A, B and C: a reader", 0, Interface.CONTACT),
         ("pcsc:Virtual PCD 00 00", AddressKind.PCSC, "Virtual PCD 00 00", 0, Interface.CONTACT),
         ("remote:localhost:35964", AddressKind.REMOTE, "localhost", 35964, Interface.CONTACT),
         ("remote:[::1]:1:contactless", AddressKind.REMOTE, "::1", 1, Interface.CONTACTLESS),
@@ -45,6 +46,10 @@ def test_addresses_are_read_and_written(
         "remote:h:١",
         "remote:h:-1",
         "pcsc:",
+        "pcsc,t2:x",
+        "pcsc,t0,t1:x",
+        "pcsc,:x",
+        "sim,t0:x",
     ],
 )
 def test_what_is_no_address_is_refused(text: str) -> None:
@@ -73,3 +78,11 @@ def test_without_a_maker_there_are_no_simulated_cards(address: str) -> None:
 def test_a_remote_card_needs_a_token() -> None:
     with pytest.raises(ReaderError, match="token-missing"):
         ConnectionFactory().connect("remote:h:1")
+
+
+def test_options_stand_behind_the_first_word() -> None:
+    address = CardAddress.parse("pcsc,t0,exclusive:A reader")
+    assert address.protocol is Protocol7816.T0
+    assert address.options == (AddressOption.T0, AddressOption.EXCLUSIVE)
+    assert str(address) == "pcsc,t0,exclusive:A reader"
+    assert CardAddress.parse("pcsc:A reader").protocol is None
