@@ -1,45 +1,46 @@
-"""A Secure Channel Protocol '03' session with a card, over any `CardConnection`.
+"""A secure channel session with a card, SCP03 or SCP02, over any `CardConnection`.
 
 Nothing a card says is believed before it has proved its keys, and no success without its response MAC. The keys are
 checked against the card's cryptogram and challenge before EXTERNAL AUTHENTICATE, so that a wrong key of ours costs the
 card no try.
 
-Source: GlobalPlatform Amendment D v1.1.1, clauses 5.3 and 6.
+Source: GlobalPlatform Card Specification 2.3.1, appendix E; Amendment D v1.1.1, clauses 5.3, 6 and 7.
 """
 
 from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, Self
 
-from card_os.iso7816.apdu import MAX_SHORT_NC, CommandApdu, ResponseApdu
+from card_os.iso7816.apdu import MAX_SHORT_NC, MAX_SHORT_NE, CommandApdu, ResponseApdu
 from card_os.iso7816.status import SW, StatusWord
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands
 from personalization.globalplatform.commands import CardState, DataGrouping, StatusScope
+from personalization.globalplatform.data_key import DataKey
+from personalization.globalplatform.handshake import Handshake, SecureMessaging, host_challenge_length
 from personalization.globalplatform.key_guard import KeyGuard
+from personalization.globalplatform.key_loading import KeyType, NewKey, put_keys_answer, put_new_keys
 from personalization.globalplatform.registry import RegistryEntry, parse_entries
+from personalization.globalplatform.scp02 import PROTOCOL as SCP02
+from personalization.globalplatform.scp02 import SECURITY_LEVELS as SCP02_LEVELS
 from personalization.globalplatform.scp03 import (
-    CHALLENGE_LENGTH,
     FULL_PROTECTION,
     SECURITY_LEVELS,
     InitializeUpdateResponse,
-    SecureMessaging,
     StaticKeys,
-    card_cryptogram,
-    derive_session_keys,
-    host_cryptogram,
-    max_command_data,
-    parse_initialize_update,
-    pseudo_random_challenge,
 )
+from personalization.globalplatform.store_data import Padding, store_data
 from reader_bridge.connection import CardConnection
 
 KeySource = Callable[[InitializeUpdateResponse], StaticKeys]
 """Finds the keys of the card that answered; its diversification data is the card number."""
 
+_LEVELS: Final = SECURITY_LEVELS | SCP02_LEVELS
+_MORE_COMMANDS: Final = 0x80
+_LENGTH_OF_EXTENDED_HEADER: Final = 7
 _MORE_AVAILABLE_SW1: Final = 0x61
 _MAX_RESPONSE_ROUNDS: Final = 256
 _MAX_STATUS_ROUNDS: Final = 256
@@ -55,13 +56,26 @@ class SecureSession:
     Attributes:
         card: key diversification data of the card, 10 bytes; for our cards the card number.
         key_version: version of the key set that opened the session.
+        protocol: 2 or 3.
+        level: security level of the session.
         max_data: the most plain data bytes of one command, in extended length where the link carries it.
     """
 
-    __slots__ = ("_connection", "_dek", "_messaging", "_short_data", "_usable", "card", "key_version", "max_data")
+    __slots__ = (
+        "_connection",
+        "_dek",
+        "_messaging",
+        "_short_data",
+        "_usable",
+        "card",
+        "key_version",
+        "level",
+        "max_data",
+        "protocol",
+    )
 
     def __init__(
-        self, connection: CardConnection, messaging: SecureMessaging, card: InitializeUpdateResponse, dek: bytes
+        self, connection: CardConnection, messaging: SecureMessaging, card: InitializeUpdateResponse, dek: DataKey
     ) -> None:
         self._connection = connection
         self._messaging = messaging
@@ -69,9 +83,11 @@ class SecureSession:
         self._usable = True
         self.card = card.diversification
         self.key_version = card.key_version
-        self._short_data = max_command_data(messaging.level)
+        self.protocol = card.protocol
+        self.level = messaging.level
+        self._short_data = messaging.max_data(MAX_SHORT_NC)
         extended = connection.description.max_command_data >= _EXTENDED_NC
-        self.max_data = max_command_data(messaging.level, _EXTENDED_NC if extended else MAX_SHORT_NC)
+        self.max_data = messaging.max_data(_EXTENDED_NC if extended else MAX_SHORT_NC)
 
     @classmethod
     def open(
@@ -81,7 +97,8 @@ class SecureSession:
         *,
         aid: bytes | None = commands.ISSUER_DOMAIN_AID,
         key_version: int | None = None,
-        level: int = FULL_PROTECTION,
+        level: int | None = FULL_PROTECTION,
+        implementation: int | None = None,
         guard: KeyGuard | None = None,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> Self:
@@ -92,7 +109,9 @@ class SecureSession:
             keys: the key set, or a function that finds it from the answer to INITIALIZE UPDATE.
             aid: security domain to select; None when the right one is selected already.
             key_version: version to ask for; by default that of ``keys``, or 00 (the card's own choice) for a function.
-            level: security level of the session.
+            level: security level of the session; None for the strongest that the card offers.
+            implementation: `i` of the card, where it is known beforehand: a card in S16 mode wants a challenge of 16
+                bytes, and an SCP02 card tells it nowhere else.
             guard: the run's guard, which refuses a second failure on one card.
             randomness: source of the host challenge.
 
@@ -103,28 +122,56 @@ class SecureSession:
                 are not the card's, no try is spent), "external-authenticate-refused" (a try is spent).
             ReaderError: an exchange did not complete.
         """
-        if level not in SECURITY_LEVELS:
+        if level is not None and level not in _LEVELS:
             raise PersonalizationError("security-level-unsupported", exit_code=2, level=f"{level:02X}")
         if aid is not None:
             _plain(connection, commands.select(aid), "SELECT", accept=(SW.OK, SW.FILE_DEACTIVATED_WARNING))
         wanted = key_version if key_version is not None else keys.version if isinstance(keys, StaticKeys) else 0
-        host_challenge = randomness(CHALLENGE_LENGTH)
+        host_challenge = randomness(host_challenge_length(implementation))
         answer = _plain(connection, commands.initialize_update(wanted, host_challenge), "INITIALIZE UPDATE")
-        card = parse_initialize_update(answer)
+        handshake = Handshake.of(host_challenge, answer, aid, implementation)
+        card = handshake.card
         if wanted and card.key_version != wanted:
             raise PersonalizationError("key-version-mismatch", wanted=wanted, offered=card.key_version)
-        if not card.supports(level):
-            raise PersonalizationError("security-level-unsupported", level=f"{level:02X}")
+        chosen = handshake.strongest_level() if level is None else level
+        if not card.supports(chosen):
+            raise PersonalizationError("security-level-unsupported", level=f"{chosen:02X}")
         if guard is not None:
             guard.check(card.diversification)
         static = keys if isinstance(keys, StaticKeys) else keys(card)
-        session_keys = derive_session_keys(static, host_challenge, card.challenge)
-        if not _is_authentic(card, static, card_cryptogram(session_keys, host_challenge, card.challenge), aid):
+        return cls.finish(connection, handshake, static, level=chosen, guard=guard)
+
+    @classmethod
+    def finish(
+        cls,
+        connection: CardConnection,
+        handshake: Handshake,
+        keys: StaticKeys,
+        *,
+        level: int,
+        guard: KeyGuard | None = None,
+    ) -> Self:
+        """Send EXTERNAL AUTHENTICATE after an INITIALIZE UPDATE that was answered, if the card proved ``keys``.
+
+        Args:
+            connection: the card, to which nothing was sent since.
+            handshake: its answer.
+            keys: the key set.
+            level: security level, one that the card supports.
+            guard: counts a failure.
+
+        Raises:
+            PersonalizationError: "card-cryptogram-wrong" (no try is spent), "external-authenticate-refused" (a try is
+                spent), "response-not-authentic".
+            ReaderError: the exchange did not complete.
+        """
+        card = handshake.card
+        session = handshake.under(keys) if handshake.fits(keys) else None
+        if session is None or not session.genuine:
             _count(guard, card)
             raise PersonalizationError("card-cryptogram-wrong", card=card.diversification.hex().upper())
-        messaging = SecureMessaging(session_keys, level)
-        cryptogram = host_cryptogram(session_keys, host_challenge, card.challenge)
-        response = _exchange(connection, messaging.external_authenticate(cryptogram))
+        messaging = session.secure_messaging(level)
+        response = _exchange(connection, messaging.external_authenticate(session.host_cryptogram))
         if response != SW.OK.encode():
             _count(guard, card)
             raise PersonalizationError(
@@ -132,7 +179,7 @@ class SecureSession:
                 card=card.diversification.hex().upper(),
                 sw=str(StatusWord.parse(response)),
             )
-        return cls(connection, messaging, card, static.dek)
+        return cls(connection, messaging, card, session.data_key)
 
     def transmit(self, command: CommandApdu, *, accept: Iterable[StatusWord] = (SW.OK,)) -> ResponseApdu:
         """Send one command under the session and return the verified plain response.
@@ -162,15 +209,94 @@ class SecureSession:
             raise _refused(f"INS {command.ins:02X}", command, response.sw)
         return response
 
-    def put_keys(self, new: StaticKeys, *, replace: int) -> None:
-        """PUT KEY of a set, and compare the check values that the card answers.
+    def begin_r_mac_session(self, protection: int = 0x10, data: bytes = b"") -> None:
+        """BEGIN R-MAC SESSION: more protection of the responses that follow.
+
+        Args:
+            protection: 10 for R-MAC, 30 for R-MAC and R-ENCRYPTION (SCP03), 00 for one MAC at the end (SCP02).
+            data: up to 24 bytes that enter the MAC.
+
+        Raises:
+            PersonalizationError: as `transmit`.
+            ValueError: the session cannot begin it; nothing was sent.
+        """
+        self._messaging.begin_r_mac(protection)
+        accepted = False
+        try:
+            self.transmit(commands.begin_r_mac_session(protection, data))
+            accepted = True
+        finally:
+            self._messaging.r_mac_begun(protection, accepted=accepted)
+
+    def end_r_mac_session(self) -> None:
+        """END R-MAC SESSION; the MAC that it returns is verified.
+
+        Raises:
+            PersonalizationError: as `transmit`; "response-not-authentic", after which the session is over.
+            ValueError: none is open; nothing was sent.
+        """
+        expected = self._messaging.end_r_mac()
+        answer = self.transmit(commands.end_r_mac_session()).data
+        if not hmac.compare_digest(answer, expected or b""):
+            self._usable = False
+            raise PersonalizationError("response-not-authentic", reason="the response MAC is wrong")
+        self._messaging.r_mac_ended()
+
+    def transmit_chained(self, command: CommandApdu) -> ResponseApdu:
+        """Send INSTALL, DELETE or PUT KEY whose data field may be longer than one command (11.1.5.1).
+
+        The command is protected whole, as if it had extended length, and then cut; bit 8 of P1 tells that more comes.
+
+        Raises:
+            PersonalizationError, ReaderError: as `transmit`.
+        """
+        if len(command.data) <= self._short_data:
+            return self.transmit(command)
+        if not self._usable:
+            raise PersonalizationError("session-over")
+        wrapped = self._messaging.wrap(command._replace(ne=0, extended=True))
+        header, data = wrapped[:_LENGTH_OF_EXTENDED_HEADER], wrapped[_LENGTH_OF_EXTENDED_HEADER:]
+        data = data[: int.from_bytes(header[-2:], "big")]  # a Le of our own goes with the last command
+        parts = [data[start : start + MAX_SHORT_NC] for start in range(0, len(data), MAX_SHORT_NC)]
+        cla, ins, p1, p2 = header[:4]
+        self._usable = False
+        for part in parts[:-1]:
+            answer = _exchange(self._connection, CommandApdu(cla, ins, p1 | _MORE_COMMANDS, p2, part).encode())
+            if answer != SW.OK.encode():
+                raise _refused(f"INS {ins:02X}", command, StatusWord.parse(answer))
+        last = CommandApdu(cla, ins, p1, p2, parts[-1], MAX_SHORT_NE).encode()
+        response = self._messaging.unwrap(_exchange(self._connection, last))
+        self._usable = True
+        if response.sw != SW.OK:
+            raise _refused(f"INS {ins:02X}", command, response.sw)
+        return response
+
+    def put_keys(self, new: StaticKeys, *, replace: int, kind: KeyType | None = None) -> None:
+        """PUT KEY of a secure channel set, and compare the check values that the card answers.
+
+        Args:
+            new: the set.
+            replace: version that it replaces, 0 to add, FF for the factory set.
+            kind: AES or DES; by default what the protocol of this session uses.
 
         Raises:
             PersonalizationError: "key-check-value-wrong": the card holds other keys than were meant.
         """
-        answer = self.transmit(commands.put_key(new, self._dek, replace=replace)).data
-        if not hmac.compare_digest(answer, commands.put_key_answer(new)):
+        chosen = kind or (KeyType.DES if self.protocol == SCP02 else KeyType.AES)
+        answer = self.transmit(commands.put_key(new, self._dek, replace=replace, kind=chosen)).data
+        if not hmac.compare_digest(answer, commands.put_key_answer(new, chosen)):
             raise PersonalizationError("key-check-value-wrong", version=new.version)
+
+    def put_new_keys(self, version: int, keys: Sequence[NewKey], *, first_identifier: int, replace: int = 0) -> None:
+        """PUT KEY of keys of any type with following identifiers, and compare what the card answers.
+
+        Raises:
+            PersonalizationError: "key-check-value-wrong".
+        """
+        command = put_new_keys(version, keys, self._dek, first_identifier=first_identifier, replace=replace)
+        answer = self.transmit_chained(command).data
+        if not hmac.compare_digest(answer, put_keys_answer(version, keys)):
+            raise PersonalizationError("key-check-value-wrong", version=version)
 
     def install(
         self,
@@ -194,9 +320,16 @@ class SecureSession:
             )
         )
 
-    def personalize(self, instance_aid: bytes, groupings: Iterable[DataGrouping]) -> int:
+    @property
+    def data_key(self) -> DataKey:
+        """What encrypts secret groupings and keys in this session."""
+        return self._dek
+
+    def personalize(
+        self, instance_aid: bytes, groupings: Iterable[DataGrouping], *, padding: Padding = Padding.ALWAYS
+    ) -> int:
         """INSTALL [for personalization] and STORE DATA of all groupings; returns the number of STORE DATA commands."""
-        blocks = commands.store_data(groupings, dek=self._dek, max_data=self.max_data)
+        blocks = store_data(groupings, dek=self._dek, max_data=self.max_data, padding=padding)
         self.transmit(commands.install_for_personalization(instance_aid))
         for block in blocks:
             self.transmit(block)
@@ -229,15 +362,6 @@ class SecureSession:
             if response.sw != SW.MORE_DATA_FOLLOWS:
                 return parse_entries(data)
         raise PersonalizationError("registry-malformed", reason="the answer does not end")
-
-
-def _is_authentic(card: InitializeUpdateResponse, keys: StaticKeys, cryptogram: bytes, aid: bytes | None) -> bool:
-    """Compare the card's cryptogram, and its challenge where that is derived, which proves Key-ENC too."""
-    genuine = hmac.compare_digest(card.cryptogram, cryptogram)
-    if card.pseudo_random and aid is not None:
-        expected = pseudo_random_challenge(keys, card.sequence, aid)
-        genuine &= hmac.compare_digest(card.challenge, expected)
-    return genuine
 
 
 def _count(guard: KeyGuard | None, card: InitializeUpdateResponse) -> None:

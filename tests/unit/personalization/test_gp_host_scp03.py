@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from card_os.iso7816.apdu import CommandApdu
 from personalization.errors import PersonalizationError
-from personalization.globalplatform import scp03
+from personalization.globalplatform import commands, scp03
+from personalization.globalplatform.handshake import Handshake
 from personalization.globalplatform.scp03 import SecureMessaging, SessionKeys, StaticKeys
 from test_vectors import Vector, load
 
@@ -248,3 +249,120 @@ def test_a_false_exchange(vector: Vector) -> None:
     messaging.wrap(CommandApdu.parse(vector.bytes("plain_command_1")))
     with pytest.raises(PersonalizationError, match="response-not-authentic"):
         messaging.unwrap(vector.bytes("response_1"))
+
+
+# ---- S16 mode (Amendment D v1.2)
+
+S16_AID = bytes.fromhex("A000000151000000")
+
+
+def derived(key: bytes, constant: int, context: bytes, length: int) -> bytes:
+    """SP 800-108 in counter mode, computed apart from the code under test (clause 4.1.5)."""
+    output = b""
+    for counter in range(1, -(-length // 16) + 1):
+        mac = CMAC(algorithms.AES(key))
+        mac.update(bytes(11) + bytes((constant, 0)) + (8 * length).to_bytes(2, "big") + bytes((counter,)) + context)
+        output += mac.finalize()
+    return output[:length]
+
+
+def s16_answer(keys: StaticKeys, host_challenge: bytes, implementation: int) -> bytes:
+    """What a card in S16 mode answers to INITIALIZE UPDATE."""
+    sequence = b"\x00\x00\x2a" if implementation & 0x10 else b""
+    challenge = derived(keys.enc, 0x02, sequence + S16_AID, 16) if sequence else bytes(range(16))
+    s_mac = derived(keys.mac, 0x06, host_challenge + challenge, len(keys.mac))
+    cryptogram = derived(s_mac, 0x00, host_challenge + challenge, 16)
+    return bytes(range(10)) + bytes((keys.version, 0x03, implementation)) + challenge + cryptogram + sequence
+
+
+@pytest.mark.parametrize("length", [16, 24, 32])
+@pytest.mark.parametrize("implementation", [0x01, 0x11, 0x21, 0x31, 0x61, 0x71])
+def test_s16_handshake(length: int, implementation: int) -> None:
+    keys = StaticKeys(0x30, bytes(range(length)), bytes(range(1, length + 1)), bytes(length))
+    host_challenge = bytes(range(0x50, 0x60))
+    answer = s16_answer(keys, host_challenge, implementation)
+    handshake = Handshake.of(host_challenge, answer, S16_AID)
+    session = handshake.under(keys)
+    assert session.genuine
+    s_mac = derived(keys.mac, 0x06, host_challenge + handshake.card.challenge, length)
+    assert session.host_cryptogram == derived(s_mac, 0x01, host_challenge + handshake.card.challenge, 16)
+    opening = session.secure_messaging(0x01).external_authenticate(session.host_cryptogram)
+    mac = CMAC(algorithms.AES(s_mac))
+    mac.update(bytes(16) + opening[:-16])
+    assert opening[:5].hex() == "8482010020"
+    assert opening[-16:] == mac.finalize()
+
+
+@pytest.mark.parametrize("at", range(13, 45))
+def test_s16_changed_answer(at: int) -> None:
+    keys = StaticKeys(0x30, bytes(range(16)), bytes(range(1, 17)), bytes(16))
+    answer = bytearray(s16_answer(keys, bytes(16), 0x71))
+    answer[at] ^= 1
+    assert not Handshake.of(bytes(16), bytes(answer), S16_AID).under(keys).genuine
+
+
+def test_s16_answer_to_a_short_challenge() -> None:
+    keys = StaticKeys(0x30, bytes(range(16)), bytes(range(1, 17)), bytes(16))
+    with pytest.raises(PersonalizationError, match="initialize-update-malformed"):
+        Handshake.of(bytes(8), s16_answer(keys, bytes(8), 0x71), S16_AID)
+
+
+@pytest.mark.parametrize(("level", "limit"), [(0x00, 255), (0x01, 239), (0x03, 223), (0x33, 223)])
+def test_s16_most_data_of_a_command(level: int, limit: int) -> None:
+    messaging = SecureMessaging(KEYS, level, mac_length=16)
+    assert messaging.max_data() == limit
+    messaging.wrap(CommandApdu(0x80, 0xE2, 0, 0, bytes(limit)))
+
+
+def test_s16_macs_are_whole() -> None:
+    messaging = SecureMessaging(KEYS, 0x11, mac_length=16)
+    wrapped = messaging.wrap(HEADER)
+    assert wrapped[:5].hex() == "84ca006610"
+    chain = chain_after(wrapped[:13] + wrapped[21:])  # the chaining value is the whole MAC in either mode
+    mac = CMAC(algorithms.AES(KEYS.mac))
+    mac.update(bytes(16) + wrapped[:5])
+    assert wrapped[5:21] == mac.finalize()
+    assert chain != wrapped[5:21]
+    answer = CMAC(algorithms.AES(KEYS.rmac))
+    answer.update(wrapped[5:21] + b"\x07\x90\x00")
+    whole = answer.finalize()
+    assert messaging.unwrap(b"\x07" + whole + b"\x90\x00") == (b"\x07", 0x9000)
+    messaging.wrap(HEADER)
+    with pytest.raises(PersonalizationError, match="response-not-authentic"):
+        messaging.unwrap(whole[:8] + b"\x90\x00")
+
+
+# ---- BEGIN and END R-MAC SESSION (Amendment D, 7.1.3 and 7.1.4)
+
+
+def test_an_r_mac_session_protects_from_the_next_response_on() -> None:
+    messaging = SecureMessaging(KEYS, 0x01)
+    messaging.begin_r_mac(0x10)
+    messaging.wrap(commands.begin_r_mac_session(0x10))
+    assert messaging.unwrap(b"\x90\x00").sw == 0x9000
+    messaging.r_mac_begun(0x10, accepted=True)
+    messaging.wrap(HEADER)
+    with pytest.raises(PersonalizationError, match="response MAC is missing"):
+        messaging.unwrap(b"\x90\x00")
+    assert messaging.end_r_mac() is None
+    messaging.r_mac_ended()
+    messaging.wrap(HEADER)
+    assert messaging.unwrap(b"\x01\x90\x00").data == b"\x01"
+
+
+@pytest.mark.parametrize(
+    ("level", "protection"), [(0x00, 0x10), (0x01, 0x30), (0x11, 0x10), (0x33, 0x30), (0x33, 0x10), (0x03, 0x20)]
+)
+def test_an_r_mac_session_that_cannot_begin(level: int, protection: int) -> None:
+    """The conditions of clause 7.1.3.7."""
+    with pytest.raises(ValueError, match="cannot begin"):
+        SecureMessaging(KEYS, level).begin_r_mac(protection)
+
+
+@pytest.mark.parametrize(("level", "protection"), [(0x01, 0x10), (0x03, 0x10), (0x03, 0x30), (0x13, 0x30)])
+def test_an_r_mac_session_that_can_begin(level: int, protection: int) -> None:
+    messaging = SecureMessaging(KEYS, level)
+    messaging.begin_r_mac(protection)
+    messaging.r_mac_begun(protection, accepted=False)
+    with pytest.raises(ValueError, match="no R-MAC session"):
+        messaging.end_r_mac()
