@@ -14,7 +14,7 @@ from card_os.files.commands import (
     file_management,
     file_termination,
 )
-from card_os.files.spec import AccessMode, FileSpec, FileStructure, decode_rules, encode_rules
+from card_os.files.spec import AccessMode, FileSpec, FileStructure, decode_rules, encode_rules, read_attributes
 from card_os.globalplatform.registry import ApplicationLifeCycle
 from card_os.storage.store import ObjectKind, StoredObject
 
@@ -33,4 +33,5 @@ __all__ = [
     "encode_rules",
     "file_management",
     "file_termination",
+    "read_attributes",
 ]

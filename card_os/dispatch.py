@@ -60,10 +60,12 @@ class Dispatcher:
         last_error: why the last command did not end with 9000, None after success.
     """
 
-    __slots__ = ("_channels", "_proof", "_runtime", "_selector", "last_error")
+    __slots__ = ("_channels", "_files", "_proof", "_runtime", "_selector", "_touched", "last_error")
 
     def __init__(self, runtime: Runtime, interface: Proof) -> None:
         self._runtime = runtime
+        self._files = runtime.files
+        self._touched = runtime.store.touched  # what rules were read from has changed
         self._proof = int(interface)
         self._selector = Selector(runtime, interface)
         self._channels: dict[int, Channel] = {}
@@ -170,7 +172,7 @@ class Dispatcher:
             data, sw = b"", self._fault(fault)
             if channel.context is not None:
                 channel.context.session.secure_channel = None
-        if runtime.registry.changed or runtime.files.changed:
+        if runtime.registry.changed or self._files.changed or self._touched:
             runtime.settle(failed=self.last_error is not None)
         runtime.running = None
         return respond(channel, ne, data, sw)
@@ -243,6 +245,8 @@ class Dispatcher:
         access = instruction.access
         if access is not ALWAYS and not access.allows(proofs):
             raise SecurityStatusNotSatisfied(explain(access, proofs))
+        if context.application.owner not in self._files.without_command_rules:
+            context.files.require_command(command, proofs)
         return instruction.handler(context, command)
 
     @staticmethod

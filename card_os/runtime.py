@@ -180,7 +180,7 @@ class Runtime:
         if failed and self.registry.changed:
             self.registry.reload()
         self.registry.changed = False
-        if self.files.changed:
+        if self.files.changed or self.store.touched:
             self.files.settle(failed=failed)
 
     def count_fault(self, fault: Exception) -> None:

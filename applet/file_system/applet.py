@@ -24,6 +24,7 @@ from card_os.applet_services import (
     decode_rules,
     file_management,
     file_termination,
+    read_attributes,
 )
 from card_os.iso7816.errors import ReferenceDataNotFound, WrongData
 from card_os.iso7816.tlv import encode
@@ -47,6 +48,8 @@ _TAG_TEMPLATE: Final = 0x61
 _TAG_AID: Final = 0x4F
 _TAG_LABEL: Final = 0x50
 _LABEL: Final = b"FILE SYSTEM"
+_FIRST_ATTRIBUTE: Final = b"\x80"
+"""An access mode byte in front of a rule of tag 86 is less, a tag of a security attribute is more."""
 
 
 class FileSystemApplet:
@@ -69,17 +72,23 @@ class FileSystemApplet:
 
         Args:
             context: the application's context.
-            parameters: rules of the MF as in tag 86; empty lets it be read and nothing be made in it.
+            parameters: rules of the MF: the value of tag 86, or security attributes as data objects (86, 8B, 8C, 8D,
+                A1, AB); empty lets it be read and nothing be made in it.
 
         Raises:
             WrongData: 6A80, no such rules.
         """
+        rules: Mapping[AccessMode, AccessRule] = {AccessMode.READ: ALWAYS}
+        attributes = b""
         try:
-            rules = dict(decode_rules(parameters)) if parameters else {AccessMode.READ: ALWAYS}
+            if parameters[:1] >= _FIRST_ATTRIBUTE:
+                rules, attributes = read_attributes(parameters)
+            elif parameters:
+                rules = decode_rules(parameters)
         except ValueError as error:
             raise WrongData("no access rules") from error
         files = context.files
-        files.create(FileSpec(MF, FileStructure.DF, _MF_OBJECTS, rules=rules))
+        files.create(FileSpec(MF, FileStructure.DF, _MF_OBJECTS, rules=rules, attributes=attributes))
         growing: dict[AccessMode, AccessRule] = {AccessMode.READ: ALWAYS}
         if AccessMode.APPEND in rules:
             growing[AccessMode.APPEND] = rules[AccessMode.APPEND]

@@ -9,9 +9,10 @@ from collections.abc import Callable
 from typing import Final
 
 from card_os.applet_api import Context
-from card_os.files.checks import exact, refuse, require_active
-from card_os.files.directory import APPLICATION_DF, File
-from card_os.files.spec import FileStructure
+from card_os.files.checks import exact, require, require_active
+from card_os.files.directory import File
+from card_os.files.rules import FileOperation
+from card_os.files.spec import APPLICATION_DF, FileStructure
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import (
@@ -65,9 +66,8 @@ def read_binary(context: Context, command: CommandApdu) -> bytes:
         EndOfFile: 6282 with what there is, fewer bytes than Ne.
     """
     file, offset = binary_target(context, command)
-    proofs = context.proofs
-    if not file.read_rule.allows(proofs):
-        raise refuse(file.read_rule, proofs)
+    if not file.read_rule.allows(context.proofs):
+        require(context, command, file, FileOperation.READ)
     if command.data or not command.ne:
         raise WrongLength("READ BINARY has Le and no data")
     return _read(context, file, offset, command)
@@ -94,13 +94,12 @@ def update_binary(context: Context, command: CommandApdu) -> bytes:
         NotEnoughMemory: 6A84, the data does not fit.
     """
     file, offset = binary_target(context, command)
-    return _update(context, file, offset, command.data)
+    return _update(context, command, file, offset, command.data)
 
 
-def _update(context: Context, file: File, offset: int, data: bytes) -> bytes:
-    proofs = context.proofs
-    if not file.update_rule.allows(proofs):
-        raise refuse(file.update_rule, proofs)
+def _update(context: Context, command: CommandApdu, file: File, offset: int, data: bytes) -> bytes:
+    if not file.update_rule.allows(context.proofs):
+        require(context, command, file, FileOperation.UPDATE)
     if not data:
         raise WrongLength("no data to write")
     if offset >= file.size:
@@ -181,9 +180,8 @@ def part(command: CommandApdu, offset: int, size: int, read: Callable[[int, int]
 def read_binary_odd(context: Context, command: CommandApdu) -> bytes:
     """READ BINARY (B1): the offset stands in data object 54, the answer in data object 53."""
     file = odd_target(context, command)
-    proofs = context.proofs
-    if not file.read_rule.allows(proofs):
-        raise refuse(file.read_rule, proofs)
+    if not file.read_rule.allows(context.proofs):
+        require(context, command, file, FileOperation.READ)
     (offset,) = odd_objects(command, TAG_OFFSET)
     store = context.store
     return part(
@@ -198,4 +196,4 @@ def update_binary_odd(context: Context, command: CommandApdu) -> bytes:
     """UPDATE BINARY (D7): offset in data object 54, data in data object 53."""
     file = odd_target(context, command)
     offset, data = odd_objects(command, TAG_OFFSET, TAG_DATA)
-    return _update(context, file, int.from_bytes(offset, "big"), data)
+    return _update(context, command, file, int.from_bytes(offset, "big"), data)

@@ -4,29 +4,39 @@ from __future__ import annotations
 
 from typing import Final
 
+from card_os.applet_api import Context
 from card_os.files.directory import File
-from card_os.files.spec import AccessMode
+from card_os.files.rules import FileOperation
 from card_os.iso7816.apdu import MAX_EXTENDED_NE, MAX_SHORT_NE, CommandApdu
 from card_os.iso7816.errors import ConditionsNotSatisfied, SecurityStatusNotSatisfied, WrongLength
-from card_os.security.access import AccessRule, explain
 
 FID_LENGTH: Final = 2
 
 
-def refuse(rule: AccessRule, proofs: int) -> SecurityStatusNotSatisfied:
-    """The error of a rule that is not satisfied, with the reason."""
-    return SecurityStatusNotSatisfied(explain(rule, proofs))
-
-
-def require(file: File, mode: AccessMode, proofs: int) -> None:
-    """Ask a file's rule for a mode.
+def require(context: Context, command: CommandApdu, file: File, operation: FileOperation) -> None:
+    """Ask a file's rules: the one that names the command by its header, else that of the operation.
 
     Raises:
         SecurityStatusNotSatisfied: 6982.
     """
-    rule = file.spec.rule(mode)
+    rules, proofs = file.rules, context.proofs
+    rule = rules.command_rule(command)
+    if rule is None:
+        rule = rules.rule(operation)
     if not rule.allows(proofs):
-        raise refuse(rule, proofs)
+        raise SecurityStatusNotSatisfied(rules.why(operation, rule, proofs))
+
+
+def require_read(context: Context, command: CommandApdu, file: File) -> None:
+    """Ask a file's rule of reading; see `require`."""
+    if not file.read_rule.allows(context.proofs):
+        require(context, command, file, FileOperation.READ)
+
+
+def require_update(context: Context, command: CommandApdu, file: File) -> None:
+    """Ask a file's rule of updating; see `require`."""
+    if not file.update_rule.allows(context.proofs):
+        require(context, command, file, FileOperation.UPDATE)
 
 
 def require_active(file: File) -> None:

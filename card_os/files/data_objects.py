@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import Final
 
 from card_os.applet_api import Context
-from card_os.files.checks import refuse, require_active
-from card_os.files.directory import APPLICATION_DF, File
-from card_os.files.spec import MAX_SFI, OBJECT_LENGTH, FileStructure
+from card_os.files.checks import require_active, require_read, require_update
+from card_os.files.directory import File
+from card_os.files.spec import APPLICATION_DF, MAX_SFI, OBJECT_LENGTH, FileStructure
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import (
@@ -46,7 +46,7 @@ def get_data(context: Context, command: CommandApdu) -> bytes:
         FunctionNotSupported: 6A81, P1-P2 is no BER-TLV tag.
     """
     file = _current(context)
-    _require_read(context, file)
+    require_read(context, command, file)
     if command.data or not command.ne:
         raise WrongLength("GET DATA has Le and no data")
     p1p2 = command.p1 << 8 | command.p2
@@ -69,7 +69,7 @@ def get_data_odd(context: Context, command: CommandApdu) -> bytes:
         FunctionNotSupported: 6A81, a header list.
     """
     file = _named(context, command.p1 << 8 | command.p2)
-    _require_read(context, file)
+    require_read(context, command, file)
     if not command.ne:
         raise WrongLength("GET DATA has Le")
     try:
@@ -99,7 +99,7 @@ def put_data(context: Context, command: CommandApdu) -> bytes:
         FunctionNotSupported: 6A81, P1-P2 is no BER-TLV tag.
     """
     file = _current(context)
-    _require_update(context, file)
+    require_update(context, command, file)
     if not command.data:
         raise WrongLength("no value")
     _put(context, file, [Tlv(_tag(command.p1 << 8 | command.p2), command.data)])
@@ -114,7 +114,7 @@ def put_data_odd(context: Context, command: CommandApdu) -> bytes:
         NcInconsistentWithTlv: 6A85, no well-formed objects.
     """
     file = _named(context, command.p1 << 8 | command.p2)
-    _require_update(context, file)
+    require_update(context, command, file)
     if not command.data:
         raise WrongLength("no data objects")
     try:
@@ -184,16 +184,6 @@ def _named(context: Context, p1p2: int) -> File:
         raise IncompatibleFileStructure("neither a DF nor an EF of TLV structure")
     require_active(file)
     return file
-
-
-def _require_read(context: Context, file: File) -> None:
-    if not file.read_rule.allows(context.proofs):
-        raise refuse(file.read_rule, context.proofs)
-
-
-def _require_update(context: Context, file: File) -> None:
-    if not file.update_rule.allows(context.proofs):
-        raise refuse(file.update_rule, context.proofs)
 
 
 def _objects(context: Context, file: File) -> list[Tlv]:

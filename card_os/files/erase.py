@@ -11,7 +11,7 @@ from typing import Final
 
 from card_os.applet_api import Context
 from card_os.files.binary import TAG_OFFSET, binary_target, odd_objects, odd_target
-from card_os.files.checks import refuse
+from card_os.files.checks import require_update
 from card_os.files.directory import File
 from card_os.files.records import RecordMode, record_number, record_target
 from card_os.iso7816.apdu import CommandApdu
@@ -29,7 +29,7 @@ def erase_binary(context: Context, command: CommandApdu) -> bytes:
         WrongLength: 6700, no offset of two bytes.
     """
     file, first = binary_target(context, command)
-    _require_update(context, file)
+    require_update(context, command, file)
     if command.data and len(command.data) != _OFFSET_LENGTH:
         raise WrongLength("an offset of two bytes, or nothing")
     end = int.from_bytes(command.data, "big") if command.data else file.size
@@ -39,7 +39,7 @@ def erase_binary(context: Context, command: CommandApdu) -> bytes:
 def erase_binary_odd(context: Context, command: CommandApdu) -> bytes:
     """ERASE BINARY (0F): none, one or two offsets (54): the first byte to erase and the first that stays."""
     file = odd_target(context, command)
-    _require_update(context, file)
+    require_update(context, command, file)
     for count in range(_MAX_OFFSETS + 1):
         try:
             offsets = odd_objects(command, *(TAG_OFFSET,) * count)
@@ -48,11 +48,6 @@ def erase_binary_odd(context: Context, command: CommandApdu) -> bytes:
         bounds = [int.from_bytes(offset, "big") for offset in offsets]
         return _erase(context, file, *(bounds + [0, file.size][len(bounds) :]))
     raise WrongData("none, one or two offsets")
-
-
-def _require_update(context: Context, file: File) -> None:
-    if not file.update_rule.allows(context.proofs):
-        raise refuse(file.update_rule, context.proofs)
 
 
 def _erase(context: Context, file: File, first: int, end: int) -> bytes:
@@ -71,7 +66,7 @@ def erase_record(context: Context, command: CommandApdu) -> bytes:
         WrongLength: 6700, the command has data.
     """
     file, mode = record_target(context, command)
-    _require_update(context, file)
+    require_update(context, command, file)
     if mode not in (RecordMode.NUMBER, RecordMode.FROM_NUMBER):
         raise IncorrectP1P2("one record by its number, or all from it")
     if command.data:

@@ -11,10 +11,11 @@ from typing import Final
 
 from card_os.applet_api import Context
 from card_os.files.checks import require, require_active
-from card_os.files.directory import APPLICATION_DF, File
+from card_os.files.directory import File
 from card_os.files.life_cycle import TRANSITIONS, FileEvent, FileLifeCycle
+from card_os.files.rules import FileOperation
 from card_os.files.select import SelectBy, find_file
-from card_os.files.spec import AccessMode, FileSpec, FileStructure, Tag
+from card_os.files.spec import APPLICATION_DF, FileSpec, FileStructure, Tag
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import (
@@ -25,18 +26,18 @@ from card_os.iso7816.errors import (
     WrongLength,
 )
 
-_MODES: Final = {
-    FileEvent.ACTIVATE: AccessMode.ACTIVATE,
-    FileEvent.DEACTIVATE: AccessMode.DEACTIVATE,
-    FileEvent.TERMINATE: AccessMode.TERMINATE,
+_OPERATIONS: Final = {
+    FileEvent.ACTIVATE: FileOperation.ACTIVATE,
+    FileEvent.DEACTIVATE: FileOperation.DEACTIVATE,
+    FileEvent.TERMINATE: FileOperation.TERMINATE,
 }
 
 
 def create_file(context: Context, command: CommandApdu) -> bytes:
     """CREATE FILE (E0), P1-P2 0000, data = FCP template; the new file becomes the current one.
 
-    Inside a DF of the application, and where a file stands for the application's own DF, the DF's rule for appending
-    decides as well.
+    Inside a DF of the application, and where a file stands for the application's own DF, the DF's rule for creating an
+    EF or a DF decides as well.
 
     A template without tag 88 makes the low bits of the FID the short identifier, unless it is taken.
 
@@ -52,14 +53,24 @@ def create_file(context: Context, command: CommandApdu) -> bytes:
     df = files.current_df
     above = df or files.root
     if above is not None:
-        require(above, AccessMode.APPEND, context.proofs)
+        if not _may_create_something(above, context.proofs):
+            require(context, command, above, FileOperation.CREATE_EF)
         require_active(above)
     parent = APPLICATION_DF if df is None else df.identifier
     spec = FileSpec.parse(command.data)
+    if above is not None:
+        kind = FileOperation.CREATE_DF if spec.structure is FileStructure.DF else FileOperation.CREATE_EF
+        require(context, command, above, kind)
     if spec.sfi and files.has_sfi(spec.sfi, parent) and _without_short_identifier(command.data):
         spec = replace(spec, sfi=0)
     files.select(files.create(spec, parent))
     return b""
+
+
+def _may_create_something(df: File, proofs: int) -> bool:
+    """True when at least one of both kinds may be created, so that the template is looked at."""
+    rules = df.rules
+    return rules.rule(FileOperation.CREATE_EF).allows(proofs) or rules.rule(FileOperation.CREATE_DF).allows(proofs)
 
 
 def _without_short_identifier(template: bytes) -> bool:
@@ -67,7 +78,7 @@ def _without_short_identifier(template: bytes) -> bool:
     return tlv.find(tlv.parse_one(template).value, Tag.SHORT_IDENTIFIER) is None
 
 
-def _managed(context: Context, command: CommandApdu, mode: AccessMode) -> File:
+def _managed(context: Context, command: CommandApdu, operation: FileOperation) -> File:
     """The file that a command names as SELECT does (P1), or without data the current EF, else the current DF."""
     if command.p2:
         raise IncorrectP1P2("P2 is 00")
@@ -78,19 +89,29 @@ def _managed(context: Context, command: CommandApdu, mode: AccessMode) -> File:
         file = files.current or files.current_df or files.root
     if file is None:
         raise NoCurrentEf("no file is selected")
-    require(file, mode, context.proofs)
+    if operation is not FileOperation.DELETE or not _may_delete_in_its_df(context, command, file):
+        require(context, command, file, operation)
     if file.blocked_above:
         raise ConditionsNotSatisfied("a DF above the file is deactivated or terminated")
     return file
 
 
+def _may_delete_in_its_df(context: Context, command: CommandApdu, file: File) -> bool:
+    """True when the DF that a file is in lets its files be deleted; else the file's own rule decides."""
+    files = context.files
+    df = files.by_identifier(file.parent) if file.parent else files.root
+    if df is None or df is file or file.rules.command_rule(command) is not None:
+        return False
+    return df.rules.rule(FileOperation.DELETE_CHILD).allows(context.proofs)
+
+
 def delete_file(context: Context, command: CommandApdu) -> bytes:
-    """DELETE FILE (E4), in every state; a DF goes with all that is in it.
+    """DELETE FILE (E4), in every state, under the file's rule or that of its DF; a DF goes with all that is in it.
 
     Raises:
         ConditionsNotSatisfied: 6985, the application's own DF, or below a DF that is deactivated or terminated.
     """
-    context.files.delete(_managed(context, command, AccessMode.DELETE))
+    context.files.delete(_managed(context, command, FileOperation.DELETE))
     return b""
 
 
@@ -110,7 +131,7 @@ def activate_file(context: Context, command: CommandApdu) -> bytes:
     Raises:
         ConditionsNotSatisfied: 6985, the file is terminated, or a DF above it is not in use.
     """
-    return _move(context, _managed(context, command, _MODES[FileEvent.ACTIVATE]), FileEvent.ACTIVATE)
+    return _move(context, _managed(context, command, _OPERATIONS[FileEvent.ACTIVATE]), FileEvent.ACTIVATE)
 
 
 def deactivate_file(context: Context, command: CommandApdu) -> bytes:
@@ -119,12 +140,12 @@ def deactivate_file(context: Context, command: CommandApdu) -> bytes:
     Raises:
         ConditionsNotSatisfied: 6985, the file is not activated, or a DF above it is not in use.
     """
-    return _move(context, _managed(context, command, _MODES[FileEvent.DEACTIVATE]), FileEvent.DEACTIVATE)
+    return _move(context, _managed(context, command, _OPERATIONS[FileEvent.DEACTIVATE]), FileEvent.DEACTIVATE)
 
 
 def _terminate(wanted: Callable[[File], bool], kind: str) -> Callable[[Context, CommandApdu], bytes]:
     def handler(context: Context, command: CommandApdu) -> bytes:
-        file = _managed(context, command, _MODES[FileEvent.TERMINATE])
+        file = _managed(context, command, _OPERATIONS[FileEvent.TERMINATE])
         if not wanted(file):
             raise IncompatibleFileStructure(f"the file is no {kind}")
         return _move(context, file, FileEvent.TERMINATE)

@@ -10,9 +10,10 @@ from typing import Final
 
 from card_os.applet_api import Context
 from card_os.files.binary import TAG_OFFSET, odd_objects, part
-from card_os.files.checks import exact, refuse, require, require_active
+from card_os.files.checks import exact, require, require_active
 from card_os.files.directory import File
-from card_os.files.spec import AccessMode, FileStructure
+from card_os.files.rules import FileOperation
+from card_os.files.spec import FileStructure
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import (
     EndOfFile,
@@ -92,9 +93,8 @@ def read_record(context: Context, command: CommandApdu) -> bytes:
         EndOfFile: 6282 with what there is, fewer bytes than Ne.
     """
     file, mode = record_target(context, command)
-    proofs = context.proofs
-    if not file.read_rule.allows(proofs):
-        raise refuse(file.read_rule, proofs)
+    if not file.read_rule.allows(context.proofs):
+        require(context, command, file, FileOperation.READ)
     if command.data or not command.ne:
         raise WrongLength("READ RECORD has Le and no data")
     if mode > RecordMode.UP_TO_NUMBER:
@@ -121,9 +121,8 @@ def update_record(context: Context, command: CommandApdu) -> bytes:
         WrongLength: 6700, not the length of the records.
     """
     file, mode = record_target(context, command)
-    proofs = context.proofs
-    if not file.update_rule.allows(proofs):
-        raise refuse(file.update_rule, proofs)
+    if not file.update_rule.allows(context.proofs):
+        require(context, command, file, FileOperation.UPDATE)
     if mode > RecordMode.NUMBER:
         raise IncorrectP1P2("one record at a time")
     context.files.update_record(file, record_number(context, file, command.p1, mode), command.data)
@@ -138,7 +137,7 @@ def append_record(context: Context, command: CommandApdu) -> bytes:
         WrongLength: 6700, not the length of the records.
     """
     file, mode = record_target(context, command)
-    require(file, AccessMode.APPEND, context.proofs)
+    require(context, command, file, FileOperation.APPEND)
     if command.p1 or mode:
         raise IncorrectP1P2("APPEND RECORD names no record")
     append_data(context, file, command.data)
@@ -161,9 +160,8 @@ def read_part_of_record(context: Context, command: CommandApdu) -> bytes:
         EndOfFile: 6282 with what there is.
     """
     file, mode = record_target(context, command)
-    proofs = context.proofs
-    if not file.read_rule.allows(proofs):
-        raise refuse(file.read_rule, proofs)
+    if not file.read_rule.allows(context.proofs):
+        require(context, command, file, FileOperation.READ)
     if mode > RecordMode.NUMBER:
         raise IncorrectP1P2("one record at a time")
     (offset,) = odd_objects(command, TAG_OFFSET)

@@ -12,7 +12,7 @@ from typing import Final
 
 from card_os.applet_api import Context
 from card_os.files.binary import TAG_DATA, TAG_OFFSET, binary_target, odd_objects, odd_target
-from card_os.files.checks import refuse
+from card_os.files.checks import require_read
 from card_os.files.directory import File
 from card_os.files.records import record_target
 from card_os.iso7816 import tlv
@@ -55,15 +55,15 @@ def search_binary(context: Context, command: CommandApdu) -> bytes:
         EndOfFile: 6282, found nowhere.
     """
     file, start = binary_target(context, command)
-    return _offset(command, _found(context, file, start, command.data))
+    return _offset(command, _found(context, command, file, start, command.data))
 
 
 def search_binary_odd(context: Context, command: CommandApdu) -> bytes:
     """SEARCH BINARY (A1): offset in data object 54, search string in 53; the answer is a data object 54."""
     file = odd_target(context, command)
-    _require_read(context, file)
+    require_read(context, command, file)
     start, wanted = odd_objects(command, TAG_OFFSET, TAG_DATA)
-    offset = _offset(command, _found(context, file, int.from_bytes(start, "big"), wanted))
+    offset = _offset(command, _found(context, command, file, int.from_bytes(start, "big"), wanted))
     return tlv.encode(TAG_OFFSET, offset) if offset else b""
 
 
@@ -71,13 +71,8 @@ def _offset(command: CommandApdu, place: int) -> bytes:
     return place.to_bytes(_OFFSET_LENGTH, "big") if command.ne else b""
 
 
-def _require_read(context: Context, file: File) -> None:
-    if not file.read_rule.allows(context.proofs):
-        raise refuse(file.read_rule, context.proofs)
-
-
-def _found(context: Context, file: File, start: int, wanted: bytes) -> int:
-    _require_read(context, file)
+def _found(context: Context, command: CommandApdu, file: File, start: int, wanted: bytes) -> int:
+    require_read(context, command, file)
     if start >= file.size:
         raise WrongParameters("offset outside the file")
     body = context.store.read(file.item, file.body + start, file.size - start)
@@ -102,7 +97,7 @@ def search_record(context: Context, command: CommandApdu) -> bytes:
         EndOfFile: 6282, found nowhere.
     """
     file, mode = record_target(context, command)
-    _require_read(context, file)
+    require_read(context, command, file)
     if mode < SearchMode.FORWARD:
         raise FunctionNotSupported("records have no identifiers")
     if mode == SearchMode.PROPRIETARY_OR_PREVIOUS:

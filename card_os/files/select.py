@@ -11,9 +11,10 @@ from typing import Final
 
 from card_os.applet_api import Context
 from card_os.files.checks import FID_LENGTH, file_identifier
-from card_os.files.directory import APPLICATION_DF, File
+from card_os.files.directory import File
 from card_os.files.life_cycle import FileLifeCycle
-from card_os.files.spec import FileStructure, Tag
+from card_os.files.rules import FileOperation
+from card_os.files.spec import APPLICATION_DF, FileStructure, Tag
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import (
@@ -98,7 +99,8 @@ def _file_template(context: Context, file: File, tag: int) -> bytes:
     proofs, spec = context.proofs, file.spec
     if file is context.files.root:
         spec = replace(spec, df_name=context.application.aid)
-    open_to_it = file.read_rule.allows(proofs) or file.update_rule.allows(proofs)
+    rules = file.rules
+    open_to_it = rules.rule(FileOperation.READ).allows(proofs) or rules.rule(FileOperation.UPDATE).allows(proofs)
     return spec.encode(with_size=open_to_it, tag=tag)
 
 
@@ -129,7 +131,7 @@ def find_file(context: Context, by: int, data: bytes) -> File | None:
         case SelectBy.PARENT:
             if data:
                 raise WrongLength("the parent has no name")
-            return None if here is None else _by_identifier(context, here.parent)
+            return None if here is None else context.files.by_identifier(here.parent)
         case SelectBy.FID:
             return _find_by_fid(context, here, data)
         case SelectBy.CHILD_DF | SelectBy.CHILD_EF:
@@ -160,7 +162,7 @@ def _find_by_fid(context: Context, here: File | None, data: bytes) -> File | Non
 def _walk(context: Context, start: int, path: bytes) -> File | None:
     if not path or len(path) % FID_LENGTH:
         raise WrongLength("a path is a sequence of file identifiers")
-    file = _by_identifier(context, start)
+    file = context.files.by_identifier(start)
     for at in range(0, len(path), FID_LENGTH):
         if file is not None and file.structure is not FileStructure.DF:
             raise FileNotFound("the path goes on below an EF")
@@ -168,7 +170,3 @@ def _walk(context: Context, start: int, path: bytes) -> File | None:
             int.from_bytes(path[at : at + FID_LENGTH], "big"), APPLICATION_DF if file is None else file.identifier
         )
     return file
-
-
-def _by_identifier(context: Context, identifier: int) -> File | None:
-    return next((file for file in context.files.all() if file.identifier == identifier), None)

@@ -1,7 +1,8 @@
 """What a file is: its row in a layout, and the same as a file control parameter template.
 
 Source: ISO/IEC 7816-4:2020, clause 7.4 (file control information, tables 10 to 13). The content of tag 86 is our own
-(7.4.3.2 leaves it to the application): repeated access mode (1) ‖ encoded `AccessRule`.
+(7.4.3.2 leaves it to the application): repeated access mode (1) ‖ encoded `AccessRule`. Rules in the forms of the
+standard (`ATTRIBUTE_TAGS`, and 8D on a DF) are kept as they were given; `card_os.files.rules` compiles them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from card_os.files.life_cycle import CREATION_STATES, FileLifeCycle
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import CardError, NcInconsistentWithTlv, WrongData
 from card_os.security.access import NEVER, AccessRule
+from card_os.security.attributes import ATTRIBUTE_TAGS, LifeCycle, compile_attributes
 
 MAX_FILE_SIZE: Final = 0xFFFF
 MAX_RECORDS: Final = 254
@@ -25,6 +27,10 @@ MAX_SFI: Final = 30
 MAX_DF_NAME: Final = 16
 OBJECT_LENGTH: Final = 2
 """Bytes in front of the data objects of a DF or an EF of TLV structure, which tell how long they are."""
+APPLICATION_DF: Final = 0
+"""Stands for the application's own DF as a parent."""
+ROOT_FID: Final = 0x3F00
+"""Identifier of the file that stands for the application's own DF, where there is one."""
 _REMEMBERED_RULES: Final = 256
 
 
@@ -43,6 +49,10 @@ class Tag(IntEnum):
     SECURITY = 0x86
     SHORT_IDENTIFIER = 0x88
     LIFE_CYCLE = 0x8A
+    REFERENCED_RULES = 0x8B
+    ENVIRONMENTS = 0x8D
+    RULES_BY_STATE = 0xA1
+    EXPANDED_RULES = 0xAB
 
 
 class FileStructure(IntEnum):
@@ -96,6 +106,7 @@ _WRITE_MASK: Final = 0x03
 _DESCRIPTOR_WITH_RECORDS: Final = 5
 _DESCRIPTOR_MAX: Final = 6
 _FID_LENGTH: Final = 2
+_KEPT_TAGS: Final = ATTRIBUTE_TAGS | {Tag.ENVIRONMENTS}
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +125,8 @@ class FileSpec:
         life_cycle: life-cycle status byte.
         data_coding: data coding byte; its data unit is one byte.
         df_name: name of a DF, 1 to 16 bytes, empty for none.
+        attributes: security attributes of the standard's forms as data objects, in the order they were given; on a DF
+            also 8D, the EF in it that holds templates of security environments.
     """
 
     fid: int
@@ -126,6 +139,7 @@ class FileSpec:
     life_cycle: int = FileLifeCycle.ACTIVATED
     data_coding: int = CARD_DATA_CODING
     df_name: bytes = b""
+    attributes: bytes = b""
 
     @property
     def write_function(self) -> WriteFunction:
@@ -166,6 +180,7 @@ class FileSpec:
         objects.append(tlv.encode(Tag.LIFE_CYCLE, bytes((self.life_cycle,))))
         if self.rules:
             objects.append(tlv.encode(Tag.SECURITY, encode_rules(self.rules)))
+        objects.append(self.attributes)
         return tlv.encode(tag, *objects)
 
     @classmethod
@@ -178,20 +193,20 @@ class FileSpec:
         """
         try:
             outer = tlv.parse_one(template)
-            objects = {item.tag: item.value for item in outer.children()}
+            items = outer.children()
         except tlv.TlvError as error:
             raise NcInconsistentWithTlv(str(error)) from error
         if outer.tag not in (Tag.FCP, Tag.FCI):
             raise WrongData("not a file control parameter template")
         try:
-            return cls._from_objects(objects)
+            return cls._from_objects({item.tag: item.value for item in items}, _attributes(items))
         except CardError:
             raise
         except (KeyError, IndexError, ValueError) as error:
             raise WrongData("a file control parameter is missing or not possible") from error
 
     @classmethod
-    def _from_objects(cls, objects: dict[int, bytes]) -> FileSpec:
+    def _from_objects(cls, objects: dict[int, bytes], attributes: bytes) -> FileSpec:
         descriptor, identifier = objects[Tag.DESCRIPTOR], objects[Tag.IDENTIFIER]
         structure = FileStructure(descriptor[0] & ~_SHAREABLE)
         fid = int.from_bytes(identifier, "big")
@@ -215,6 +230,10 @@ class FileSpec:
         data_coding = descriptor[1] if len(descriptor) > 1 else CARD_DATA_CODING
         if data_coding & _DATA_UNIT_MASK != _DATA_UNIT_BYTE:
             raise WrongData("data units of one byte only")
+        if Tag.ENVIRONMENTS in objects and (
+            structure is not FileStructure.DF or len(objects[Tag.ENVIRONMENTS]) != _FID_LENGTH
+        ):
+            raise WrongData("only a DF names one EF with templates of security environments")
         return cls(
             fid=fid,
             structure=structure,
@@ -226,7 +245,34 @@ class FileSpec:
             life_cycle=CREATION_STATES[objects.get(Tag.LIFE_CYCLE, bytes((FileLifeCycle.ACTIVATED,)))[0]],
             data_coding=data_coding,
             df_name=name,
+            attributes=attributes,
         )
+
+
+def _attributes(items: list[tlv.Tlv]) -> bytes:
+    """The security attributes among control parameters, as they were given.
+
+    Raises:
+        ValueError: one is malformed; its references need not lead anywhere yet.
+    """
+    kept = [item for item in items if item.tag in _KEPT_TAGS]
+    if kept:
+        for state in LifeCycle:  # the alternatives of a rule, which are bounded, differ from state to state
+            compile_attributes(kept, state)
+    return tlv.encode_all(kept)
+
+
+def read_attributes(raw: bytes) -> tuple[Mapping[AccessMode, AccessRule], bytes]:
+    """The rules of tag 86, and the attributes of the standard's forms, of a sequence of security attributes.
+
+    Raises:
+        ValueError: malformed, or another data object.
+    """
+    items = tlv.parse_all(raw)
+    if not {item.tag for item in items} <= _KEPT_TAGS | {Tag.SECURITY}:
+        raise ValueError("not a security attribute")
+    own = b"".join(item.value for item in items if item.tag == Tag.SECURITY)
+    return decode_rules(own), _attributes(items)
 
 
 _RESERVED_FIDS: Final = frozenset({0x0000, 0x3F00, 0x3FFF, 0xFFFF})

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from card_os.files.directory import (
-    APPLICATION_DF,
-    LIFE_CYCLE_AT,
-    RECORDS_AT,
-    ROOT_FID,
-    File,
-    FileTable,
-    encode_header,
-)
+from card_os.files.directory import LIFE_CYCLE_AT, File, FileTable, encode_header
+from card_os.files.record_places import RECORDS_AT, record_place, record_state
 from card_os.files.spec import (
+    APPLICATION_DF,
     OBJECT_LENGTH,
     OBJECT_STRUCTURES,
     RECORD_STRUCTURES,
+    ROOT_FID,
     FileSpec,
     FileStructure,
+    encode_rules,
 )
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
@@ -37,13 +33,16 @@ from card_os.iso7816.errors import (
     NcInconsistentWithTlv,
     NotEnoughMemory,
     RecordNotFound,
+    SecurityStatusNotSatisfied,
     WrongLength,
     WrongParameters,
 )
+from card_os.security.access import explain
 from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
     from card_os.applet_api import Session
+    from card_os.iso7816.apdu import CommandApdu
 
 _MAX_IDENTIFIER: Final = 0xFFFF
 _BUFFERED: Final = 1024
@@ -120,6 +119,21 @@ class FileSystem:
             raise FileNotFound(f"no file {fid:04X}")
         return file
 
+    def by_identifier(self, identifier: int) -> File | None:
+        """The file with an object identifier, or None."""
+        return self._table.directory(self._owner).files.get(identifier)
+
+    def require_command(self, command: CommandApdu, proofs: int) -> None:
+        """Ask the current DF's rule for a command by its header; a command that it does not name is free.
+
+        Raises:
+            SecurityStatusNotSatisfied: 6982.
+        """
+        df = self.current_df or self.root
+        rule = None if df is None else df.rules.command_rule(command)
+        if rule is not None and not rule.allows(proofs):
+            raise SecurityStatusNotSatisfied(f"the current DF's rule for this command: {explain(rule, proofs)}")
+
     def by_sfi(self, sfi: int) -> File:
         """The EF of the current DF with a short identifier.
 
@@ -167,7 +181,7 @@ class FileSystem:
             body += OBJECT_LENGTH
         identifier = self._free_identifier(spec.fid)
         item = self._store.create(self._owner, ObjectKind.FILE, identifier, len(header) + body, header)
-        file = File(item, spec, parent, len(header))
+        file = File(item, spec, parent, len(header), encode_rules(spec.rules))
         self._table.add(self._owner, file)
         return file
 
@@ -289,8 +303,7 @@ class FileSystem:
 
     def record_state(self, file: File) -> tuple[int, int]:
         """Records in use, and of a cyclic file the place of the most recent one."""
-        raw = self._store.read(file.item, RECORDS_AT, 2)
-        return raw[0], raw[1]
+        return record_state(self._store, file)
 
     def record_place(self, file: File, number: int) -> tuple[int, int]:
         """Offset of a record's content in the object, and its length; number 1 of a cyclic file is the most recent.
@@ -298,16 +311,7 @@ class FileSystem:
         Raises:
             RecordNotFound: 6A83.
         """
-        used, newest = self.record_state(file)
-        if not 1 <= number <= used:
-            raise RecordNotFound(f"no record {number}")
-        spec = file.spec
-        if file.structure is FileStructure.CYCLIC:
-            return file.body + (newest + 1 - number) % spec.record_count * file.stride, spec.record_length
-        place = file.body + (number - 1) * file.stride
-        if file.structure is FileStructure.LINEAR_VARIABLE:
-            return place + 1, self._store.read(file.item, place, 1)[0]
-        return place, spec.record_length
+        return record_place(self._store, file, number)
 
     def read_record(self, file: File, number: int) -> bytes:
         """One record, 1..254.

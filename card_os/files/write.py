@@ -13,10 +13,11 @@ from typing import Final
 
 from card_os.applet_api import Context
 from card_os.files.binary import TAG_DATA, TAG_OFFSET, binary_target, odd_objects, odd_target
-from card_os.files.checks import refuse, require
+from card_os.files.checks import require
 from card_os.files.directory import File
 from card_os.files.records import RecordMode, append_data, record_number, record_target
-from card_os.files.spec import AccessMode, FileStructure, WriteFunction
+from card_os.files.rules import FileOperation
+from card_os.files.spec import FileStructure, WriteFunction
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import (
     ConditionsNotSatisfied,
@@ -42,19 +43,19 @@ def write_binary(context: Context, command: CommandApdu) -> bytes:
         NotEnoughMemory: 6A84, the data does not fit.
     """
     file, offset = binary_target(context, command)
-    return _write(context, file, offset, command.data)
+    return _write(context, command, file, offset, command.data)
 
 
 def write_binary_odd(context: Context, command: CommandApdu) -> bytes:
     """WRITE BINARY (D1): offset in data object 54, data in data object 53; otherwise as `write_binary`."""
     file = odd_target(context, command)
-    require(file, AccessMode.APPEND, context.proofs)
+    require(context, command, file, FileOperation.APPEND)
     offset, data = odd_objects(command, TAG_OFFSET, TAG_DATA)
-    return _write(context, file, int.from_bytes(offset, "big"), data)
+    return _write(context, command, file, int.from_bytes(offset, "big"), data)
 
 
-def _write(context: Context, file: File, offset: int, data: bytes) -> bytes:
-    require(file, AccessMode.APPEND, context.proofs)
+def _write(context: Context, command: CommandApdu, file: File, offset: int, data: bytes) -> bytes:
+    require(context, command, file, FileOperation.APPEND)
     if not data:
         raise WrongLength("no data to write")
     if offset >= file.size:
@@ -94,7 +95,7 @@ def write_record(context: Context, command: CommandApdu) -> bytes:
         ConditionsNotSatisfied: 6985, one-time write where something was written.
     """
     file, mode = record_target(context, command)
-    require(file, AccessMode.APPEND, context.proofs)
+    require(context, command, file, FileOperation.APPEND)
     if mode > RecordMode.NUMBER:
         raise IncorrectP1P2("one record at a time")
     if mode == RecordMode.PREVIOUS and file.structure is FileStructure.CYCLIC:
@@ -124,7 +125,7 @@ def update_part_of_record(context: Context, command: CommandApdu) -> bytes:
     """
     file, mode = record_target(context, command)
     if not file.update_rule.allows(context.proofs):
-        raise refuse(file.update_rule, context.proofs)
+        require(context, command, file, FileOperation.UPDATE)
     if mode < _PARTIAL_FIRST:
         raise IncorrectP1P2("the record is named by its number")
     number = record_number(context, file, command.p1, RecordMode.NUMBER)

@@ -104,6 +104,10 @@ class ObjectStore:
     Args:
         nvm: the memory; it alone is the truth.
 
+    Attributes:
+        watched: slots of objects a change of which somebody wants to know of.
+        touched: owners of watched objects that were written since it was cleared, also where it was undone.
+
     Raises:
         MemoryFailure: the memory is neither blank nor a sound store.
     """
@@ -124,10 +128,14 @@ class ObjectStore:
         "_word",
         "_writes",
         "nvm",
+        "touched",
+        "watched",
     )
 
     def __init__(self, nvm: Nvm) -> None:
         self.nvm = nvm
+        self.watched: set[int] = set()
+        self.touched: set[int] = set()
         self._word = nvm.word_size
         self._writes: list[_Write] = []
         self._dirty: set[int] = set()
@@ -273,6 +281,8 @@ class ObjectStore:
         self._dirty.add(item.slot)
         if item.kind in _SECRET_KINDS:
             self._secret = True
+        if item.slot in self.watched:
+            self.touched.add(item.owner)
 
     def _around(self, item: StoredObject, address: int, length: int) -> bytes:
         """Bytes that share a programming unit with a write, as the transaction sees them."""

@@ -11,12 +11,17 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from card_os.files.spec import FileStructure
+from card_os.iso7816.apdu import CommandApdu
+from card_os.iso7816.tlv import encode
 from reader_bridge.serving import CardServer
 from tests.doubles.file_system_card import new_file_system_card
+from tests.doubles.ruled_card import control_parameters
 
 pytestmark = pytest.mark.skipif(shutil.which("opensc-explorer") is None, reason="opensc is not installed")
 Explore = Callable[..., dict[str, str]]
 ERRORS = "errors"
+VARIABLE = FileStructure.LINEAR_VARIABLE
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +100,25 @@ def test_the_explorer_reads_the_holders_file_after_verify(explore: Explore) -> N
     assert "2 tries left" in given[wrong]
     assert "Code correct" in given[right]
     assert "AA BB 00" in given["cat 1002"]
+
+
+def test_the_explorer_sees_a_file_under_ef_arr(explore: Explore) -> None:
+    """Rules by EF.ARR: 1004 is read by everybody and updated after the holder's PIN; `apdu` shows tag 8B as given."""
+    ef_arr = control_parameters(0x2F07, encode(0xAB, bytes.fromhex("80017F9000")), size=32, structure=VARIABLE)
+    record = bytes.fromhex("8001019000 800102A406830181950108 8001409000")
+    ruled = control_parameters(0x1004, bytes.fromhex("8B032F0701"), size=16)
+    make = [f"apdu {CommandApdu(0, *command).encode().hex()}" for command in (
+        (0xA4, 0, 0x0C, b"\x3f\x00"), (0xE0, 0, 0, ef_arr), (0xE2, 0, 0, record), (0xE0, 0, 0, ruled)
+    )]  # fmt: skip
+    select, verify = "apdu 00A4000402100400", "verify CHV129 24:12:34:FF:FF:FF:FF:FF"
+    refused, allowed = "update_binary 1004 0 01", "update_binary 1004 0 C0:DE"
+    given = explore("apdu 0020FF81", *make, "info 1004", select, "cat 1004", refused, verify, allowed)
+    assert re.search(r"File size: +16 bytes", given["info 1004"])
+    assert "8B 03 2F 07 01" in given[select]
+    assert "00 00 00 00" in given["cat 1004"]
+    assert "Cannot update 1004" in given[ERRORS]
+    assert "2 bytes written" in given[allowed]
+    assert "Security status" not in explore("delete 1004", "delete 2F07")[ERRORS]
 
 
 def test_the_explorer_makes_and_deletes(explore: Explore) -> None:

@@ -219,7 +219,7 @@ def test_no_rule_means_never_and_tells_nothing_of_the_size(port: Port) -> None:
     for command in ("00B0000001", "00B07FFF01", "00D6000001AA", "00D67FFF01AA"):
         assert send(port, command) == "6982"
     assert port.last_error is not None
-    assert port.last_error.reason == "the rule is never"
+    assert port.last_error.reason == "no access rule for updating in this life-cycle state"
 
 
 def test_an_application_cannot_reach_the_files_of_another(card: Card, port: Port) -> None:
