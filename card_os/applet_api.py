@@ -75,12 +75,21 @@ class SecureChannel(Protocol):
     proofs: int
     """`Proof` bits that hold for a command this layer verified."""
 
+    @property
+    def exclusive(self) -> bool:
+        """Commands with another indication go through the layer too, which refuses them, instead of ending it."""
+        ...
+
     def unwrap(self, command: CommandApdu) -> CommandApdu:
         """Verify and decrypt; returns the plain command with a plain class byte.
 
         Raises:
-            CardError: the dispatcher drops the layer and answers in plain.
+            CardError: the dispatcher puts what `after_failure` says in the layer's place and answers in plain.
         """
+        ...
+
+    def after_failure(self) -> SecureChannel | None:
+        """What stands in the layer's place when `unwrap` has refused a command; None for nothing."""
         ...
 
     def wrap(self, data: bytes, sw: StatusWord) -> tuple[bytes, StatusWord]:

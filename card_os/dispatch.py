@@ -182,7 +182,7 @@ class Dispatcher:
         session = channel.context.session if channel.context is not None else None
         layer = session.secure_channel if session is not None else None
         if layer is not None and session is not None:
-            if layer.indication is class_byte.secure_messaging:
+            if layer.indication is class_byte.secure_messaging or layer.exclusive:
                 return layer
             session.secure_channel = None
         if class_byte.secure_messaging is not _PLAIN:
@@ -193,12 +193,12 @@ class Dispatcher:
 
     @staticmethod
     def _unwrap(channel: Channel, layer: SecureChannel, command: CommandApdu) -> CommandApdu:
-        """Verify and decrypt; a failure ends the layer and is answered in plain."""
+        """Verify and decrypt; a failure ends the layer, or leaves one that refuses, and is answered in plain."""
         try:
             return layer.unwrap(command)
         except CardError:
             if channel.context is not None:
-                channel.context.session.secure_channel = None
+                channel.context.session.secure_channel = layer.after_failure()
             raise
 
     def _guarded(

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from card_os.arbitration import Arbitration
+from card_os.globalplatform.channel_policy import DEFAULT_POLICY, ChannelPolicy, store_policy
 from card_os.globalplatform.keys import create_key_set
 from card_os.globalplatform.registry import (
     CARD_OWNER,
@@ -41,6 +42,7 @@ def manufacture(
     arbitration: Arbitration = Arbitration.CONCURRENT,
     atr: bytes = b"",
     ats: bytes = b"",
+    channel_policy: ChannelPolicy = DEFAULT_POLICY,
 ) -> None:
     """Format a blank memory into a blank card; all of it is one transaction.
 
@@ -53,6 +55,7 @@ def manufacture(
         arbitration: what happens when both interfaces get power.
         atr: answer to reset; empty leaves it to the card, which says what it can do.
         ats: answer to select, likewise.
+        channel_policy: secure channel protocols of the issuer domain, and what failed authentications cost.
 
     Raises:
         FileExists: the memory holds a card already.
@@ -79,4 +82,5 @@ def manufacture(
             if content:
                 store.create(CARD_OWNER, ObjectKind.CARD, identifier, len(content), content)
         store.create(CARD_OWNER, ObjectKind.APPLICATION, ISSUER_DOMAIN, len(domain), domain)
+        store_policy(store, ISSUER_DOMAIN, channel_policy)
         create_key_set(store, ISSUER_DOMAIN, factory_keys)

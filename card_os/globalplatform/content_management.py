@@ -16,6 +16,7 @@ from card_os.globalplatform.domain_session import (
     content_management_channel,
     domain_session,
 )
+from card_os.globalplatform.key_management import KEY_NAMES, delete_keys
 from card_os.globalplatform.registry import Application, ApplicationLifeCycle, Privilege
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
@@ -192,6 +193,8 @@ def _application(context: Context, fields: InstallFields) -> Application:
 def delete(context: Context, command: CommandApdu) -> bytes:
     """DELETE of an application and all that it owns, in one transaction. P2 is 00 or 80 (related objects too).
 
+    Where the data field names a key, `delete_keys`.
+
     Returns:
         00, the length of a confirmation that is not there.
 
@@ -201,6 +204,8 @@ def delete(context: Context, command: CommandApdu) -> bytes:
         ReferenceDataNotFound: 6A88, nothing has this AID.
         ConditionsNotSatisfied: 6985, the issuer domain, a package, or selected on another channel.
     """
+    if command.data[:1] in KEY_NAMES:
+        return delete_keys(context, command)
     content_management_channel(context)
     state = domain_session(context)
     platform = state.platform

@@ -11,9 +11,9 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from card_os.globalplatform import keys
+from card_os.globalplatform.channel_policy import DEFAULT_POLICY, ChannelPolicy, load_policy
 from card_os.globalplatform.domain_session import authenticated_channel, domain_session
 from card_os.globalplatform.registry import CARD_OWNER, CardLifeCycle, CardObject
-from card_os.globalplatform.scp03 import IMPLEMENTATION, PROTOCOL
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import ReferenceDataNotFound, WrongLength
 from card_os.storage.store import ObjectKind
@@ -81,22 +81,21 @@ def _stored(tag: DataTag) -> Callable[[Context], bytes]:
     return read
 
 
-def card_data() -> bytes:
-    """Card data, tag 66: what the card implements, as object identifiers (H.2)."""
-    secure_channel = _SECURE_CHANNEL_OID + bytes((PROTOCOL, IMPLEMENTATION))
-    rows = (
+def card_data(policy: ChannelPolicy = DEFAULT_POLICY) -> bytes:
+    """Card data, tag 66: what the domain implements, as object identifiers (H.2), one 64 for each protocol."""
+    rows = [
         (_Tag.CARD_MANAGEMENT, _CARD_MANAGEMENT_OID),
         (_Tag.IDENTIFICATION_SCHEME, _IDENTIFICATION_OID),
-        (_Tag.SECURE_CHANNEL, secure_channel),
-    )
+        *((_Tag.SECURE_CHANNEL, _SECURE_CHANNEL_OID + bytes(row)) for row in policy.protocols),
+    ]
     recognition = tlv.encode(_Tag.OBJECT_IDENTIFIER, _GLOBALPLATFORM_OID) + b"".join(
         tlv.encode(tag, tlv.encode(_Tag.OBJECT_IDENTIFIER, identifier)) for tag, identifier in rows
     )
     return tlv.encode(DataTag.CARD_DATA, tlv.encode(_Tag.RECOGNITION, recognition))
 
 
-def _card_data(_context: Context) -> bytes:
-    return card_data()
+def _card_data(context: Context) -> bytes:
+    return card_data(load_policy(context.store, context.application.owner))
 
 
 def _key_information(context: Context) -> bytes:

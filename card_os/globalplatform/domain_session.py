@@ -8,11 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from card_os.globalplatform.registry import CardLifeCycle
-from card_os.globalplatform.scp03 import Scp03Channel
+from card_os.globalplatform.secure_channel import DomainChannel
 from card_os.iso7816.errors import ConditionsNotSatisfied, SecurityStatusNotSatisfied
 
 if TYPE_CHECKING:
     from card_os.applet_api import Context, Platform
+    from card_os.globalplatform.key_types import DomainKey
     from card_os.globalplatform.registry import Application
 
 _SCRATCH_NAME: Final = "security domain"
@@ -31,7 +32,7 @@ class PersonalizationTarget:
 
     __slots__ = ("application", "channel", "next_block", "pending", "pending_encrypted")
 
-    def __init__(self, application: Application, channel: Scp03Channel) -> None:
+    def __init__(self, application: Application, channel: DomainChannel) -> None:
         self.application = application
         self.channel = channel
         self.next_block = 0
@@ -54,6 +55,21 @@ class StatusListing:
         self.entries = entries
 
 
+class PendingKeys:
+    """Keys of PUT KEY commands that say that more follow.
+
+    Attributes:
+        channel: the secure channel session that brought them; they hold for that session only.
+        keys: version that is replaced, 00 for none, and key.
+    """
+
+    __slots__ = ("channel", "keys")
+
+    def __init__(self, channel: DomainChannel) -> None:
+        self.channel = channel
+        self.keys: list[tuple[int, DomainKey]] = []
+
+
 class DomainSession:
     """What a security domain remembers while it is selected on a channel.
 
@@ -61,14 +77,18 @@ class DomainSession:
         platform: what the card offers to a security domain.
         target: where STORE DATA goes, None for the domain itself.
         listing: the rest of a GET STATUS answer.
+        key_owner: owner number of the keys of the last INITIALIZE UPDATE, 0 before.
+        pending_keys: what PUT KEY commands brought that say that more follow.
     """
 
-    __slots__ = ("listing", "platform", "target")
+    __slots__ = ("key_owner", "listing", "pending_keys", "platform", "target")
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
         self.target: PersonalizationTarget | None = None
         self.listing: StatusListing | None = None
+        self.key_owner = 0
+        self.pending_keys: PendingKeys | None = None
 
 
 def open_domain_session(context: Context, platform: Platform) -> None:
@@ -88,19 +108,19 @@ def domain_session(context: Context) -> DomainSession:
     return state
 
 
-def authenticated_channel(context: Context) -> Scp03Channel:
+def authenticated_channel(context: Context) -> DomainChannel:
     """The secure channel session that this command came through.
 
     Raises:
         SecurityStatusNotSatisfied: 6982, there is none, or it is not authenticated.
     """
     channel = context.session.secure_channel
-    if not isinstance(channel, Scp03Channel) or not channel.authenticated:
+    if not isinstance(channel, DomainChannel) or not channel.authenticated:
         raise SecurityStatusNotSatisfied("no authenticated secure channel session")
     return channel
 
 
-def content_management_channel(context: Context) -> Scp03Channel:
+def content_management_channel(context: Context) -> DomainChannel:
     """The session of a command that changes keys or content, which a locked card refuses.
 
     Raises:

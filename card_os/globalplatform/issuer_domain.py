@@ -17,6 +17,7 @@ from card_os.globalplatform.domain_session import open_domain_session
 from card_os.globalplatform.key_management import put_key
 from card_os.globalplatform.life_cycle import set_status
 from card_os.globalplatform.personalization import store_data
+from card_os.globalplatform.r_mac_session import begin_r_mac_session, end_r_mac_session
 from card_os.globalplatform.registry import DOMAIN_MODULE_AID, DOMAIN_PACKAGE_AID
 from card_os.globalplatform.registry_listing import get_status
 from card_os.iso7816 import tlv
@@ -46,6 +47,8 @@ class IssuerDomain:
     module_aid: ClassVar[bytes] = DOMAIN_MODULE_AID
     instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = instruction_table(
         Instruction(0x50, "INITIALIZE UPDATE", initialize_update, proprietary=True),
+        Instruction(0x78, "END R-MAC SESSION", end_r_mac_session, proprietary=True),
+        Instruction(0x7A, "BEGIN R-MAC SESSION", begin_r_mac_session, proprietary=True),
         Instruction(0x82, "EXTERNAL AUTHENTICATE", external_authenticate, proprietary=True, opens_secure_channel=True),
         Instruction(0xCA, "GET DATA", get_data),
         Instruction(0xCA, "GET DATA", get_data, proprietary=True),

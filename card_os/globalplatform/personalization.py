@@ -24,11 +24,12 @@ from card_os.iso7816.errors import (
     ReferenceDataNotFound,
     WrongData,
 )
-from card_os.security.cryptography import aes_cbc_decrypt, unpad
+from card_os.security.cryptography import unpad
 
 if TYPE_CHECKING:
     from card_os.applet_api import Context, Platform
     from card_os.globalplatform.registry import Application
+    from card_os.globalplatform.secure_channel import DomainChannel
     from card_os.iso7816.apdu import CommandApdu
 
 MAX_GROUPING: Final = 4096
@@ -120,7 +121,7 @@ def _store_for(context: Context, target: PersonalizationTarget, command: Command
     encrypted = encryption == _Encryption.ALL
     if target.pending and encrypted is not target.pending_encrypted:
         raise WrongData("a grouping goes on with another encryption")
-    groupings, rest = _split(target.pending + command.data, target.channel.dek if encrypted else None)
+    groupings, rest = _split(target.pending + command.data, target.channel if encrypted else None)
     if last and (rest or not groupings):
         raise WrongData("the last block has to end with a grouping")
     if len(rest) > MAX_GROUPING:
@@ -154,8 +155,8 @@ def _hand_over(platform: Platform, application: Application, groupings: list[Gro
             platform.registry.set_life_cycle(application, ApplicationLifeCycle.PERSONALIZED)
 
 
-def _split(data: bytes, dek: bytes | None) -> tuple[list[Grouping], bytes]:
-    """The whole groupings in ``data``, decrypted when a key is given, and what is left of one that is cut."""
+def _split(data: bytes, channel: DomainChannel | None) -> tuple[list[Grouping], bytes]:
+    """The whole groupings in ``data``, decrypted when a session is given, and what is left of one that is cut."""
     groupings: list[Grouping] = []
     offset = 0
     while (bounds := _bounds(data, offset)) is not None:
@@ -164,7 +165,7 @@ def _split(data: bytes, dek: bytes | None) -> tuple[list[Grouping], bytes]:
         groupings.append(
             Grouping(
                 int.from_bytes(data[offset : offset + _IDENTIFIER_LENGTH], "big"),
-                value if dek is None else _decrypt(value, dek),
+                value if channel is None else _decrypt(value, channel),
             )
         )
         offset = end
@@ -186,9 +187,9 @@ def _bounds(data: bytes, offset: int) -> tuple[int, int] | None:
     return (start, end) if end <= len(data) else None
 
 
-def _decrypt(value: bytes, dek: bytes) -> bytes:
-    """Content under Key-DEK: AES-CBC with a zero IV, padded with 80 and zeroes."""
+def _decrypt(value: bytes, channel: DomainChannel) -> bytes:
+    """Content under the key for sensitive data of the session, padded with 80 and zeroes."""
     try:
-        return unpad(aes_cbc_decrypt(dek, value))
+        return unpad(channel.decrypt_sensitive(value))
     except ValueError as error:
         raise WrongData("an encrypted grouping is malformed") from error

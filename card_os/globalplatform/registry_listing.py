@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
+from card_os.globalplatform.aes_messaging import MAX_PROTECTED_RESPONSE
 from card_os.globalplatform.domain_session import StatusListing, authenticated_channel, domain_session
-from card_os.globalplatform.scp03 import MAX_PROTECTED_RESPONSE
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
     ConditionsNotSatisfied,

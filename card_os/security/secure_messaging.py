@@ -86,6 +86,14 @@ class IsoSecureMessaging:
         )
         self.proofs = int(Proof.SECURE_MESSAGING) | (int(Proof.key(role)) if role else 0)
 
+    @property
+    def exclusive(self) -> bool:
+        """A command in plain ends the session."""
+        return False
+
+    def after_failure(self) -> None:
+        """Nothing is left of it."""
+
     def unwrap(self, command: CommandApdu) -> CommandApdu:
         """Verify and decrypt a protected command.
 

@@ -57,6 +57,10 @@ class ToyLayer:
     def __init__(self, indication: SecureMessagingIndication) -> None:
         self.indication = indication
         self.proofs = int(Proof.SECURE_CHANNEL)
+        self.exclusive = False
+
+    def after_failure(self) -> None:
+        pass
 
     def unwrap(self, command: CommandApdu) -> CommandApdu:
         if not command.data or sum(command.data[:-1]) & 0xFF != command.data[-1]:

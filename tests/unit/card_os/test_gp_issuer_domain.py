@@ -123,9 +123,11 @@ def test_data_that_is_not_there(connection: PortConnection, tag: str) -> None:
 
 def test_issuer_numbers_come_by_store_data(session: SecureSession, connection: PortConnection) -> None:
     assert status(session, "80E290000A42031122334503AABBCC") == SW.OK
+    send(connection, SELECT.hex())
     assert send(connection, "80CA004200") == "42031122339000"
     session = SecureSession.open(connection, FACTORY)
     assert status(session, "80E290000442024455") == SW.OK
+    send(connection, SELECT.hex())
     assert send(connection, "80CA004200") == "420244559000"
 
 
@@ -193,7 +195,7 @@ def test_a_used_up_sequence_counter_gives_no_session(connection: PortConnection,
     item = store.find(ISSUER_DOMAIN, ObjectKind.COUNTER, 0x01FF)
     assert item is not None
     store.write_through(item, 0, b"\xff\xff\xff")
-    assert send(connection, "8050FF0008000000000000000000") == "6984"
+    assert send(connection, "8050FF0008000000000000000000") == "6985"
 
 
 @pytest.mark.parametrize(("link", "blocks"), [(PortConnection, 2), (ShortConnection, 3)])
@@ -263,14 +265,36 @@ def test_another_command_ends_the_challenge(connection: PortConnection) -> None:
     assert send(connection, "8482330010" + "00" * 16) == "6985"
 
 
-def test_a_false_mac_ends_the_session(session: SecureSession, connection: PortConnection) -> None:
+def test_a_false_mac_aborts_the_session(session: SecureSession, connection: PortConnection) -> None:
     assert send(connection, "84F280020A4F00" + "00" * 8 + "00") == "6982"
-    with pytest.raises(PersonalizationError, match=r"card-refused.*6882"):
+    with pytest.raises(PersonalizationError, match=r"card-refused.*6982"):
         session.get_status(StatusScope.ISSUER_DOMAIN)
 
 
-def test_a_plain_command_ends_the_session(session: SecureSession, connection: PortConnection) -> None:
-    assert send(connection, "80F28002024F0000") == "6982"
+def test_a_plain_command_aborts_the_session(session: SecureSession, connection: PortConnection) -> None:
+    """Amendment D, 5.6: also one that needs no session at all."""
+    assert send(connection, "80CA006600") == "6982"
+    with pytest.raises(PersonalizationError, match="6982"):
+        session.get_status(StatusScope.ISSUER_DOMAIN)
+
+
+@pytest.mark.parametrize("end", [SELECT.hex(), "8050FF0008000000000000000000", "00A4040000"])
+def test_what_ends_an_aborted_session(session: SecureSession, connection: PortConnection, end: str) -> None:
+    """Amendment D, 5.6: an aborted session is not over; a new one, or SELECT, ends it."""
+    assert session.key_version == 0xFF
+    send(connection, "80CA006600")
+    assert send(connection, "80CA006600") == "6982"
+    assert send(connection, "0070000001") == "019000"
+    assert send(connection, "80CA006600") == "6982"
+    assert send(connection, end)[-4:] == "9000"
+    assert send(connection, "80CA006600")[-4:] == "9000"
+
+
+def test_select_and_manage_channel_need_no_protection(session: SecureSession, connection: PortConnection) -> None:
+    assert send(connection, "0070000001") == "019000"
+    assert send(connection, "00708001") == "9000"
+    session.get_status(StatusScope.ISSUER_DOMAIN)
+    assert send(connection, SELECT.hex())[-4:] == "9000"
     with pytest.raises(PersonalizationError, match="6882"):
         session.get_status(StatusScope.ISSUER_DOMAIN)
 
@@ -300,6 +324,7 @@ def test_nothing_is_managed_without_a_session(connection: PortConnection, comman
 
 def test_put_key_takes_the_place_of_the_factory_set(session: SecureSession, connection: PortConnection) -> None:
     session.put_keys(OURS, replace=0xFF)
+    send(connection, SELECT.hex())
     assert send(connection, "80CA00E000") == "E012C00401018810C00402018810C004030188109000"
     with pytest.raises(PersonalizationError, match="6A88"):
         SecureSession.open(connection, FACTORY)
@@ -366,29 +391,31 @@ def key_data(version: int = 1, dek: bytes = FACTORY.dek) -> bytes:
 @pytest.mark.parametrize(
     ("p1", "p2", "data", "sw"),
     [
-        (0x00, 0x01, key_data(), 0x6A86),
-        (0x00, 0x82, key_data(), 0x6A86),
-        (0x81, 0x81, key_data(), 0x6A86),
+        (0x00, 0x01, key_data(), 0x6A80),
+        (0x00, 0xFE, key_data(), 0x6A86),
         (0x05, 0x81, key_data(), 0x6A88),
         (0x00, 0x81, key_data(0x00), 0x6A80),
         (0x00, 0x81, key_data(0x80), 0x6A80),
         (0x00, 0x81, key_data()[:-1], 0x6A80),
         (0x00, 0x81, key_data() + b"\x00", 0x6A80),
-        (0x00, 0x81, key_data()[:47], 0x6A80),
+        (0x00, 0x81, key_data()[:45], 0x6A80),
         (0x00, 0x81, b"", 0x6A80),
         (0x00, 0x81, b"\x01", 0x6A80),
-        (0x00, 0x81, key_data(dek=bytes(16)), 0x6A80),
-        (0x00, 0x81, key_data()[:-1] + b"\x00", 0x6A80),
-        (0x00, 0x81, key_data().replace(b"\x88", b"\x80"), 0x6A80),
+        (0x00, 0x81, key_data(dek=bytes(16)), 0x6982),
+        (0x00, 0x81, key_data()[:-1] + b"\x00", 0x6982),
+        (0x00, 0x81, key_data().replace(b"\x88", b"\x80"), 0x6982),
+        (0x00, 0x81, key_data().replace(b"\x88", b"\x89"), 0x6A80),
         (0x00, 0x81, key_data().replace(b"\x88\x11\x10", b"\x88\x11\x0f"), 0x6A80),
     ],
 )
 def test_put_key_refuses_and_changes_nothing(
     session: SecureSession, connection: PortConnection, p1: int, p2: int, data: bytes, sw: int
 ) -> None:
+    send(connection, SELECT.hex())
     before = send_keys(connection)
     session = SecureSession.open(connection, FACTORY)
     assert session.transmit(CommandApdu(0x80, 0xD8, p1, p2, data), accept=ANY_STATUS).sw == sw
+    send(connection, SELECT.hex())
     assert send_keys(connection) == before
 
 
