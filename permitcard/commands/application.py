@@ -16,7 +16,7 @@ from typing import Annotated, Final, cast
 
 import typer
 
-from permitcard.commands import batch, card, demo, keys, permit, readers, sample, stock, suite, tear
+from permitcard.commands import batch, card, demo, electronic, keys, permit, readers, sample, stock, suite, tear
 from permitcard.console import Console
 from permitcard.translation import Language, Translator
 
@@ -48,6 +48,7 @@ application.add_typer(stock.group, name="stock")
 application.add_typer(batch.group, name="batch")
 application.add_typer(card.group, name="card")
 application.add_typer(permit.group, name="permit")
+application.add_typer(electronic.group, name="pass")
 
 _FLAGS: Final = frozenset({"--json"})
 _MISTYPED: Final = frozenset(

@@ -1,4 +1,4 @@
-"""Which row a finished card belongs to."""
+"""Which row a finished card, or a permit, belongs to."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy import select
 from personalization.errors import PersonalizationError
 from personalization.production.journal.database import Journal
 from personalization.production.journal.tables import Batch, Blank, Row, Run
+from personalization.production.states import RowState
 
 
 class CardPlace(NamedTuple):
@@ -21,6 +22,28 @@ class CardPlace(NamedTuple):
 
     batch: str
     row: int
+
+
+def find_permit(journal: Journal, recognised: bytes) -> CardPlace:
+    """The row that carries a permit and has a good card.
+
+    Args:
+        journal: the open journal.
+        recognised: the permit number, as the key store recognises it.
+
+    Raises:
+        PersonalizationError: "permit-unknown", exit 2.
+    """
+    with journal.reading() as connection:
+        found = connection.execute(
+            select(Batch.identifier, Row.number)
+            .join(Row, Row.batch_id == Batch.id)
+            .where(Row.permit == recognised, Row.state == RowState.GOOD)
+            .limit(1)
+        ).one_or_none()
+    if found is None:
+        raise PersonalizationError("permit-unknown", exit_code=2)
+    return CardPlace(found[0], found[1])
 
 
 def find_card(journal: Journal, card_number: bytes) -> CardPlace:

@@ -16,6 +16,7 @@ import pytest
 from card_os.hardware.power import CutMoment
 from card_os.storage.wear import PageUse
 from permitcard.translation import Language, Translator
+from personalization.permit.electronic.passes import PassFault
 from personalization.permit.eligibility import Verdict
 from personalization.permit.endorsement import PermitStatus
 from personalization.permit.evidence import Designation, Use
@@ -57,6 +58,7 @@ PARTS = {
     "permit.designation": {designation.value for designation in Designation},
     "permit.reason": {code.value for code in ReasonCode},
     "permit.unit": {"days", "months"},
+    "pass.fault": {fault.value for fault in PassFault},
 }
 """Codes that are put together from a group and a state."""
 

@@ -1,0 +1,130 @@
+"""The office side of electronic permits: issue them from what the centre made, and keep the status list.
+
+centre/status/NNNNNN.list    each issue of the status list, signed
+centre/status/NNNNNN.delta   what it changed since the one before
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from permitcard.job import Job
+from personalization.atomic_file import write_atomically
+from personalization.errors import PersonalizationError
+from personalization.keys.keystore import KeyName
+from personalization.permit.electronic.claims import IDENTIFIER_LENGTH, ElectronicPermit
+from personalization.permit.electronic.passes import electronic_permit, issue_pass
+from personalization.permit.electronic.signed_message import TrustedSigners
+from personalization.permit.electronic.status_list import (
+    SALT_LENGTH,
+    Kind,
+    Standing,
+    StatusList,
+    read_status_list,
+)
+from personalization.preparation.portrait import make_portrait
+from personalization.preparation.source_file import SourceFile
+from personalization.production.journal.batches import find_batch
+from personalization.production.journal.cards import find_permit
+
+_FOLDER: Final = "status"
+_LIST: Final = ".list"
+_DELTA: Final = ".delta"
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedPass:
+    """A pass with what the confirmation sheet shows beside it."""
+
+    permit: ElectronicPermit
+    text: str
+    portrait: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedList:
+    """One issue of the status list and where its files are; there is no delta of the first one."""
+
+    status: StatusList
+    whole: Path
+    delta: Path | None
+
+
+def issue(job: Job, permit_number: str, now: dt.datetime, due: dt.date | None = None) -> IssuedPass:
+    """Issue the electronic permit of a card that the centre made.
+
+    Args:
+        job: the centre at work.
+        permit_number: 18 digits.
+        now: time of issue, aware.
+        due: next endorsement; by default the one that was delivered with the card.
+
+    Raises:
+        PersonalizationError: "permit-unknown" (exit 2), or the batch's file cannot be opened.
+    """
+    place = find_permit(job.journal, job.keys.recognise(permit_number.encode()))
+    path = job.centre.root / find_batch(job.journal, place.batch).source
+    with SourceFile(path, job.keys, batch=place.batch) as source:
+        applicant = source.applicant(place.row)
+    portrait = make_portrait(applicant.portrait, row=place.row)
+    identifier = secrets.token_bytes(IDENTIFIER_LENGTH)
+    permit = electronic_permit(applicant, due or applicant.endorsement_due, portrait, now, identifier)
+    return IssuedPass(permit, issue_pass(job.keys, permit), portrait)
+
+
+def trust_bundle(job: Job) -> bytes:
+    """What a verifier needs: the authority's certificate, then those of its signers, PEM."""
+    certificates = (job.keys.certificate(KeyName.AUTHORITY), job.keys.certificate(KeyName.DOCUMENT_SIGNER))
+    return b"".join(x509.load_der_x509_certificate(raw).public_bytes(Encoding.PEM) for raw in certificates)
+
+
+def read_trust(path: Path, now: dt.datetime) -> TrustedSigners:
+    """The signers of a bundle.
+
+    Raises:
+        PersonalizationError: "trust-unreadable" (exit 2).
+    """
+    try:
+        certificates = x509.load_pem_x509_certificates(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise PersonalizationError("trust-unreadable", exit_code=2, path=path) from error
+    authority, *signers = (certificate.public_bytes(Encoding.DER) for certificate in certificates)
+    return TrustedSigners(authority, signers, now)
+
+
+def latest_list(job: Job, now: dt.datetime) -> StatusList | None:
+    """The newest issue of the centre's status list, None before the first.
+
+    Raises:
+        PersonalizationError: "status-list-refused", somebody else wrote it.
+    """
+    issues = sorted((job.centre.root / _FOLDER).glob(f"*{_LIST}"))
+    if not issues:
+        return None
+    signers = TrustedSigners(
+        job.keys.certificate(KeyName.AUTHORITY), [job.keys.certificate(KeyName.DOCUMENT_SIGNER)], now
+    )
+    return read_status_list(issues[-1].read_bytes(), signers)
+
+
+def publish(job: Job, now: dt.datetime, added: dict[tuple[Kind, bytes], Standing]) -> IssuedList:
+    """Write the next issue of the status list, with a delta to the one before."""
+    now = now.replace(microsecond=0)
+    before = latest_list(job, now)
+    status = (before or StatusList.empty(secrets.token_bytes(SALT_LENGTH), now)).changed(now, added)
+    folder = job.centre.root / _FOLDER
+    folder.mkdir(exist_ok=True)
+    whole = folder / f"{status.sequence:06}{_LIST}"
+    delta = None
+    if before is not None:
+        delta = whole.with_suffix(_DELTA)
+        write_atomically(delta, status.sign_delta(job.keys, before))
+    write_atomically(whole, status.sign(job.keys))
+    return IssuedList(status, whole, delta)
