@@ -12,8 +12,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
 
+from card_os.globalplatform.registry_entry import NO_DATA
 from card_os.iso7816.apdu import CommandApdu, SecureMessagingIndication
 from card_os.iso7816.status import StatusWord
 from card_os.security.access import ALWAYS, NEVER, AccessRule, Proof, explain
@@ -58,7 +59,7 @@ from card_os.security.security_operations import security_operation_instructions
 
 if TYPE_CHECKING:
     from card_os.files.system import FileSystem
-    from card_os.globalplatform.registry import Application, Privilege, Registry
+    from card_os.globalplatform.registry import Application, Privilege, Registry, RegistryData
     from card_os.hardware.clock import VirtualClock
     from card_os.hardware.randomness import Randomness
     from card_os.storage.store import ObjectStore
@@ -226,6 +227,20 @@ class Applet(Protocol):
         ...
 
 
+@runtime_checkable
+class Versioned(Protocol):
+    """What an applet's class may say besides: the version of its package, and the schema of the objects it makes.
+
+    An application whose objects have another schema than its code knows cannot be selected, and is not lost. Without
+    these, version 1.0 and schema 1 are meant.
+    """
+
+    package_version: ClassVar[tuple[int, int]]
+    """Major, minor."""
+    state_schema: ClassVar[int]
+    """1..65,535."""
+
+
 class Platform(Protocol):
     """What the card offers to security domains and to nobody else; given to their constructor.
 
@@ -254,7 +269,7 @@ class Platform(Protocol):
 
     @property
     def modules(self) -> Mapping[bytes, Applet]:
-        """The code on the card by module AID; the security domain's own module is among them."""
+        """The code that the card can run by module AID; the security domain's own module is among them."""
         ...
 
     def code_of(self, application: Application) -> Applet:
@@ -279,8 +294,11 @@ class Platform(Protocol):
         domain: int,
         life_cycle: int,
         parameters: bytes = b"",
+        data: RegistryData = NO_DATA,
     ) -> Application:
         """Create an application: registry entry, then `Applet.install` with ``parameters`` (value of tag C9).
+
+        The version and the schema in ``data`` are those of the code, whatever it says.
 
         Raises:
             ReferenceDataNotFound: 6A88, no such module in that package.

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from card_os.answers import DEFAULT_ATR, DEFAULT_ATS
 from card_os.arbitration import Arbitration
 from card_os.dispatch import Dispatcher
-from card_os.globalplatform.issuer_domain import IssuerDomain
 from card_os.globalplatform.registry import CARD_OWNER, CARD_STATE_ARBITRATION, CardObject
+from card_os.globalplatform.security_domain import SecurityDomain
 from card_os.hardware.randomness import Randomness, SystemRandomness
 from card_os.port import Port, PortMute
 from card_os.runtime import FaultLog, Runtime
@@ -34,10 +34,11 @@ class Card:
 
     Args:
         nvm: the memory with its power supply.
-        applets: code of the applications: applet classes, or objects without state.
+        applets: code in read-only memory: applet classes, or objects without state.
         randomness: source of all random bytes; the operating system's when none is given.
         clock: virtual time; the memory's when none is given.
-        issuer_domain: makes the code of security domains for the platform; None leaves the card without.
+        security_domain: makes the code of security domains for the platform; None leaves the card without.
+        loadable: code that runs once a load file with its package's AID was loaded.
 
     Attributes:
         contact: the contact port.
@@ -53,13 +54,15 @@ class Card:
         *,
         randomness: Randomness | None = None,
         clock: VirtualClock | None = None,
-        issuer_domain: Callable[[Platform], Applet] | None = IssuerDomain,
+        security_domain: Callable[[Platform], Applet] | None = SecurityDomain,
+        loadable: Iterable[Applet | type[Applet]] = (),
     ) -> None:
         self.nvm = nvm
         self.randomness: Randomness = SystemRandomness() if randomness is None else randomness
         self.clock = nvm.clock if clock is None else clock
         self._applets = tuple(applets)
-        self._issuer_domain = issuer_domain
+        self._loadable = tuple(loadable)
+        self._security_domain = security_domain
         self._faults = FaultLog()
         self._lock = RLock()
         self.contact = Port(self, Proof.CONTACT)
@@ -68,10 +71,10 @@ class Card:
 
     def _boot(self) -> Runtime:
         runtime = Runtime(ObjectStore(self.nvm), self.randomness, self.clock, self._faults)
-        applets = [applet() if isinstance(applet, type) else applet for applet in self._applets]
-        if self._issuer_domain is not None:
-            applets.append(self._issuer_domain(runtime))
-        runtime.load(applets)
+        resident = [_object(applet) for applet in self._applets]
+        if self._security_domain is not None:
+            resident.append(self._security_domain(runtime))
+        runtime.load(resident, [_object(applet) for applet in self._loadable])
         return runtime
 
     @property
@@ -139,3 +142,7 @@ class Card:
         self.contact.power_off()
         self.contactless.power_off()
         self._runtime = None
+
+
+def _object(applet: Applet | type[Applet]) -> Applet:
+    return applet() if isinstance(applet, type) else applet

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from card_os.chaining import INS_ENVELOPES, INS_GET_RESPONSE, CommandChain, get_response, respond, unwrap_envelope
 from card_os.channels import CHANNEL_COUNT, Channel
-from card_os.globalplatform.registry import ISSUER_DOMAIN, CardLifeCycle
+from card_os.globalplatform.registry import CardLifeCycle, Privilege
 from card_os.iso7816.apdu import CLASS_BYTES, ClassByte, CommandApdu, SecureMessagingIndication
 from card_os.iso7816.errors import (
     CardError,
@@ -263,17 +263,17 @@ class Dispatcher:
     def _check_card_state(self, context: Context, ins: int) -> None:
         """What a secured, locked or terminated card still runs (GP 2.3.1, 5.1.1).
 
-        Secured: the issuer domain over contact only, also where it was selected before. Locked: the issuer domain
-        only. Terminated: GET DATA of the issuer domain only.
+        Secured: domains over contact only, also where one was selected before. Locked: the final application only.
+        Terminated: GET DATA of a final application that is a domain only.
         """
-        issuer = context.application.owner == ISSUER_DOMAIN
-        state = self._runtime.registry.card_life_cycle
-        if issuer and self._proof != _CONTACT:
-            raise ConditionsNotSatisfied("the issuer domain of a secured card is for contact only")
+        application, runtime = context.application, self._runtime
+        state = runtime.registry.card_life_cycle
+        if application.is_security_domain and self._proof != _CONTACT and not self._selector.allowed(application):
+            raise ConditionsNotSatisfied("the domains of a secured card are for contact only")
         if state > _SECURED:
-            if not issuer:
+            if application is not runtime.registry.holder(Privilege.FINAL_APPLICATION):
                 raise ConditionsNotSatisfied("the card is locked")
-            if ins != _INS_GET_DATA:
+            if ins != _INS_GET_DATA or not application.is_security_domain:
                 self._require_alive()
 
     def _open(self, number: int) -> Channel:

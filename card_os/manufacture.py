@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from card_os.arbitration import Arbitration
 from card_os.globalplatform.channel_policy import DEFAULT_POLICY, ChannelPolicy, store_policy
+from card_os.globalplatform.card_policy import DEFAULT_CARD_POLICY, CardPolicy
 from card_os.globalplatform.keys import create_key_set
 from card_os.globalplatform.registry import (
     CARD_OWNER,
@@ -22,6 +23,7 @@ from card_os.globalplatform.registry import (
     ApplicationLifeCycle,
     CardLifeCycle,
     CardObject,
+    Privilege,
 )
 from card_os.storage.store import ObjectKind, ObjectStore
 
@@ -43,6 +45,8 @@ def manufacture(
     atr: bytes = b"",
     ats: bytes = b"",
     channel_policy: ChannelPolicy = DEFAULT_POLICY,
+    privileges: Privilege = ISSUER_PRIVILEGES,
+    policy: CardPolicy = DEFAULT_CARD_POLICY,
 ) -> None:
     """Format a blank memory into a blank card; all of it is one transaction.
 
@@ -56,6 +60,8 @@ def manufacture(
         atr: answer to reset; empty leaves it to the card, which says what it can do.
         ats: answer to select, likewise.
         channel_policy: secure channel protocols of the issuer domain, and what failed authentications cost.
+        privileges: privileges of the issuer domain.
+        policy: what the issuer decided once for all.
 
     Raises:
         FileExists: the memory holds a card already.
@@ -68,7 +74,7 @@ def manufacture(
         package_aid=DOMAIN_PACKAGE_AID,
         module_aid=DOMAIN_MODULE_AID,
         life_cycle=ApplicationLifeCycle.SELECTABLE,
-        privileges=ISSUER_PRIVILEGES,
+        privileges=privileges,
         domain=ISSUER_DOMAIN,
     ).encode()
     card = {
@@ -76,6 +82,7 @@ def manufacture(
         CardObject.PRODUCTION_DATA: production_data.encode(),
         CardObject.ATR: atr,
         CardObject.ATS: ats,
+        CardObject.POLICY: b"" if policy == DEFAULT_CARD_POLICY else policy.encode(),
     }
     with store.transaction():
         for identifier, content in card.items():

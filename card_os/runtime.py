@@ -11,14 +11,32 @@ from typing import TYPE_CHECKING
 from card_os.applet_api import Applet, Context, Session
 from card_os.files.directory import FileTable
 from card_os.files.system import FileSystem
+from card_os.globalplatform.card_policy import MissingCode, load_card_policy
 from card_os.globalplatform.production_data import CARD_NUMBER_LENGTH, card_number
-from card_os.globalplatform.registry import CARD_OWNER, Application, CardLifeCycle, CardObject, Privilege, Registry
+from card_os.globalplatform.registry import (
+    CARD_OWNER,
+    Application,
+    CardLifeCycle,
+    CardObject,
+    LoadFileLifeCycle,
+    Privilege,
+    Registry,
+)
+from card_os.globalplatform.registry_entry import NO_DATA
+from card_os.globalplatform.resident_code import OPAQUE_SCHEMA, OpaqueApplet, resident_files, state_schema
 from card_os.iso7816.aid import Aid
-from card_os.iso7816.errors import ConditionsNotSatisfied, ReferenceDataNotFound, SecurityStatusNotSatisfied, WrongData
+from card_os.iso7816.errors import (
+    ConditionsNotSatisfied,
+    NotEnoughMemory,
+    ReferenceDataNotFound,
+    SecurityStatusNotSatisfied,
+    WrongData,
+)
 from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
     from card_os.channels import Channel
+    from card_os.globalplatform.registry import Memory, RegistryData
     from card_os.hardware.clock import VirtualClock
     from card_os.hardware.randomness import Randomness
     from card_os.storage.store import ObjectStore
@@ -57,12 +75,13 @@ class Runtime:
         registry: applications and life cycles.
         card_number: the chip's own number, 10 bytes; zeros when the card holds no CPLC.
         files: decoded files of all applications.
-        modules: code by module AID.
+        modules: all code by module AID.
         channels: open channels of both interfaces.
         running: the channel whose command is being executed.
     """
 
     __slots__ = (
+        "_opaque",
         "card_number",
         "channels",
         "clock",
@@ -81,6 +100,8 @@ class Runtime:
         self.clock = clock
         self.faults = faults
         self.registry = Registry(store)
+        self.registry.recover()
+        self._opaque = OpaqueApplet()
         cplc = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.PRODUCTION_DATA)
         self.card_number = bytes(CARD_NUMBER_LENGTH) if cplc is None else card_number(store.read(cplc))
         self.files = FileTable(store)
@@ -88,9 +109,11 @@ class Runtime:
         self.channels: set[Channel] = set()
         self.running: Channel | None = None
 
-    def load(self, applets: Iterable[Applet]) -> None:
-        """Take the code that is on the card."""
-        self.modules = {applet.module_aid: applet for applet in applets}
+    def load(self, resident: Iterable[Applet], loadable: Iterable[Applet] = ()) -> None:
+        """Take the code that is there: in read-only memory, or to be run once its load file is loaded."""
+        code = list(resident)
+        self.registry.announce(resident_files(code))
+        self.modules = {applet.module_aid: applet for applet in (*code, *loadable)}
 
     def new_context(self, application: Application) -> Context:
         """A context with a new session and no proofs."""
@@ -113,10 +136,20 @@ class Runtime:
 
     def code_of(self, application: Application) -> Applet:
         """See `Platform.code_of`."""
-        applet = self.modules.get(application.module_aid)
+        applet = self.runs(application)
         if applet is None:
-            raise ReferenceDataNotFound("the module is not on this card")
+            raise ReferenceDataNotFound("the code of this application is not on this card")
         return applet
+
+    def runs(self, application: Application) -> Applet | None:
+        """The code that runs an application, None when it is missing or knows another schema of its objects."""
+        schema = application.data.state_schema
+        if schema == OPAQUE_SCHEMA:
+            return self._opaque
+        applet = self.modules.get(application.module_aid)
+        if applet is None or state_schema(applet) != schema:
+            return None
+        return applet if self.registry.load_file(application.package_aid) is not None else None
 
     def install(
         self,
@@ -128,11 +161,10 @@ class Runtime:
         domain: int,
         life_cycle: int,
         parameters: bytes = b"",
+        data: RegistryData = NO_DATA,
     ) -> Application:
         """See `Platform.install`."""
-        applet = self.modules.get(module_aid)
-        if applet is None or applet.package_aid != package_aid:
-            raise ReferenceDataNotFound("no such module in that package")
+        applet, data = self._code_for(package_aid, module_aid, data)
         try:
             names = Aid(aid), Aid(package_aid), Aid(module_aid)
         except ValueError as error:
@@ -145,9 +177,31 @@ class Runtime:
                 life_cycle=life_cycle,
                 privileges=privileges,
                 domain=domain,
+                data=data,
             )
+            self._require_memory(data.memory)
             applet.install(self.new_context(application), parameters)
         return application
+
+    def _code_for(self, package_aid: bytes, module_aid: bytes, data: RegistryData) -> tuple[Applet, RegistryData]:
+        """The code of a module, and the registry data that says which it is."""
+        file, applet = self.registry.load_file(package_aid), self.modules.get(module_aid)
+        if file is None or module_aid not in file.modules or file.life_cycle is not LoadFileLifeCycle.LOADED:
+            raise ReferenceDataNotFound("no such module in that package")
+        if applet is not None and applet.package_aid == package_aid:
+            return applet, data._replace(package_version=file.version, state_schema=state_schema(applet))
+        if load_card_policy(self.store).missing_code is MissingCode.REFUSE:
+            raise ReferenceDataNotFound("no code runs here for this module")
+        return self._opaque, data._replace(package_version=file.version, state_schema=OPAQUE_SCHEMA)
+
+    def _require_memory(self, memory: Memory) -> None:
+        """What a new application reserves has to be there (9.7)."""
+        store = self.store
+        if memory.reserved and store.free_in_all < store.grants.outstanding(store.used_by):
+            raise NotEnoughMemory("less memory is free than is reserved")
+        volatile = sum(entry.data.memory.volatile_reserved or 0 for entry in self.registry)
+        if memory.volatile_reserved and volatile > load_card_policy(store).volatile_memory:
+            raise NotEnoughMemory("less volatile memory is free than is reserved")
 
     def remove(self, application: Application) -> None:
         """See `Platform.remove`."""

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Final
 from card_os.files.life_cycle import FileLifeCycle
 from card_os.files.select import select_and_answer
 from card_os.files.spec import FileStructure, Tag
-from card_os.globalplatform.registry import ISSUER_DOMAIN, CardLifeCycle
+from card_os.globalplatform.card_policy import load_card_policy
+from card_os.globalplatform.registry import CardLifeCycle, ContactlessState, Privilege
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
     CardError,
@@ -31,6 +32,10 @@ if TYPE_CHECKING:
 INS_SELECT: Final = 0xA4
 P1_BY_NAME: Final = 0x04
 
+_FINAL: Final = Privilege.FINAL_APPLICATION
+_OVER_THE_FIELD: Final = (ContactlessState.ACTIVATED, ContactlessState.UNMANAGED)
+_CONTACT_BIT: Final = 0x40
+_CONTACTLESS_BIT: Final = 0x80
 _OCCURRENCE: Final = 0x03
 _FIRST: Final = 0x00
 _NEXT: Final = 0x02
@@ -65,7 +70,7 @@ class Selector:
             IncorrectP1P2: 6A86.
             FunctionNotSupported: 6A81, last or previous occurrence.
             FileNotFound: 6A82, no (other) application matches.
-            FileDeactivatedWarning: 6283 with the response, the issuer domain of a locked card.
+            FileDeactivatedWarning: 6283 with the response, the final application of a locked card.
         """
         p2 = command.p2
         if p2 & ~(_OCCURRENCE | _RESPONSE):
@@ -119,15 +124,20 @@ class Selector:
     def allowed(self, application: Application) -> bool:
         """True when an application may be selected on this interface in the card's present state.
 
-        A locked card offers the issuer domain only; once the card is secured the issuer domain is reached over contact
-        only, because it tells the card number.
+        A locked card offers the final application only; once the card is secured its domains are reached over contact
+        only, unless its policy says otherwise, because they tell the card number.
         """
-        if not application.selectable or application.module_aid not in self._runtime.modules:
+        runtime = self._runtime
+        if not application.selectable or runtime.runs(application) is None:
             return False
-        card_state = self._runtime.registry.card_life_cycle
-        if application.owner != ISSUER_DOMAIN:
-            return card_state < CardLifeCycle.CARD_LOCKED
-        return card_state < CardLifeCycle.SECURED or self._interface is Proof.CONTACT
+        state, contact = runtime.registry.card_life_cycle, self._interface is Proof.CONTACT
+        if state >= CardLifeCycle.CARD_LOCKED and application is not runtime.registry.holder(_FINAL):
+            return False
+        if not contact and application.data.contactless not in _OVER_THE_FIELD:
+            return False
+        if contact or state < CardLifeCycle.SECURED or not application.is_security_domain:
+            return True
+        return load_card_policy(runtime.store).domains_over_the_field
 
     def enter(self, channel: Channel, application: Application) -> bytes:
         """Leave the application of a channel and select another (or the same again); returns its FCI.
@@ -136,7 +146,7 @@ class Selector:
         """
         self.leave(channel)
         runtime = self._runtime
-        applet = runtime.modules[application.module_aid]
+        applet = runtime.code_of(application)
         context = runtime.new_context(application)
         context.proofs = self._proof
         template = applet.select(context)
@@ -157,8 +167,20 @@ class Selector:
             self._runtime.count_fault(fault)
 
     def enter_default(self, channel: Channel) -> None:
-        """Select the application that is selected by default, when this interface may have it."""
-        application = self._runtime.registry.default_selected
+        """Select the application that is selected implicitly on this interface and channel (6.4.1).
+
+        That is the one registered for the channel, else the one registered for the basic channel, else the one with
+        the card reset privilege; where it is locked, the final application.
+        """
+        registry = self._runtime.registry
+        bit = _CONTACT_BIT if self._interface is Proof.CONTACT else _CONTACTLESS_BIT
+        application = (
+            registry.implicitly_selected(bit, channel.number)
+            or registry.implicitly_selected(bit, 0)
+            or registry.default_selected
+        )
+        if application is not None and (application.locked or registry.card_life_cycle >= CardLifeCycle.CARD_LOCKED):
+            application = registry.holder(_FINAL)
         if application is None or not self.allowed(application):
             return
         try:

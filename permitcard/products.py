@@ -42,9 +42,9 @@ def boot(nvm: Nvm, randomness: Randomness | None = None) -> Card:
     from applet.permit.applet import PermitApplet
     from applet.sam.applet import SamApplet
     from card_os.card import Card
-    from card_os.globalplatform.issuer_domain import IssuerDomain
+    from card_os.globalplatform.security_domain import SecurityDomain
 
-    return Card(nvm, (PermitApplet, SamApplet), randomness=randomness, issuer_domain=IssuerDomain)
+    return Card(nvm, (PermitApplet, SamApplet), randomness=randomness, security_domain=SecurityDomain)
 
 
 def card_maker(faults: Path | None = None) -> CardMaker:

@@ -1,101 +1,179 @@
-"""GET DATA of the issuer domain, and the data objects that STORE DATA may give it.
+"""GET DATA of security domains, and the data objects that STORE DATA may give them.
 
-Source: GlobalPlatform Card Specification 2.3.1, clauses 11.3 (GET DATA) and H.2, H.3 (card data, key information);
-Amendment D v1.1.1, clause 7.1.1.6 (sequence counter).
+An object that was stored is told as it was stored; card data and the like that were not are made from what the card is.
+
+Source: GlobalPlatform Card Specification 2.3.1, clauses 11.3 (GET DATA), 11.11.2.3 (STORE DATA) and H.2 to H.4 (card
+data, capability information); ETSI TS 102 226, clause 8.2.1.7.2 (extended card resources).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 from card_os.globalplatform import keys
-from card_os.globalplatform.channel_policy import DEFAULT_POLICY, ChannelPolicy, load_policy
+from card_os.globalplatform.capabilities import capability_information, recognition_data
+from card_os.globalplatform.card_policy import load_card_policy
 from card_os.globalplatform.domain_session import authenticated_channel, domain_session
-from card_os.globalplatform.registry import CARD_OWNER, CardLifeCycle, CardObject
+from card_os.globalplatform.privileges import Privilege
+from card_os.globalplatform.registry import CARD_OWNER, ISSUER_DOMAIN, CardLifeCycle, CardObject
+from card_os.globalplatform.tokens import confirmation_counter
 from card_os.iso7816 import tlv
-from card_os.iso7816.errors import ReferenceDataNotFound, WrongLength
+from card_os.iso7816.aid import Aid
+from card_os.iso7816.errors import DfNameExists, ReferenceDataNotFound, WrongData, WrongLength
 from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
-    from card_os.applet_api import Context
+    from card_os.applet_api import Context, Platform
     from card_os.iso7816.apdu import CommandApdu
     from card_os.storage.store import ObjectStore
 
 
 class DataTag(IntEnum):
-    """Tags of GET DATA (11.3.3.1)."""
+    """Tags of GET DATA (11.3.2.1)."""
 
     ISSUER_IDENTIFICATION = 0x42
     CARD_IMAGE = 0x45
+    DOMAIN_AID = 0x4F
     CARD_DATA = 0x66
-    KEY_INFORMATION = 0xE0
+    CAPABILITIES = 0x67
     SEQUENCE_COUNTER = 0xC1
+    CONFIRMATION_COUNTER = 0xC2
+    SECURITY_LEVEL = 0xD3
+    KEY_INFORMATION = 0xE0
+    APPLICATIONS = 0x2F00
+    MANAGER_URL = 0x5F50
     PRODUCTION_LIFE_CYCLE = 0x9F7F
+    CARD_RESOURCES = 0xFF21
 
 
 class _Tag(IntEnum):
-    """Tags inside card data and key information."""
+    """Tags inside the answers."""
 
-    OBJECT_IDENTIFIER = 0x06
-    RECOGNITION = 0x73
-    CARD_MANAGEMENT = 0x60
-    IDENTIFICATION_SCHEME = 0x63
-    SECURE_CHANNEL = 0x64
+    APPLICATION = 0x61
+    AID = 0x4F
     KEY = 0xC0
+    APPLICATION_COUNT = 0x81
+    FREE_MEMORY = 0x82
+    FREE_VOLATILE_MEMORY = 0x83
 
 
-STORABLE: Final = frozenset({DataTag.ISSUER_IDENTIFICATION, DataTag.CARD_IMAGE})
-"""What STORE DATA for the issuer domain itself may bring (11.11.2.3)."""
+STORABLE: Final[Mapping[bool, frozenset[int]]] = {
+    True: frozenset(
+        {
+            DataTag.ISSUER_IDENTIFICATION,
+            DataTag.CARD_IMAGE,
+            DataTag.DOMAIN_AID,
+            DataTag.CARD_DATA,
+            DataTag.CAPABILITIES,
+            DataTag.MANAGER_URL,
+        }
+    ),
+    False: frozenset({DataTag.ISSUER_IDENTIFICATION, DataTag.CARD_IMAGE, DataTag.CARD_DATA, DataTag.MANAGER_URL}),
+}
+"""What STORE DATA may bring to the issuer domain (True) and to another one (11.11.2.3)."""
 
-_GLOBALPLATFORM_OID: Final = bytes.fromhex("2A864886FC6B01")
-_CARD_MANAGEMENT_OID: Final = bytes.fromhex("2A864886FC6B02020301")
-_IDENTIFICATION_OID: Final = bytes.fromhex("2A864886FC6B03")
-_SECURE_CHANNEL_OID: Final = bytes.fromhex("2A864886FC6B04")
+_TAG_LIST: Final = bytes.fromhex("5C00")
+_RECORDED_LENGTH: Final = 4
 
 
 def get_data(context: Context, command: CommandApdu) -> bytes:
-    """GET DATA: the data object whose tag is P1-P2.
+    """GET DATA: the data object whose tag is P1-P2; with an interindustry class byte its value only (11.3.3.1).
+
+    The list of applications (2F00) takes the tag list 5C00 in its data field.
 
     Raises:
-        WrongLength: 6700, it has no data field.
+        WrongLength: 6700, another data field.
         ReferenceDataNotFound: 6A88, there is no such object.
-        SecurityStatusNotSatisfied: 6982, production data of a secured card outside a secure channel session.
+        SecurityStatusNotSatisfied: 6982, what traces a secured card, outside a secure channel session.
     """
-    if command.data:
+    tag = command.p1 << 8 | command.p2
+    if command.data and (tag != DataTag.APPLICATIONS or command.data != _TAG_LIST):
         raise WrongLength("GET DATA has no data field")
-    reader = _READERS.get(command.p1 << 8 | command.p2)
+    reader = _READERS.get(tag)
     if reader is None:
         raise ReferenceDataNotFound("no such data object")
     return reader(context)
 
 
+def get_value(context: Context, command: CommandApdu) -> bytes:
+    """GET DATA with an interindustry class byte: the value only, but for the list of applications."""
+    answer = get_data(context, command)
+    if command.p1 << 8 | command.p2 == DataTag.APPLICATIONS:
+        return answer
+    return tlv.parse_one(answer).value
+
+
+def store_objects(context: Context, platform: Platform, objects: Iterable[tlv.Tlv]) -> None:
+    """Create or replace data objects of a domain; joins the open transaction.
+
+    Raises:
+        WrongData: 6A80, an object that the domain does not keep.
+        DfNameExists: 6A8A, the new AID of the issuer domain is taken.
+    """
+    domain, store = context.application, context.store
+    storable = STORABLE[domain.owner == ISSUER_DOMAIN]
+    objects = list(objects)
+    if not objects or any(item.tag not in storable for item in objects):
+        raise WrongData("a data object that the domain does not keep")
+    for item in objects:
+        if item.tag != DataTag.DOMAIN_AID:
+            put_data_object(store, domain.owner, item.tag, item.value)
+    for item in objects:
+        if item.tag == DataTag.DOMAIN_AID:
+            _rename(platform, item.value)
+
+
+def _rename(platform: Platform, raw: bytes) -> None:
+    registry = platform.registry
+    try:
+        aid = Aid(raw)
+    except ValueError as error:
+        raise WrongData(str(error)) from error
+    taken = registry.by_aid(aid) or registry.load_file(aid)
+    issuer = registry.issuer_domain
+    if issuer is None or (taken is not None and taken is not issuer):
+        raise DfNameExists("an application or a load file has this AID")
+    registry.rename(issuer, aid)
+
+
+def put_data_object(store: ObjectStore, owner: int, tag: int, value: bytes) -> None:
+    """Create or replace a data object of the domain; joins the open transaction."""
+    with store.transaction():
+        item = store.find(owner, ObjectKind.DATA, tag)
+        if item is not None:
+            store.delete(item)
+        store.create(owner, ObjectKind.DATA, tag, len(value), value)
+
+
+def _kept(context: Context, tag: DataTag) -> bytes | None:
+    item = context.store.find(context.application.owner, ObjectKind.DATA, tag)
+    return None if item is None else tlv.encode(tag, context.store.read(item))
+
+
 def _stored(tag: DataTag) -> Callable[[Context], bytes]:
     def read(context: Context) -> bytes:
-        item = context.store.find(context.application.owner, ObjectKind.DATA, tag)
-        if item is None:
+        kept = _kept(context, tag)
+        if kept is None:
             raise ReferenceDataNotFound("the data object was never stored")
-        return tlv.encode(tag, context.store.read(item))
+        return kept
 
     return read
 
 
-def card_data(policy: ChannelPolicy = DEFAULT_POLICY) -> bytes:
-    """Card data, tag 66: what the domain implements, as object identifiers (H.2), one 64 for each protocol."""
-    rows = [
-        (_Tag.CARD_MANAGEMENT, _CARD_MANAGEMENT_OID),
-        (_Tag.IDENTIFICATION_SCHEME, _IDENTIFICATION_OID),
-        *((_Tag.SECURE_CHANNEL, _SECURE_CHANNEL_OID + bytes(row)) for row in policy.protocols),
-    ]
-    recognition = tlv.encode(_Tag.OBJECT_IDENTIFIER, _GLOBALPLATFORM_OID) + b"".join(
-        tlv.encode(tag, tlv.encode(_Tag.OBJECT_IDENTIFIER, identifier)) for tag, identifier in rows
-    )
-    return tlv.encode(DataTag.CARD_DATA, tlv.encode(_Tag.RECOGNITION, recognition))
+def _domain_aid(context: Context) -> bytes:
+    return tlv.encode(DataTag.DOMAIN_AID, context.application.aid)
 
 
 def _card_data(context: Context) -> bytes:
-    return card_data(load_policy(context.store, context.application.owner))
+    return _kept(context, DataTag.CARD_DATA) or tlv.encode(DataTag.CARD_DATA, recognition_data(context))
+
+
+def _capabilities(context: Context) -> bytes:
+    if context.application.owner != ISSUER_DOMAIN:
+        raise ReferenceDataNotFound("the issuer domain tells what the card can do")
+    return _kept(context, DataTag.CAPABILITIES) or tlv.encode(DataTag.CAPABILITIES, capability_information(context))
 
 
 def _key_information(context: Context) -> bytes:
@@ -114,30 +192,70 @@ def _sequence_counter(context: Context) -> bytes:
     return tlv.encode(DataTag.SEQUENCE_COUNTER, value.to_bytes(keys.SEQUENCE_LENGTH, "big"))
 
 
+def _confirmation_counter(context: Context) -> bytes:
+    if not context.application.privileges & Privilege.RECEIPT_GENERATION:
+        raise ReferenceDataNotFound("the domain gives no receipts")
+    counter = confirmation_counter(context.store, context.application.owner)
+    return tlv.encode(DataTag.CONFIRMATION_COUNTER, counter)
+
+
+def _security_level(context: Context) -> bytes:
+    channel = authenticated_channel(context)
+    return tlv.encode(DataTag.SECURITY_LEVEL, bytes((_AUTHENTICATED | channel.level,)))
+
+
+def _applications(context: Context) -> bytes:
+    """Applications of the domain, or of the card with the global registry privilege, as templates 61 { 4F AID }."""
+    _guard(context)
+    domain, registry = context.application, domain_session(context).platform.registry
+    everything = bool(domain.privileges & Privilege.GLOBAL_REGISTRY)
+    names = [entry.aid for entry in registry if everything or registry.is_below(entry, domain)]
+    return b"".join(tlv.encode(_Tag.APPLICATION, tlv.encode(_Tag.AID, aid)) for aid in names)
+
+
+def _card_resources(context: Context) -> bytes:
+    """FF21 { 81 applications installed, 82 free non-volatile memory, 83 free volatile memory }, big-endian."""
+    store, registry = context.store, domain_session(context).platform.registry
+    free = store.free_in_all - store.grants.outstanding(store.used_by)
+    granted = sum(entry.data.memory.volatile_reserved or 0 for entry in registry)
+    rows = (
+        (_Tag.APPLICATION_COUNT, len(registry)),
+        (_Tag.FREE_MEMORY, max(free, 0)),
+        (_Tag.FREE_VOLATILE_MEMORY, max(load_card_policy(store).volatile_memory - granted, 0)),
+    )
+    return tlv.encode(
+        DataTag.CARD_RESOURCES, *(tlv.encode(tag, value.to_bytes(_RECORDED_LENGTH, "big")) for tag, value in rows)
+    )
+
+
 def _production_life_cycle(context: Context) -> bytes:
-    """CPLC: open in the factory; it traces a card, so a secured one tells it in a secure channel session only."""
-    if domain_session(context).platform.registry.card_life_cycle >= CardLifeCycle.SECURED:
-        authenticated_channel(context)
+    """CPLC; it traces a card, so a secured one tells it in a secure channel session only, unless its policy is open."""
+    _guard(context)
     item = context.store.find(CARD_OWNER, ObjectKind.CARD, CardObject.PRODUCTION_DATA)
     if item is None:
         raise ReferenceDataNotFound("the card has no production data")
     return tlv.encode(DataTag.PRODUCTION_LIFE_CYCLE, context.store.read(item))
 
 
-def put_data_object(store: ObjectStore, owner: int, tag: int, value: bytes) -> None:
-    """Create or replace a data object of the domain; joins the open transaction."""
-    with store.transaction():
-        item = store.find(owner, ObjectKind.DATA, tag)
-        if item is not None:
-            store.delete(item)
-        store.create(owner, ObjectKind.DATA, tag, len(value), value)
+def _guard(context: Context) -> None:
+    secured = domain_session(context).platform.registry.card_life_cycle >= CardLifeCycle.SECURED
+    if secured and not load_card_policy(context.store).open_identification:
+        authenticated_channel(context)
 
 
+_AUTHENTICATED: Final = 0x80
 _READERS: Final[Mapping[int, Callable[[Context], bytes]]] = {
     DataTag.ISSUER_IDENTIFICATION: _stored(DataTag.ISSUER_IDENTIFICATION),
     DataTag.CARD_IMAGE: _stored(DataTag.CARD_IMAGE),
+    DataTag.DOMAIN_AID: _domain_aid,
     DataTag.CARD_DATA: _card_data,
+    DataTag.CAPABILITIES: _capabilities,
     DataTag.KEY_INFORMATION: _key_information,
     DataTag.SEQUENCE_COUNTER: _sequence_counter,
+    DataTag.CONFIRMATION_COUNTER: _confirmation_counter,
+    DataTag.SECURITY_LEVEL: _security_level,
+    DataTag.APPLICATIONS: _applications,
+    DataTag.MANAGER_URL: _stored(DataTag.MANAGER_URL),
     DataTag.PRODUCTION_LIFE_CYCLE: _production_life_cycle,
+    DataTag.CARD_RESOURCES: _card_resources,
 }

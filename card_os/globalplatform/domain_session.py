@@ -14,6 +14,7 @@ from card_os.iso7816.errors import ConditionsNotSatisfied, SecurityStatusNotSati
 if TYPE_CHECKING:
     from card_os.applet_api import Context, Platform
     from card_os.globalplatform.key_types import DomainKey
+    from card_os.globalplatform.load import Loading
     from card_os.globalplatform.registry import Application
 
 _SCRATCH_NAME: Final = "security domain"
@@ -27,30 +28,49 @@ class PersonalizationTarget:
         channel: the secure channel session in which it was named; it holds for that session only.
         next_block: block number that the next STORE DATA has to carry.
         pending: first part of a data grouping that goes on in the next command.
-        pending_encrypted: whether that part came encrypted.
+        pending_form: encryption and structure bits of P1 that it came with.
     """
 
-    __slots__ = ("application", "channel", "next_block", "pending", "pending_encrypted")
+    __slots__ = ("application", "channel", "next_block", "pending", "pending_form")
 
     def __init__(self, application: Application, channel: DomainChannel) -> None:
         self.application = application
         self.channel = channel
         self.next_block = 0
         self.pending = b""
-        self.pending_encrypted = False
+        self.pending_form = 0
+
+
+class PendingData:
+    """Data objects for the domain itself that one command began.
+
+    Attributes:
+        channel: the secure channel session that they came through.
+        structure: structure and encryption bits of P1, which stay the same.
+        next_block: block number that the next STORE DATA has to carry.
+        data: what came so far.
+    """
+
+    __slots__ = ("channel", "data", "next_block", "structure")
+
+    def __init__(self, channel: DomainChannel, structure: int) -> None:
+        self.channel = channel
+        self.structure = structure
+        self.next_block = 0
+        self.data = b""
 
 
 class StatusListing:
     """What GET STATUS has still to tell.
 
     Attributes:
-        query: P1 and the data field of the command that began it.
+        query: P1, form and the data field of the command that began it.
         entries: encoded entries that were not sent yet.
     """
 
     __slots__ = ("entries", "query")
 
-    def __init__(self, query: tuple[int, bytes], entries: list[bytes]) -> None:
+    def __init__(self, query: tuple[int, int, bytes], entries: list[bytes]) -> None:
         self.query = query
         self.entries = entries
 
@@ -77,16 +97,20 @@ class DomainSession:
         platform: what the card offers to a security domain.
         target: where STORE DATA goes, None for the domain itself.
         listing: the rest of a GET STATUS answer.
+        loading: the load file that LOAD brings.
+        own: data for the domain itself that goes on in the next STORE DATA.
         key_owner: owner number of the keys of the last INITIALIZE UPDATE, 0 before.
         pending_keys: what PUT KEY commands brought that say that more follow.
     """
 
-    __slots__ = ("key_owner", "listing", "pending_keys", "platform", "target")
+    __slots__ = ("key_owner", "listing", "loading", "own", "pending_keys", "platform", "target")
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
         self.target: PersonalizationTarget | None = None
         self.listing: StatusListing | None = None
+        self.loading: Loading | None = None
+        self.own: PendingData | None = None
         self.key_owner = 0
         self.pending_keys: PendingKeys | None = None
 
@@ -113,10 +137,13 @@ def authenticated_channel(context: Context) -> DomainChannel:
 
     Raises:
         SecurityStatusNotSatisfied: 6982, there is none, or it is not authenticated.
+        ConditionsNotSatisfied: 6985, the domain was locked since (5.3.2.4).
     """
     channel = context.session.secure_channel
     if not isinstance(channel, DomainChannel) or not channel.authenticated:
         raise SecurityStatusNotSatisfied("no authenticated secure channel session")
+    if context.application.locked:
+        raise ConditionsNotSatisfied("the domain is locked")
     return channel
 
 

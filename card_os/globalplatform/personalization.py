@@ -1,4 +1,4 @@
-"""STORE DATA: data groupings for an application, or data objects for the issuer domain itself.
+"""STORE DATA: data groupings or data objects, for an application or for the domain itself.
 
 Source: GlobalPlatform Card Specification 2.3.1, clauses 7.3.3 (personalization support) and 11.11 (STORE DATA); EMV
 Card Personalization Specification 1.1, clause 2 (data groupings); Amendment D v1.1.1, clause 6.2.8 (key data).
@@ -6,15 +6,18 @@ Card Personalization Specification 1.1, clause 2 (data groupings); Amendment D v
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from card_os.globalplatform.data_objects import STORABLE, put_data_object
+from card_os.globalplatform.data_objects import store_objects
 from card_os.globalplatform.domain_session import (
+    PendingData,
     PersonalizationTarget,
     content_management_channel,
     domain_session,
 )
+from card_os.globalplatform.keys import key_versions
 from card_os.globalplatform.registry import ApplicationLifeCycle
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
@@ -34,30 +37,33 @@ if TYPE_CHECKING:
 
 MAX_GROUPING: Final = 4096
 """The longest data grouping in bytes that the domain keeps while it comes in pieces."""
+TEMPLATE_GROUPING: Final = 0x0070
+"""Grouping that carries BER-TLV data objects to a domain (11.11.2.3)."""
 
 _LAST_BLOCK: Final = 0x80
 _ENCRYPTION: Final = 0x60
 _STRUCTURE: Final = 0x18
+_RESPONSE_EXPECTED: Final = 0x01
 _IDENTIFIER_LENGTH: Final = 2
 _LONG_LENGTH_MARK: Final = 0xFF
 
 
 class _Encryption(IntEnum):
-    """P1 b7-b6 (table 11-91); "application dependent" (20) is not supported."""
+    """P1 b7-b6 (table 11-89); "application dependent" (20) is not supported."""
 
     NONE = 0x00
     ALL = 0x60
 
 
 class _Structure(IntEnum):
-    """P1 b5-b4 (table 11-91)."""
+    """P1 b5-b4 (table 11-89)."""
 
     DGI = 0x08
     BER_TLV = 0x10
 
 
 class Grouping(NamedTuple):
-    """One data grouping, decrypted."""
+    """One data grouping or data object, decrypted; the identifier of a data object is its tag."""
 
     identifier: int
     value: bytes
@@ -70,9 +76,9 @@ class Grouping(NamedTuple):
 def store_data(context: Context, command: CommandApdu) -> bytes:
     """STORE DATA in one transaction; P1 is last block, encryption and structure, P2 the block number.
 
-    After INSTALL [for personalization] the groupings go to that application until its last block; before, data objects
-    42 and 45 go to the issuer domain. A grouping that the command cuts goes on in the next one. A command that fails
-    changes nothing and may be sent again.
+    After INSTALL [for personalization] the groupings go to that application until its last block; before, data goes to
+    the domain, all of it with the last block. A grouping that the command cuts goes on in the next one. A command for
+    an application that fails changes nothing and may be sent again; one for the domain ends what it was part of.
 
     Raises:
         IncorrectP1P2: 6A86, a coding of P1 that is not supported, or a block number out of turn.
@@ -83,29 +89,58 @@ def store_data(context: Context, command: CommandApdu) -> bytes:
     channel = content_management_channel(context)
     state = domain_session(context)
     target = state.target
-    if command.p1 & ~(_LAST_BLOCK | _ENCRYPTION | _STRUCTURE):
+    if command.p1 & ~(_LAST_BLOCK | _ENCRYPTION | _STRUCTURE | _RESPONSE_EXPECTED):
         raise IncorrectP1P2("a reserved bit of P1")
     if target is None or target.channel is not channel:
         state.target = None
-        _store_own(context, command)
+        _store_own(context, channel, command)
     elif _store_for(context, target, command):
         state.target = None
     return b""
 
 
-def _store_own(context: Context, command: CommandApdu) -> None:
-    """Data objects of the issuer domain itself, in BER-TLV and one block."""
-    if command.p1 != _LAST_BLOCK | _Structure.BER_TLV or command.p2:
-        raise IncorrectP1P2("the issuer domain takes one block of BER-TLV data objects")
+def _store_own(context: Context, channel: DomainChannel, command: CommandApdu) -> None:
+    """Data objects of the domain itself, in BER-TLV or in the grouping 0070; they are taken with the last block."""
+    state = domain_session(context)
+    pending, state.own = state.own, None
+    structure = command.p1 & (_STRUCTURE | _ENCRYPTION)
+    if structure not in (_Structure.DGI, _Structure.BER_TLV):
+        raise IncorrectP1P2("a domain takes plain data objects, or groupings of them")
+    if pending is None or pending.channel is not channel or command.p2 == 0:
+        pending = PendingData(channel, structure)
+    if command.p2 != pending.next_block or structure != pending.structure:
+        raise IncorrectP1P2("a block number out of turn, or another structure")
+    pending.data += command.data
+    if not command.p1 & _LAST_BLOCK:
+        if len(pending.data) > MAX_GROUPING:
+            raise NotEnoughMemory("the data is too long to be kept")
+        pending.next_block += 1
+        state.own = pending
+        return
+    groupings, rest = _SPLITTERS[structure](pending.data)
+    if rest or not groupings:
+        raise WrongData("the last block has to end with a data object")
+    with context.store.transaction():
+        if structure == _Structure.DGI:
+            for grouping in groupings:
+                store_grouping(context, state.platform, grouping.identifier, grouping.value)
+        else:
+            store_objects(context, state.platform, [tlv.Tlv(*grouping) for grouping in groupings])
+
+
+def store_grouping(context: Context, platform: Platform, identifier: int, value: bytes) -> None:
+    """Take a grouping for a domain itself; joins the open transaction.
+
+    Raises:
+        WrongData: 6A80, another grouping than 0070, or malformed data objects in it.
+    """
+    if identifier != TEMPLATE_GROUPING:
+        raise WrongData("a grouping that a domain does not take")
     try:
-        objects = tlv.parse_all(command.data)
+        objects = tlv.parse_all(value)
     except tlv.TlvError as error:
         raise WrongData("malformed data objects") from error
-    if not objects or any(item.tag not in STORABLE for item in objects):
-        raise WrongData("a data object that the issuer domain does not keep")
-    with context.store.transaction():
-        for item in objects:
-            put_data_object(context.store, context.application.owner, item.tag, item.value)
+    store_objects(context, platform, objects)
 
 
 def _store_for(context: Context, target: PersonalizationTarget, command: CommandApdu) -> bool:
@@ -114,14 +149,17 @@ def _store_for(context: Context, target: PersonalizationTarget, command: Command
     application = _application(platform, target)
     encryption = command.p1 & _ENCRYPTION
     last = bool(command.p1 & _LAST_BLOCK)
-    if command.p1 & _STRUCTURE != _Structure.DGI or encryption not in (_Encryption.NONE, _Encryption.ALL):
-        raise IncorrectP1P2("plain or encrypted data groupings only")
+    splitter = _SPLITTERS.get(command.p1 & _STRUCTURE)
+    if splitter is None or encryption not in (_Encryption.NONE, _Encryption.ALL):
+        raise IncorrectP1P2("plain or encrypted groupings or data objects only")
     if command.p2 != target.next_block:
         raise IncorrectP1P2("a block number out of turn")
-    encrypted = encryption == _Encryption.ALL
-    if target.pending and encrypted is not target.pending_encrypted:
-        raise WrongData("a grouping goes on with another encryption")
-    groupings, rest = _split(target.pending + command.data, target.channel if encrypted else None)
+    form = command.p1 & (_ENCRYPTION | _STRUCTURE)
+    if target.pending and form != target.pending_form:
+        raise WrongData("a grouping goes on with another encryption or structure")
+    groupings, rest = splitter(target.pending + command.data)
+    if encryption == _Encryption.ALL:
+        groupings = [Grouping(identifier, _decrypt(value, target.channel)) for identifier, value in groupings]
     if last and (rest or not groupings):
         raise WrongData("the last block has to end with a grouping")
     if len(rest) > MAX_GROUPING:
@@ -130,7 +168,7 @@ def _store_for(context: Context, target: PersonalizationTarget, command: Command
         _hand_over(platform, application, groupings, last=last)
     target.next_block += 1
     target.pending = rest
-    target.pending_encrypted = encrypted
+    target.pending_form = form
     return last
 
 
@@ -144,30 +182,27 @@ def _application(platform: Platform, target: PersonalizationTarget) -> Applicati
 
 
 def _hand_over(platform: Platform, application: Application, groupings: list[Grouping], *, last: bool) -> None:
-    """Give groupings to the application; the last one of the last block makes it PERSONALIZED."""
+    """Give groupings to the application; the last one of the last block makes it PERSONALIZED.
+
+    A domain becomes that when it has a key set, see `security_domain`.
+    """
     code = platform.code_of(application)
     context = platform.context_of(application)
     end = len(groupings) - 1
     with platform.store.transaction():
         for position, grouping in enumerate(groupings):
             code.store_data(context, grouping.identifier, grouping.value, last=last and position == end)
-        if last:
+        if last and (not application.is_security_domain or key_versions(platform.store, application.owner)):
             platform.registry.set_life_cycle(application, ApplicationLifeCycle.PERSONALIZED)
 
 
-def _split(data: bytes, channel: DomainChannel | None) -> tuple[list[Grouping], bytes]:
-    """The whole groupings in ``data``, decrypted when a session is given, and what is left of one that is cut."""
+def _split_groupings(data: bytes) -> tuple[list[Grouping], bytes]:
+    """The whole groupings in ``data`` and what is left of one that is cut."""
     groupings: list[Grouping] = []
     offset = 0
     while (bounds := _bounds(data, offset)) is not None:
         start, end = bounds
-        value = data[start:end]
-        groupings.append(
-            Grouping(
-                int.from_bytes(data[offset : offset + _IDENTIFIER_LENGTH], "big"),
-                value if channel is None else _decrypt(value, channel),
-            )
-        )
+        groupings.append(Grouping(int.from_bytes(data[offset : offset + _IDENTIFIER_LENGTH], "big"), data[start:end]))
         offset = end
     return groupings, data[offset:]
 
@@ -187,9 +222,39 @@ def _bounds(data: bytes, offset: int) -> tuple[int, int] | None:
     return (start, end) if end <= len(data) else None
 
 
+def _split_objects(data: bytes) -> tuple[list[Grouping], bytes]:
+    """The whole data objects in ``data`` and what is left of one that is cut.
+
+    Raises:
+        WrongData: 6A80, a length field that none can be.
+    """
+    objects: list[Grouping] = []
+    offset = 0
+    while offset < len(data):
+        try:
+            tag, at = tlv.parse_tag(data, offset)
+            length, start = tlv.parse_length(data, at)
+        except tlv.TlvError as error:
+            if len(data) - offset >= _LONGEST_HEAD:
+                raise WrongData("a malformed data object") from error
+            break
+        if start + length > len(data):
+            break
+        objects.append(Grouping(tag, data[start : start + length]))
+        offset = start + length
+    return objects, data[offset:]
+
+
 def _decrypt(value: bytes, channel: DomainChannel) -> bytes:
     """Content under the key for sensitive data of the session, padded with 80 and zeroes."""
     try:
         return unpad(channel.decrypt_sensitive(value))
     except ValueError as error:
         raise WrongData("an encrypted grouping is malformed") from error
+
+
+_LONGEST_HEAD: Final = 8
+_SPLITTERS: Final[dict[int, Callable[[bytes], tuple[list[Grouping], bytes]]]] = {
+    _Structure.DGI: _split_groupings,
+    _Structure.BER_TLV: _split_objects,
+}

@@ -1,37 +1,65 @@
-"""The GlobalPlatform registry: applications, their life cycles and privileges, and the life cycle of the card.
+"""The GlobalPlatform registry: applications, executable load files, and the life cycle of the card.
 
-Every entry is an object of kind APPLICATION that the card itself owns; its identifier is the number under which the
-application owns its own objects. Entries are also kept decoded, in the order in which they were installed; the decoded
-form is rebuilt from the objects at boot and after a command that failed.
+Every application is an object of kind APPLICATION that the card itself owns; its identifier is the number under which
+the application owns its own objects. Load files are objects of kind PACKAGE, with numbers out of the same row. Entries
+are also kept decoded, in the order in which they were installed; the decoded form is rebuilt from the objects at boot
+and after a command that failed.
 
-Stored entry, 58 bytes:
-
-```
-offset 0   1  format, 01
-offset 1   1  life-cycle state
-offset 2   3  privileges
-offset 5   2  number of the associated security domain, big-endian
-offset 7  17  AID of the instance: length, value, 00 …
-offset 24 17  AID of the package, same form
-offset 41 17  AID of the module, same form
-```
-
-Source: GlobalPlatform Card Specification 2.3.1, clauses 5 (life cycle) and 6.6 (privileges, table 6-1).
+Source: GlobalPlatform Card Specification 2.3.1, clauses 5 (life cycle), 6.5 (registry) and 7.2 (association).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from collections.abc import Iterable, Iterator
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
-from card_os.iso7816.aid import MAX_LENGTH, Aid
+from card_os.globalplatform.privileges import ISSUER_PRIVILEGES, UNIQUE, Privilege
+from card_os.globalplatform.registry_entry import (
+    NO_DATA,
+    Application,
+    ApplicationLifeCycle,
+    CardLifeCycle,
+    ContactlessState,
+    LoadFile,
+    LoadFileLifeCycle,
+    Memory,
+    RegistryData,
+    Restriction,
+    stored_aid,
+)
+from card_os.iso7816.aid import Aid
 from card_os.iso7816.errors import DfNameExists, NotEnoughMemory
+from card_os.storage.grants import MemoryGrant
 from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
     from card_os.storage.store import ObjectStore, StoredObject
+
+__all__ = [
+    "CARD_OWNER",
+    "CARD_STATE_ARBITRATION",
+    "CARD_STATE_FORMAT",
+    "CARD_STATE_LIFE_CYCLE",
+    "CARD_STATE_RESTRICTIONS",
+    "DOMAIN_MODULE_AID",
+    "DOMAIN_PACKAGE_AID",
+    "ISSUER_DOMAIN",
+    "ISSUER_DOMAIN_AID",
+    "ISSUER_PRIVILEGES",
+    "Application",
+    "ApplicationLifeCycle",
+    "CardLifeCycle",
+    "CardObject",
+    "ContactlessState",
+    "LoadFile",
+    "LoadFileLifeCycle",
+    "Memory",
+    "Privilege",
+    "Registry",
+    "RegistryData",
+    "Restriction",
+]
 
 CARD_OWNER: Final = 0
 """Owner number of what belongs to the card itself."""
@@ -45,28 +73,26 @@ DOMAIN_MODULE_AID: Final = Aid(bytes.fromhex("A000000151535041"))
 """AID of the executable module of security domains."""
 
 _MAX_OWNER: Final = 0xFFFF
-_FORMAT: Final = 1
-_LIFE_CYCLE_AT: Final = 1
-_PRIVILEGES_AT: Final = 2
-_DOMAIN_AT: Final = 5
-_AID_AT: Final = 7
-_AID_FIELD: Final = 1 + MAX_LENGTH
-_PACKAGE_AT: Final = _AID_AT + _AID_FIELD
-_MODULE_AT: Final = _PACKAGE_AT + _AID_FIELD
-_ENTRY_SIZE: Final = _MODULE_AT + _AID_FIELD
+_CHANNEL_MASK: Final = 0x1F
+_AT_ONCE: Final = 40
+"""Objects that one transaction deletes; the commit buffer takes twice as many."""
 
 
 class CardObject(IntEnum):
     """Identifiers of the objects of kind CARD."""
 
     STATE = 1
-    """Format (1) ‖ card life cycle (1) ‖ arbitration of the interfaces (1) ‖ reserved (1)."""
+    """Format (1) ‖ card life cycle (1) ‖ arbitration of the interfaces (1) ‖ restrictions (1)."""
     PRODUCTION_DATA = 2
     """CPLC, 42 bytes."""
     ATR = 3
     """Answer to reset of the contact interface; absent: built from what the card can do."""
     ATS = 4
     """Answer to select of the contactless interface; absent: built from what the card can do."""
+    POLICY = 5
+    """What the issuer decided once for all, see `card_policy`; absent: as by default."""
+    RECLAIM = 6
+    """Numbers (2 each) whose objects are to be deleted: their entries are gone already."""
 
 
 CARD_STATE_FORMAT: Final = 1
@@ -75,158 +101,12 @@ CARD_STATE_LIFE_CYCLE: Final = 1
 """Offset of the life cycle in the object CardObject.STATE."""
 CARD_STATE_ARBITRATION: Final = 2
 """Offset of the arbitration in the object CardObject.STATE."""
-
-
-class CardLifeCycle(IntEnum):
-    """Card life-cycle states (5.1.1)."""
-
-    OP_READY = 0x01
-    INITIALIZED = 0x07
-    SECURED = 0x0F
-    CARD_LOCKED = 0x7F
-    TERMINATED = 0xFF
-
-
-class ApplicationLifeCycle(IntEnum):
-    """Application life-cycle states (5.3.1); an application's own states have the low three bits set."""
-
-    INSTALLED = 0x03
-    SELECTABLE = 0x07
-    PERSONALIZED = 0x0F
-    LOCKED = 0x80
-    """Bit of a locked application; the other bits keep the state to return to."""
-
-
-class Privilege(IntFlag):
-    """Privileges as a number of their three bytes, big-endian (6.6.1, table 6-1)."""
-
-    NONE = 0
-    SECURITY_DOMAIN = 0x800000
-    DAP_VERIFICATION = 0x400000
-    DELEGATED_MANAGEMENT = 0x200000
-    CARD_LOCK = 0x100000
-    CARD_TERMINATE = 0x080000
-    CARD_RESET = 0x040000
-    CVM_MANAGEMENT = 0x020000
-    MANDATED_DAP = 0x010000
-    TRUSTED_PATH = 0x008000
-    AUTHORIZED_MANAGEMENT = 0x004000
-    TOKEN_VERIFICATION = 0x002000
-    GLOBAL_DELETE = 0x001000
-    GLOBAL_LOCK = 0x000800
-    GLOBAL_REGISTRY = 0x000400
-    FINAL_APPLICATION = 0x000200
-    GLOBAL_SERVICE = 0x000100
-    RECEIPT_GENERATION = 0x000080
-    CIPHERED_LOAD_FILE = 0x000040
-    CONTACTLESS_ACTIVATION = 0x000020
-    CONTACTLESS_SELF_ACTIVATION = 0x000010
-
-    def encode(self) -> bytes:
-        """The three privilege bytes."""
-        return self.to_bytes(3, "big")
-
-    @classmethod
-    def decode(cls, raw: bytes) -> Privilege:
-        """Read one or three privilege bytes; a single byte is the first of the three (11.1.2)."""
-        return cls(int.from_bytes(raw.ljust(3, b"\x00"), "big"))
-
-
-ISSUER_PRIVILEGES: Final = (
-    Privilege.SECURITY_DOMAIN
-    | Privilege.CARD_LOCK
-    | Privilege.CARD_TERMINATE
-    | Privilege.AUTHORIZED_MANAGEMENT
-    | Privilege.GLOBAL_DELETE
-    | Privilege.GLOBAL_LOCK
-    | Privilege.GLOBAL_REGISTRY
-    | Privilege.TRUSTED_PATH
-)
-"""What an issuer security domain is installed with."""
-
-
-@dataclass(slots=True, eq=False)
-class Application:
-    """One entry of the registry; an identity object that lives until the application is deleted or the card boots.
-
-    Attributes:
-        owner: number under which the application owns its objects, 1..65,535; 1 is the issuer domain.
-        aid: AID of the instance.
-        package_aid: AID of the executable load file.
-        module_aid: AID of the executable module, which finds the code.
-        life_cycle: life-cycle byte; `ApplicationLifeCycle` or an own state.
-        privileges: privileges of the instance.
-        domain: owner number of the associated security domain.
-    """
-
-    owner: int
-    aid: Aid
-    package_aid: Aid
-    module_aid: Aid
-    life_cycle: int
-    privileges: Privilege
-    domain: int
-
-    @property
-    def locked(self) -> bool:
-        """True when the lock bit is set."""
-        return bool(self.life_cycle & ApplicationLifeCycle.LOCKED)
-
-    @property
-    def selectable(self) -> bool:
-        """True from state SELECTABLE on, unless locked."""
-        state = self.life_cycle
-        return (
-            state & ApplicationLifeCycle.SELECTABLE == ApplicationLifeCycle.SELECTABLE
-            and not state & ApplicationLifeCycle.LOCKED
-        )
-
-    @property
-    def is_security_domain(self) -> bool:
-        """True when the instance has the security domain privilege."""
-        return bool(self.privileges & Privilege.SECURITY_DOMAIN)
-
-    def encode(self) -> bytes:
-        """The stored entry."""
-        return b"".join(
-            (
-                bytes((_FORMAT, self.life_cycle)),
-                self.privileges.encode(),
-                self.domain.to_bytes(2, "big"),
-                *(
-                    bytes((len(aid),)) + aid.ljust(MAX_LENGTH, b"\x00")
-                    for aid in (self.aid, self.package_aid, self.module_aid)
-                ),
-            )
-        )
-
-    def refresh(self, raw: bytes) -> None:
-        """Take over what the stored entry says."""
-        self.life_cycle = raw[_LIFE_CYCLE_AT]
-        self.privileges = Privilege.decode(raw[_PRIVILEGES_AT:_DOMAIN_AT])
-        self.domain = int.from_bytes(raw[_DOMAIN_AT:_AID_AT], "big")
-
-    @classmethod
-    def decode(cls, owner: int, raw: bytes) -> Application:
-        """Read a stored entry."""
-        return cls(
-            owner=owner,
-            aid=_read_aid(raw, _AID_AT),
-            package_aid=_read_aid(raw, _PACKAGE_AT),
-            module_aid=_read_aid(raw, _MODULE_AT),
-            life_cycle=raw[_LIFE_CYCLE_AT],
-            privileges=Privilege.decode(raw[_PRIVILEGES_AT:_DOMAIN_AT]),
-            domain=int.from_bytes(raw[_DOMAIN_AT:_AID_AT], "big"),
-        )
-
-
-def _read_aid(raw: bytes, offset: int) -> Aid:
-    start = offset + 1
-    return Aid(raw[start : start + raw[offset]])
+CARD_STATE_RESTRICTIONS: Final = 3
+"""Offset of the restrictions of all domains in the object CardObject.STATE."""
 
 
 class Registry:
-    """The applications of a card, in the order of their owner numbers.
+    """The applications and load files of a card, in the order of their numbers.
 
     Changes are written at once and join the transaction that is open, if any. `reload` brings the decoded entries back
     to what is stored; the dispatcher calls it when a command that changed the registry failed.
@@ -236,17 +116,31 @@ class Registry:
 
     Attributes:
         card_life_cycle: the card's life-cycle byte, `CardLifeCycle`; changed by `set_card_life_cycle` only.
+        restrictions: content management that is switched off for all domains.
         changed: something was written since the dispatcher last looked.
     """
 
-    __slots__ = ("_applications", "_names", "_objects", "_store", "card_life_cycle", "changed")
+    __slots__ = (
+        "_applications",
+        "_files",
+        "_names",
+        "_objects",
+        "_resident",
+        "_store",
+        "card_life_cycle",
+        "changed",
+        "restrictions",
+    )
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
         self._applications: dict[int, Application] = {}
         self._objects: dict[int, StoredObject] = {}
         self._names: dict[bytes, Application] = {}
+        self._files: dict[bytes, LoadFile] = {}
+        self._resident: dict[bytes, LoadFile] = {}
         self.card_life_cycle: int = CardLifeCycle.OP_READY
+        self.restrictions = Restriction.NONE
         self.changed = False
         self.reload()
 
@@ -259,22 +153,41 @@ class Registry:
     def reload(self) -> None:
         """Decode all entries again; `Application` objects that are still stored keep their identity."""
         store, known = self._store, self._applications
-        self._applications = {}
-        self._objects = {}
+        self._applications, self._objects, self._files = {}, {}, {}
         for item in sorted(store.owned(CARD_OWNER, ObjectKind.APPLICATION), key=lambda entry: entry.identifier):
             owner, raw = item.identifier, store.read(item)
             application = known.get(owner)
-            if application is None or application.aid != _read_aid(raw, _AID_AT):
+            if application is None or application.aid != stored_aid(raw):
                 application = Application.decode(owner, raw)
             else:
                 application.refresh(raw)
             self._applications[owner] = application
             self._objects[owner] = item
         self._names = {application.aid: application for application in self._applications.values()}
+        for item in sorted(store.owned(CARD_OWNER, ObjectKind.PACKAGE), key=lambda entry: entry.identifier):
+            file = LoadFile.decode(item.identifier, store.read(item))
+            self._files[file.aid] = file
+            self._objects[file.number] = item
         state = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.STATE)
         if state is not None:
-            self.card_life_cycle = store.read(state, CARD_STATE_LIFE_CYCLE, 1)[0]
+            raw = store.read(state)
+            self.card_life_cycle = raw[CARD_STATE_LIFE_CYCLE]
+            self.restrictions = Restriction(raw[CARD_STATE_RESTRICTIONS])
+        self._share_memory()
         self.changed = False
+
+    def _share_memory(self) -> None:
+        """Tell the store what is granted to whom."""
+        granted = {application.owner: application.data.memory for application in self._applications.values()}
+        self._store.grants.replace(
+            {
+                owner: MemoryGrant(memory.quota, memory.reserved or 0)
+                for owner, memory in granted.items()
+                if memory.quota is not None or memory.reserved
+            }
+        )
+
+    # ------------------------------------------------------------------ applications
 
     def by_owner(self, owner: int) -> Application | None:
         """The application with an owner number."""
@@ -301,13 +214,76 @@ class Registry:
         """The issuer security domain; None on an unformatted card."""
         return self._applications.get(ISSUER_DOMAIN)
 
-    @property
-    def default_selected(self) -> Application | None:
-        """The application with the default selected (card reset) privilege, else the issuer domain (6.6.2.4)."""
+    def holder(self, privilege: Privilege) -> Application | None:
+        """Who has a privilege that only one has, else the issuer domain (6.6.2)."""
         for application in self._applications.values():
-            if application.privileges & Privilege.CARD_RESET:
+            if application.privileges & privilege and application.owner != ISSUER_DOMAIN:
                 return application
         return self.issuer_domain
+
+    @property
+    def default_selected(self) -> Application | None:
+        """The application with the card reset (default selected) privilege, else the issuer domain."""
+        return self.holder(Privilege.CARD_RESET)
+
+    def implicitly_selected(self, interface_bit: int, channel: int) -> Application | None:
+        """The application that is registered for an interface and a logical channel (11.1.7).
+
+        Args:
+            interface_bit: 80 contactless, 40 contact.
+            channel: 0..19.
+        """
+        for application in self._applications.values():
+            for parameter in application.data.implicit_selection:
+                if parameter & interface_bit and parameter & _CHANNEL_MASK == channel:
+                    return application
+        return None
+
+    # ------------------------------------------------------------------ association, clause 7.2
+
+    def domain_of(self, entry: Application | LoadFile) -> Application | None:
+        """The security domain that an application or load file is associated with."""
+        return self._applications.get(entry.domain)
+
+    def ancestors(self, entry: Application | LoadFile) -> Iterator[Application]:
+        """The domains that an entry is associated with, directly and indirectly, up to the root of its hierarchy."""
+        seen: set[int] = set()
+        above = self._applications.get(entry.domain)
+        while above is not None and above.owner not in seen:
+            seen.add(above.owner)
+            yield above
+            above = self._applications.get(above.domain)
+
+    def is_below(self, entry: Application | LoadFile, domain: Application) -> bool:
+        """True when ``entry`` is associated with ``domain``, directly or indirectly, or is the domain itself."""
+        return entry is domain or any(above is domain for above in self.ancestors(entry))
+
+    def belongs_to(self, domain: Application) -> bool:
+        """True when anything but itself is associated with ``domain``."""
+        return any(entry.domain == domain.owner and entry is not domain for entry in self) or any(
+            file.domain == domain.owner for file in self._files.values()
+        )
+
+    # ------------------------------------------------------------------ load files
+
+    def announce(self, resident: Iterable[LoadFile]) -> None:
+        """Take the load files whose code is in the card's read-only memory."""
+        self._resident = {file.aid: file for file in resident}
+
+    @property
+    def load_files(self) -> list[LoadFile]:
+        """All load files by AID; one in read-only memory that was extradited is as stored."""
+        return [file for _, file in sorted({**self._resident, **self._files}.items())]
+
+    def load_file(self, aid: bytes) -> LoadFile | None:
+        """The load file with exactly this AID."""
+        return self._files.get(aid) or self._resident.get(aid)
+
+    def stored_load_files(self) -> list[LoadFile]:
+        """The load files that have an entry of their own."""
+        return list(self._files.values())
+
+    # ------------------------------------------------------------------ changing
 
     def add(
         self,
@@ -318,17 +294,27 @@ class Registry:
         life_cycle: int,
         privileges: Privilege,
         domain: int,
+        data: RegistryData = NO_DATA,
     ) -> Application:
         """Store a new entry under the lowest owner number above all others in use.
+
+        Args:
+            aid: AID of the instance.
+            package_aid: AID of its load file.
+            module_aid: AID of its module.
+            life_cycle: first state.
+            privileges: its privileges.
+            domain: associated domain.
+            data: the rest of the entry.
 
         Raises:
             DfNameExists: 6A8A, the AID is taken.
             NotEnoughMemory: 6A84, no space or no number is left.
         """
-        if self.by_aid(aid) is not None:
-            raise DfNameExists("an application with this AID is installed")
-        owner = self._free_owner()
-        application = Application(owner, aid, package_aid, module_aid, life_cycle, privileges, domain)
+        if aid in self._names or self.load_file(aid) is not None:
+            raise DfNameExists("an application or a load file with this AID is there")
+        owner = self._free_number()
+        application = Application(owner, aid, package_aid, module_aid, life_cycle, privileges, domain, data)
         content = application.encode()
         self.changed = True
         with self._store.transaction():
@@ -338,54 +324,165 @@ class Registry:
         self._names[aid] = application
         if owner < max(self._applications):
             self._applications = dict(sorted(self._applications.items()))
+        self._share_memory()
         return application
 
-    def _free_owner(self) -> int:
-        highest = max(self._applications, default=CARD_OWNER)
+    def add_load_file(self, file: LoadFile) -> LoadFile:
+        """Store a new load file under a number of its own, which is set in ``file``.
+
+        Raises:
+            NotEnoughMemory: 6A84, no space or no number is left.
+        """
+        file.number = self._free_number()
+        content = file.encode()
+        self.changed = True
+        with self._store.transaction():
+            self._objects[file.number] = self._store.create(
+                CARD_OWNER, ObjectKind.PACKAGE, file.number, len(content), content
+            )
+        self._files[file.aid] = file
+        return file
+
+    def _free_number(self) -> int:
+        highest = max(self._objects, default=CARD_OWNER)
         if highest < _MAX_OWNER:
             return highest + 1
-        for owner in range(ISSUER_DOMAIN + 1, _MAX_OWNER):
-            if owner not in self._applications:
-                return owner
+        for number in range(ISSUER_DOMAIN + 1, _MAX_OWNER):
+            if number not in self._objects:
+                return number
         raise NotEnoughMemory("no owner number is left")
 
     def remove(self, application: Application) -> None:
-        """Delete an entry and every object that the application owns."""
-        store, owner = self._store, application.owner
+        """Delete an entry with every object that the application owns; unique privileges go back to the issuer's.
+
+        Objects that are too many for one transaction are left to `reclaim`.
+        """
         self.changed = True
-        with store.transaction():
-            for item in store.owned(owner):
+        with self._store.transaction():
+            self._give_back(application)
+            self._erase(application.owner)
+        del self._applications[application.owner], self._names[application.aid]
+        self._share_memory()
+
+    def _give_back(self, application: Application) -> None:
+        returned = Privilege.NONE
+        for privilege in UNIQUE:
+            returned |= application.privileges & privilege
+        issuer = self.issuer_domain
+        if returned and issuer is not None and issuer is not application:
+            self.set_privileges(issuer, issuer.privileges | returned)
+
+    def remove_load_file(self, file: LoadFile) -> None:
+        """Delete a load file and its content; one in read-only memory loses what was changed of its entry."""
+        self.changed = True
+        with self._store.transaction():
+            self._erase(file.number)
+        del self._files[file.aid]
+
+    def _erase(self, number: int) -> None:
+        """Delete an entry; its objects with it when they are few, else they are noted for `reclaim`."""
+        store = self._store
+        store.delete(self._objects.pop(number))
+        owned = store.owned(number)
+        if len(owned) <= _AT_ONCE:
+            for item in owned:
                 store.delete(item)
-            store.delete(self._objects[owner])
-        del self._objects[owner], self._applications[owner], self._names[application.aid]
+            return
+        noted = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.RECLAIM)
+        content = (b"" if noted is None else store.read(noted)) + number.to_bytes(2, "big")
+        if noted is not None:
+            store.delete(noted)
+        store.create(CARD_OWNER, ObjectKind.CARD, CardObject.RECLAIM, len(content), content)
+
+    def reclaim(self) -> None:
+        """Delete what `remove` left, outside any transaction; whatever is cut, the next boot goes on with it."""
+        store = self._store
+        noted = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.RECLAIM)
+        if noted is None:
+            return
+        content = store.read(noted)
+        for at in range(0, len(content), 2):
+            owned = store.owned(int.from_bytes(content[at : at + 2], "big"))
+            for start in range(0, len(owned), _AT_ONCE):
+                with store.transaction():
+                    for item in owned[start : start + _AT_ONCE]:
+                        store.delete(item)
+        with store.transaction():
+            store.delete(noted)
+
+    def recover(self) -> None:
+        """After a boot: finish deletions, and take back the memory of load files that never became whole."""
+        self.reclaim()
+        for file in self.stored_load_files():
+            if file.life_cycle is LoadFileLifeCycle.LOADING:
+                self.remove_load_file(file)
+
+    def update(self, entry: Application | LoadFile) -> None:
+        """Store what was changed in a decoded entry."""
+        if isinstance(entry, LoadFile):
+            if not entry.number:
+                self.add_load_file(entry)
+                return
+            number, kind = entry.number, ObjectKind.PACKAGE
+        else:
+            number, kind = entry.owner, ObjectKind.APPLICATION
+        self._write(number, kind, entry.encode())
+        self._share_memory()
+
+    def _write(self, number: int, kind: ObjectKind, content: bytes) -> None:
+        """Write the bytes that are new, or a new object when the entry has another length."""
+        store, item = self._store, self._objects[number]
+        self.changed = True
+        old = store.read(item)
+        with store.transaction():
+            if len(old) == len(content):
+                start = next((at for at, pair in enumerate(zip(old, content, strict=True)) if pair[0] != pair[1]), 0)
+                end = len(content)
+                while end > start and old[end - 1] == content[end - 1]:
+                    end -= 1
+                store.write(item, start, content[start:end])
+            else:
+                store.delete(item)
+                self._objects[number] = store.create(CARD_OWNER, kind, number, len(content), content)
 
     def set_life_cycle(self, application: Application, state: int) -> None:
         """Write a life-cycle byte; which transitions are allowed is the caller's to know."""
-        self._write(application, _LIFE_CYCLE_AT, bytes((state,)))
         application.life_cycle = state
+        self.update(application)
 
     def set_privileges(self, application: Application, privileges: Privilege) -> None:
         """Write the privileges."""
-        self._write(application, _PRIVILEGES_AT, privileges.encode())
         application.privileges = privileges
+        self.update(application)
 
-    def set_domain(self, application: Application, domain: int) -> None:
+    def rename(self, application: Application, aid: Aid) -> None:
+        """Give an application another AID; the last change of a transaction."""
+        del self._names[application.aid]
+        application.aid = aid
+        self._names[aid] = application
+        self.update(application)
+
+    def set_domain(self, entry: Application | LoadFile, domain: int) -> None:
         """Write the associated security domain (extradition)."""
-        self._write(application, _DOMAIN_AT, domain.to_bytes(2, "big"))
-        application.domain = domain
-
-    def _write(self, application: Application, offset: int, content: bytes) -> None:
-        self.changed = True
-        with self._store.transaction():
-            self._store.write(self._objects[application.owner], offset, content)
+        entry.domain = domain
+        self.update(entry)
 
     def set_card_life_cycle(self, state: CardLifeCycle) -> None:
         """Write the card's life cycle; which transitions are allowed is the caller's to know."""
+        self._write_card_state(CARD_STATE_LIFE_CYCLE, state)
+        self.card_life_cycle = state
+
+    def restrict(self, restrictions: Restriction) -> None:
+        """Switch content management off for all domains; what is off stays off."""
+        restrictions |= self.restrictions
+        self._write_card_state(CARD_STATE_RESTRICTIONS, restrictions)
+        self.restrictions = restrictions
+
+    def _write_card_state(self, offset: int, value: int) -> None:
         store = self._store
         self.changed = True
         item = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.STATE)
         if item is None:
             raise NotEnoughMemory("the card holds no state object")
         with store.transaction():
-            store.write(item, CARD_STATE_LIFE_CYCLE, bytes((state,)))
-        self.card_life_cycle = state
+            store.write(item, offset, bytes((value,)))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from card_os.globalplatform.aes_messaging import MAX_PROTECTED_RESPONSE
 from card_os.globalplatform.domain_session import StatusListing, authenticated_channel, domain_session
+from card_os.globalplatform.privileges import Privilege
+from card_os.globalplatform.registry import ISSUER_DOMAIN, ContactlessState, LoadFileLifeCycle
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
     ConditionsNotSatisfied,
@@ -22,12 +24,11 @@ from card_os.iso7816.errors import (
 
 if TYPE_CHECKING:
     from card_os.applet_api import Context, Platform
-    from card_os.globalplatform.registry import Application
+    from card_os.globalplatform.registry import Application, LoadFile
     from card_os.iso7816.apdu import CommandApdu
 
 _TLV_FORM: Final = 0x02
 _NEXT: Final = 0x01
-_PACKAGE_LOADED: Final = 0x01
 
 
 class Scope(IntEnum):
@@ -47,21 +48,26 @@ class _Tag(IntEnum):
     ENTRY = 0xE3
     LIFE_CYCLE = 0x9F70
     PRIVILEGES = 0xC5
+    IMPLICIT_SELECTION = 0xCF
+    VERSION = 0xCE
     PACKAGE = 0xC4
     DOMAIN = 0xCC
     MODULE = 0x84
 
 
 def get_status(context: Context, command: CommandApdu) -> bytes:
-    """GET STATUS in TLV form (P2 02), or what is left of the last answer (P2 03).
+    """GET STATUS of the registry entries that the domain may see.
+
+    P2 is 02 for the TLV form and 00 for the old one; with its bit 1, what is left of the last answer.
 
     Returns:
-        Entries E3 { 4F AID, 9F70 state, C5 privileges, C4 package, CC domain, 84 module … }, as many as fit one
-        protected response.
+        Entries, as many as fit one protected response. TLV: E3 { 4F AID, 9F70 state, C5 privileges, CF implicit
+        selection, C4 package, CC domain, CE version, 84 module … }. Old form: AID with length ‖ state (1) ‖ privileges
+        (1) ‖ for packages with modules their number (1), and each with length.
 
     Raises:
         MoreDataFollows: 6310, with the entries of this answer.
-        IncorrectP1P2: 6A86, no such scope or form.
+        IncorrectP1P2: 6A86, no such scope or form, or the issuer domain asked from a domain that may not see it.
         WrongData: 6A80, the data field does not begin with 4F.
         ReferenceDataNotFound: 6A88, nothing matches.
         ConditionsNotSatisfied: 6985, nothing is left to tell.
@@ -69,9 +75,9 @@ def get_status(context: Context, command: CommandApdu) -> bytes:
     authenticated_channel(context)
     state = domain_session(context)
     lister = _LISTERS.get(command.p1)
-    if lister is None or command.p2 & ~_NEXT != _TLV_FORM:
+    if lister is None or command.p2 & ~(_NEXT | _TLV_FORM):
         raise IncorrectP1P2("no such scope or form of GET STATUS")
-    query = command.p1, command.data
+    query = command.p1, command.p2 & _TLV_FORM, command.data
     listing = state.listing
     state.listing = None
     if command.p2 & _NEXT:
@@ -80,7 +86,9 @@ def get_status(context: Context, command: CommandApdu) -> bytes:
         entries = listing.entries
     else:
         aid, wanted = _criteria(command.data)
-        entries = [_encode(entry, wanted) for entry in lister(state.platform, context.application, aid)]
+        found = lister(state.platform, context.application, aid)
+        encode = _encode if command.p2 & _TLV_FORM else _encode_old
+        entries = [encode(entry, wanted) for entry in found]
     if not entries:
         raise ReferenceDataNotFound("nothing in the registry matches")
     count = _fitting(entries)
@@ -117,6 +125,19 @@ def _encode(entry: list[tlv.Tlv], wanted: frozenset[int] | None) -> bytes:
     return tlv.encode(_Tag.ENTRY, tlv.encode_all(chosen))
 
 
+def _encode_old(entry: list[tlv.Tlv], _wanted: frozenset[int] | None) -> bytes:
+    """An entry in the form of versions up to 2.2, which 2.3.1 leaves open (table 11-34); a tag list says nothing here.
+
+    Source: GlobalPlatform Card Specification 2.1.1, tables 9-24 and 9-25.
+    """
+    values = {item.tag: item.value for item in entry}
+    aid, modules = values[_Tag.AID], [item.value for item in entry if item.tag == _Tag.MODULE]
+    raw = bytes((len(aid),)) + aid + values[_Tag.LIFE_CYCLE][:1] + values.get(_Tag.PRIVILEGES, b"\x00")[:1]
+    if not modules:
+        return raw
+    return raw + bytes((len(modules),)) + b"".join(bytes((len(module),)) + module for module in modules)
+
+
 def _fitting(entries: list[bytes]) -> int:
     """How many entries go into one response, at least one."""
     size = 0
@@ -127,46 +148,76 @@ def _fitting(entries: list[bytes]) -> int:
     return len(entries)
 
 
-def _issuer_domain(platform: Platform, domain: Application, aid: bytes) -> Iterator[list[tlv.Tlv]]:
-    """The domain itself; its state is that of the card."""
-    if domain.aid.matches(aid):
-        yield [
-            tlv.Tlv(_Tag.AID, domain.aid),
-            tlv.Tlv(_Tag.LIFE_CYCLE, bytes((platform.registry.card_life_cycle,))),
-            tlv.Tlv(_Tag.PRIVILEGES, domain.privileges.encode()),
-        ]
+def _issuer_domain(platform: Platform, domain: Application, _aid: bytes) -> Iterator[list[tlv.Tlv]]:
+    """The issuer domain, whatever AID is asked for; its state is that of the card."""
+    issuer = platform.registry.issuer_domain
+    if issuer is None or (domain is not issuer and not domain.privileges & Privilege.GLOBAL_REGISTRY):
+        raise IncorrectP1P2("the issuer domain is not for this domain to see")
+    yield [
+        tlv.Tlv(_Tag.AID, issuer.aid),
+        tlv.Tlv(_Tag.LIFE_CYCLE, bytes((platform.registry.card_life_cycle,))),
+        tlv.Tlv(_Tag.PRIVILEGES, issuer.privileges.encode()),
+        *_implicit(issuer),
+    ]
+
+
+def _implicit(application: Application) -> list[tlv.Tlv]:
+    return [tlv.Tlv(_Tag.IMPLICIT_SELECTION, bytes((value,))) for value in application.data.implicit_selection]
+
+
+def _visible(platform: Platform, domain: Application, entry: Application | LoadFile) -> bool:
+    """Everything with the global registry privilege, else what is associated with the domain, and itself (9.6.5)."""
+    return bool(domain.privileges & Privilege.GLOBAL_REGISTRY) or platform.registry.is_below(entry, domain)
 
 
 def _applications(platform: Platform, domain: Application, aid: bytes) -> Iterator[list[tlv.Tlv]]:
     for application in platform.registry.matching(aid):
-        if application.owner == domain.owner:
+        if application.owner == ISSUER_DOMAIN or not _visible(platform, domain, application):
             continue
-        owner = platform.registry.by_owner(application.domain)
+        contactless = application.data.contactless
+        activation = b"" if contactless is ContactlessState.UNMANAGED else bytes((contactless,))
         yield [
             tlv.Tlv(_Tag.AID, application.aid),
-            tlv.Tlv(_Tag.LIFE_CYCLE, bytes((application.life_cycle,))),
+            tlv.Tlv(_Tag.LIFE_CYCLE, bytes((application.life_cycle,)) + activation),
             tlv.Tlv(_Tag.PRIVILEGES, application.privileges.encode()),
+            *_implicit(application),
             tlv.Tlv(_Tag.PACKAGE, application.package_aid),
-            tlv.Tlv(_Tag.DOMAIN, owner.aid if owner is not None else b""),
+            *_associated(platform, application),
         ]
 
 
+def _associated(platform: Platform, entry: Application | LoadFile) -> list[tlv.Tlv]:
+    above = platform.registry.domain_of(entry)
+    return [] if above is None else [tlv.Tlv(_Tag.DOMAIN, above.aid)]
+
+
 def _packages(platform: Platform, domain: Application, aid: bytes) -> Iterator[list[tlv.Tlv]]:
-    """Packages are those whose code the card has; they belong to the issuer domain."""
-    for package in sorted({code.package_aid for code in platform.modules.values()}):
-        if package.startswith(aid):
-            yield [
-                tlv.Tlv(_Tag.AID, package),
-                tlv.Tlv(_Tag.LIFE_CYCLE, bytes((_PACKAGE_LOADED,))),
-                tlv.Tlv(_Tag.DOMAIN, domain.aid),
-            ]
+    for file in _load_files(platform, domain, aid):
+        yield _package(platform, file)
+
+
+def _load_files(platform: Platform, domain: Application, aid: bytes) -> Iterator[LoadFile]:
+    for file in platform.registry.load_files:
+        if (
+            file.aid.startswith(aid)
+            and file.life_cycle is LoadFileLifeCycle.LOADED
+            and _visible(platform, domain, file)
+        ):
+            yield file
+
+
+def _package(platform: Platform, file: LoadFile) -> list[tlv.Tlv]:
+    return [
+        tlv.Tlv(_Tag.AID, file.aid),
+        tlv.Tlv(_Tag.LIFE_CYCLE, bytes((file.life_cycle,))),
+        tlv.Tlv(_Tag.VERSION, file.version),
+        *_associated(platform, file),
+    ]
 
 
 def _packages_and_modules(platform: Platform, domain: Application, aid: bytes) -> Iterator[list[tlv.Tlv]]:
-    for entry in _packages(platform, domain, aid):
-        package = entry[0].value
-        modules = sorted(module for module, code in platform.modules.items() if code.package_aid == package)
-        yield entry + [tlv.Tlv(_Tag.MODULE, module) for module in modules]
+    for file in _load_files(platform, domain, aid):
+        yield _package(platform, file) + [tlv.Tlv(_Tag.MODULE, module) for module in file.modules]
 
 
 _LISTERS: Final[Mapping[int, Callable[[Platform, Application, bytes], Iterator[list[tlv.Tlv]]]]] = {

@@ -88,3 +88,8 @@ class FirstFitHeap:
     def largest(self) -> int:
         """Bytes of the largest gap."""
         return max((end - start for start, end in self.gaps()), default=0)
+
+    @property
+    def total(self) -> int:
+        """Bytes of all gaps."""
+        return sum(end - start for start, end in self.gaps())

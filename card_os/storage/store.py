@@ -17,6 +17,7 @@ from typing import Final
 
 from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import CardTorn, FileExists, MemoryFailure, NotEnoughMemory
+from card_os.storage.grants import MemoryGrants
 from card_os.storage.heap import FirstFitHeap
 from card_os.storage.journal import RECORD_OVERHEAD
 from card_os.storage.layout import words
@@ -107,6 +108,7 @@ class ObjectStore:
     Attributes:
         watched: slots of objects a change of which somebody wants to know of.
         touched: owners of watched objects that were written since it was cleared, also where it was undone.
+        grants: memory that owners may use at most, or have for themselves; the registry tells them.
 
     Raises:
         MemoryFailure: the memory is neither blank nor a sound store.
@@ -127,6 +129,7 @@ class ObjectStore:
         "_used",
         "_word",
         "_writes",
+        "grants",
         "nvm",
         "touched",
         "watched",
@@ -147,6 +150,7 @@ class ObjectStore:
         self._index: dict[tuple[int, int, int], StoredObject] = {}
         self._by_owner: dict[int, list[StoredObject]] = {}
         self._free_slots: list[int] = []
+        self.grants = MemoryGrants()
         self._boot()
 
     # ------------------------------------------------------------------ boot
@@ -212,6 +216,15 @@ class ObjectStore:
     def free(self) -> int:
         """Largest size in bytes that an object created now can have."""
         return self._heap.largest if self._free_slots else 0
+
+    @property
+    def free_in_all(self) -> int:
+        """Bytes that nobody uses, in all gaps together."""
+        return self._heap.total
+
+    def used_by(self, owner: int) -> int:
+        """Bytes of the contents of an owner's objects."""
+        return sum(item.size for item in self._by_owner.get(owner, ()))
 
     def read(self, item: StoredObject, offset: int = 0, length: int | None = None) -> bytes:
         """Content of ``item`` from ``offset``, as the open transaction sees it.
@@ -349,6 +362,8 @@ class ObjectStore:
             raise ValueError(f"not creatable: owner {owner}, identifier {identifier}, {size} bytes")
         if (owner, kind, identifier) in self._index:
             raise FileExists(f"{kind.name} {identifier:04X} of {owner} exists")
+        if self.grants:
+            self.grants.check(owner, size, self.used_by, self._heap.total)
         with self:
             if not self._free_slots:
                 raise NotEnoughMemory("the object table is full")

@@ -44,7 +44,7 @@ class FileApplet(RecordingApplet):
 
 def make_file_card(nvm: Nvm) -> Card:
     """A card with the code of the application."""
-    return Card(nvm, [FileApplet()], randomness=SeededRandomness(1), issuer_domain=lambda _: DomainDouble())
+    return Card(nvm, [FileApplet()], randomness=SeededRandomness(1), security_domain=lambda _: DomainDouble())
 
 
 def install_files(card: Card, privileges: Privilege = Privilege.NONE) -> None:

@@ -9,9 +9,9 @@ from applet.file_system import aid
 from applet.file_system.applet import FileSystemApplet
 from applet.file_system.sample import HOLDER_PIN, MF_RULES, sample_commands
 from card_os.card import Card
-from card_os.globalplatform.issuer_domain import IssuerDomain
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
+from card_os.globalplatform.security_domain import SecurityDomain
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.randomness import SeededRandomness
 from card_os.manufacture import manufacture
@@ -27,7 +27,7 @@ PIN_BLOCK: Final = bytes.fromhex("241234FFFFFFFFFF")
 
 def boot(nvm: Nvm) -> Card:
     """A card with the code of the file system."""
-    return Card(nvm, (FileSystemApplet,), randomness=SeededRandomness(7), issuer_domain=IssuerDomain)
+    return Card(nvm, (FileSystemApplet,), randomness=SeededRandomness(7), security_domain=SecurityDomain)
 
 
 def factory(nvm: Nvm) -> None:

@@ -9,9 +9,11 @@ from typing import ClassVar, Self
 
 from card_os.applet_api import Context, Instruction, instruction_table
 from card_os.card import Card
+from card_os.globalplatform.card_policy import DEFAULT_CARD_POLICY, CardPolicy
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
 from card_os.globalplatform.registry import CardLifeCycle
+from card_os.hardware.chip import DEFAULT_CHIP
 from card_os.hardware.image import NvmImage
 from card_os.hardware.randomness import SeededRandomness
 from card_os.iso7816.apdu import CommandApdu
@@ -116,10 +118,16 @@ def key_set(keys: StaticKeys) -> KeySet:
     return KeySet(keys.version, keys.enc, keys.mac, keys.dek)
 
 
-def issuer_image(keys: StaticKeys = FACTORY, life_cycle: CardLifeCycle = CardLifeCycle.INITIALIZED) -> NvmImage:
+def issuer_image(
+    keys: StaticKeys = FACTORY,
+    life_cycle: CardLifeCycle = CardLifeCycle.INITIALIZED,
+    *,
+    policy: CardPolicy = DEFAULT_CARD_POLICY,
+    chip: str = DEFAULT_CHIP,
+) -> NvmImage:
     """The memory of a blank card."""
-    image = NvmImage.create()
-    manufacture(image.nvm(), PRODUCTION, key_set(keys), life_cycle=life_cycle)
+    image = NvmImage.create(chip=chip)
+    manufacture(image.nvm(), PRODUCTION, key_set(keys), life_cycle=life_cycle, policy=policy)
     return image
 
 

@@ -189,7 +189,7 @@ def blank_memory(life_cycle: CardLifeCycle = CardLifeCycle.INITIALIZED, arbitrat
 def make_card(nvm: Nvm, applet: RecordingApplet | None = None) -> Card:
     """A card with the recording applet's code and a double of the issuer domain."""
     return Card(
-        nvm, [applet or RecordingApplet()], randomness=SeededRandomness(1), issuer_domain=lambda _: DomainDouble()
+        nvm, [applet or RecordingApplet()], randomness=SeededRandomness(1), security_domain=lambda _: DomainDouble()
     )
 
 

@@ -12,9 +12,9 @@ import pytest
 
 from applet.permit.applet import PermitApplet
 from card_os.card import Card
-from card_os.globalplatform.issuer_domain import IssuerDomain
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
+from card_os.globalplatform.security_domain import SecurityDomain
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.randomness import SeededRandomness
 from card_os.manufacture import manufacture
@@ -29,7 +29,7 @@ KEY: Final = bytes(range(0x40, 0x50))
 
 
 def make(nvm: Nvm) -> Card:
-    return Card(nvm, (PermitApplet,), randomness=SeededRandomness(7), issuer_domain=IssuerDomain)
+    return Card(nvm, (PermitApplet,), randomness=SeededRandomness(7), security_domain=SecurityDomain)
 
 
 def factory(nvm: Nvm) -> None:

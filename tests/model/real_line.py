@@ -12,9 +12,9 @@ from pathlib import Path
 from applet.permit.applet import PermitApplet
 from applet.sam.applet import SamApplet
 from card_os.card import Card
-from card_os.globalplatform.issuer_domain import IssuerDomain
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
+from card_os.globalplatform.security_domain import SecurityDomain
 from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.manufacture import manufacture
@@ -41,7 +41,7 @@ FACTORY_VERSION = 0xFF
 
 
 def boot(nvm: Nvm) -> Card:
-    return Card(nvm, (PermitApplet, SamApplet), issuer_domain=IssuerDomain)
+    return Card(nvm, (PermitApplet, SamApplet), security_domain=SecurityDomain)
 
 
 def profile(name: str) -> CardProfile:

@@ -94,7 +94,7 @@ def test_fci_names_the_domain_and_nothing_of_the_card(connection: PortConnection
 
 
 def test_card_data(connection: PortConnection) -> None:
-    """Tag 66 (H.2): GlobalPlatform 2.3.1, card identification, SCP03 with i = 70."""
+    """Tag 66 (H.2): GlobalPlatform 2.3.1, card identification, SCP03 with i = 70; class 00: its value (11.3.3.1)."""
     rows = (
         "06072A864886FC6B01",
         "600C060A2A864886FC6B02020301",
@@ -103,7 +103,7 @@ def test_card_data(connection: PortConnection) -> None:
     )
     expected = "6631732F" + "".join(rows)
     assert send(connection, "80CA006600") == expected + "9000"
-    assert send(connection, "00CA006600") == expected + "9000"
+    assert send(connection, "00CA006600") == expected[4:] + "9000"
 
 
 def test_key_information(connection: PortConnection) -> None:
@@ -136,9 +136,33 @@ def test_other_data_of_the_domain_is_refused(session: SecureSession, text: str) 
     assert status(session, text) == SW.WRONG_DATA
 
 
-@pytest.mark.parametrize("header", ["80E28800", "80E21000", "80E2F000", "80E29001", "80E29100", "80E2B000"])
+@pytest.mark.parametrize("header", ["80E2F000", "80E29001", "80E29200", "80E29800", "80E2B000", "80E28000"])
 def test_other_forms_of_store_data_for_the_domain(session: SecureSession, header: str) -> None:
+    """Table 11-89: only plain groupings and data objects, in turn; reserved bits and codings are refused."""
     assert status(session, header + "03420111") == SW.INCORRECT_P1_P2
+
+
+@pytest.mark.parametrize(
+    "blocks",
+    [
+        ["80E2910003420111"],
+        ["80E2880006007003420111"],
+        ["80E210000142", "80E29001020111"],
+        ["80E208000400700342", "80E28801020111"],
+    ],
+)
+def test_data_objects_come_in_every_form(session: SecureSession, connection: PortConnection, blocks: list[str]) -> None:
+    """11.11.2.3: BER-TLV, or inside the grouping 0070; cut anywhere; P1 b1 says that an answer is welcome."""
+    assert [status(session, block) for block in blocks] == [SW.OK] * len(blocks)
+    assert send(connection, "80CA004200") == "4201119000"
+
+
+def test_a_cut_data_object_that_fails_is_forgotten(session: SecureSession, connection: PortConnection) -> None:
+    assert status(session, "80E21000024202") == SW.OK
+    assert status(session, "80E290010111") == SW.WRONG_DATA
+    assert status(session, "80E290010111") == SW.INCORRECT_P1_P2
+    assert status(session, "80E2900003420122") == SW.OK
+    assert send(connection, "80CA004200") == "4201229000"
 
 
 def test_production_data_is_guarded_once_the_card_is_secured(
@@ -454,7 +478,8 @@ def lv(*fields: bytes) -> str:
 @pytest.mark.parametrize(
     ("p1", "p2", "data", "sw"),
     [
-        (0x02, 0, lv(PACKAGE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A86),
+        (0x02, 0, lv(PACKAGE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A80),
+        (0x06, 0, lv(PACKAGE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A86),
         (0x8C, 0, lv(PACKAGE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A86),
         (0x0C, 1, lv(PACKAGE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A86),
         (0x0C, 0, lv(PACKAGE, INSTANCE, INSTANCE, b"\x00", b"", b""), 0x6A88),
@@ -605,10 +630,10 @@ def test_several_encrypted_groupings_over_two_commands(session: SecureSession, c
     [
         ("80E208010400010111", 0x6A86),
         ("80E200000400010111", 0x6A86),
-        ("80E210000400010111", 0x6A86),
+        ("80E218000400010111", 0x6A86),
         ("80E228000400010111", 0x6A86),
         ("80E248000400010111", 0x6A86),
-        ("80E209000400010111", 0x6A86),
+        ("80E20A000400010111", 0x6A86),
         ("80E28800", 0x6A80),
         ("80E28800030001FF", 0x6A80),
         ("80E288000300010A", 0x6A80),
@@ -646,12 +671,12 @@ def test_after_the_last_block_data_is_not_for_the_application(open_target: Secur
 
 def test_the_target_does_not_outlive_the_session(open_target: SecureSession, connection: PortConnection) -> None:
     session = SecureSession.open(connection, FACTORY, aid=None)
-    assert status(session, "80E288000400010111") == SW.INCORRECT_P1_P2
+    assert status(session, "80E288000400010111") == SW.WRONG_DATA
 
 
 def test_the_target_is_gone_with_its_application(open_target: SecureSession) -> None:
     open_target.delete(INSTANCE)
-    assert status(open_target, "80E288000400010111") == SW.INCORRECT_P1_P2
+    assert status(open_target, "80E288000400010111") == SW.WRONG_DATA
 
 
 def test_an_interrupted_personalization_is_taken_up_again(
@@ -711,9 +736,10 @@ def test_card_transitions(old: CardLifeCycle, new: CardLifeCycle) -> None:
     ("command", "sw"),
     [
         ("80F0800E", 0x6A80),
-        ("80F0800F05A000000151", 0x6A80),
         ("80F0200F", 0x6A86),
-        ("80F0600F", 0x6A86),
+        ("80F0C00F", 0x6A86),
+        ("80F0608008" + DOMAIN.hex(), 0x6985),
+        ("80F0600F", 0x6A88),
         ("80F0408008" + INSTANCE.hex(), 0x6A88),
         ("80F0408008" + DOMAIN.hex(), 0x6985),
         ("80F04080", 0x6A88),
@@ -782,11 +808,11 @@ def test_get_status_with_a_tag_list(session: SecureSession) -> None:
 @pytest.mark.parametrize(
     ("command", "sw"),
     [
-        ("80F28000024F0000", 0x6A86),
+        ("80F28004024F0000", 0x6A86),
         ("80F28006024F0000", 0x6A86),
         ("80F21102024F0000", 0x6A86),
         ("80F24002024F0000", 0x6A88),
-        ("80F28002034F01FF00", 0x6A88),
+        ("80F24002034F01FF00", 0x6A88),
         ("80F28003024F0000", 0x6985),
         ("80F2800200", 0x6A80),
         ("80F28002014F00", 0x6A80),
