@@ -26,7 +26,7 @@ EF_ARR: Final = b"\x2f\x06"
 
 def boot(nvm: Nvm) -> Card:
     """A card with the code of the file system."""
-    return Card(nvm, [FileSystemApplet], randomness=SeededRandomness(1), issuer_domain=lambda _: DomainDouble())
+    return Card(nvm, [FileSystemApplet], randomness=SeededRandomness(1), security_domain=lambda _: DomainDouble())
 
 
 def new_ruled_image(parameters: bytes = MF_RULES) -> NvmImage:

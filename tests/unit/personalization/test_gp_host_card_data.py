@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from card_os.globalplatform.data_objects import card_data as our_card_data
 from card_os.globalplatform.production_data import ProductionData
 from card_os.iso7816 import tlv
 from personalization.errors import PersonalizationError
@@ -17,13 +16,15 @@ from personalization.globalplatform import card_data
 from personalization.globalplatform.card_data import KeyEntry, SecureChannelOption
 from personalization.globalplatform.commands import StatusScope
 from personalization.globalplatform.registry import RegistryEntry, life_cycle_name, parse_entries, parse_old_entries
+from tests.doubles.issuer_card import PortConnection, boot, issuer_image
 
 AID = bytes.fromhex("A000000003000000")
 TODAY = dt.date(2026, 11, 26)
 
 
 def test_recognition_data_of_our_card() -> None:
-    told = card_data.parse_recognition_data(our_card_data())
+    with PortConnection(boot(issuer_image()).contact) as connection:
+        told = card_data.parse_recognition_data(connection.transmit(bytes.fromhex("80CA006600"))[:-2])
     assert told.version == (2, 3, 1)
     assert told.secure_channels == (SecureChannelOption(3, 0x70),)
     assert told.implementation(3) == 0x70
