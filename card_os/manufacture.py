@@ -8,8 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from card_os.arbitration import Arbitration
-from card_os.globalplatform.channel_policy import DEFAULT_POLICY, ChannelPolicy, store_policy
 from card_os.globalplatform.card_policy import DEFAULT_CARD_POLICY, CardPolicy
+from card_os.globalplatform.channel_policy import DEFAULT_POLICY, ChannelPolicy, store_policy
 from card_os.globalplatform.keys import create_key_set
 from card_os.globalplatform.registry import (
     CARD_OWNER,

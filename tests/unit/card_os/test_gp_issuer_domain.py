@@ -151,18 +151,18 @@ def test_other_forms_of_store_data_for_the_domain(session: SecureSession, header
         ["80E208000400700342", "80E28801020111"],
     ],
 )
-def test_data_objects_come_in_every_form(session: SecureSession, connection: PortConnection, blocks: list[str]) -> None:
+def test_data_objects_come_in_every_form(session: SecureSession, blocks: list[str]) -> None:
     """11.11.2.3: BER-TLV, or inside the grouping 0070; cut anywhere; P1 b1 says that an answer is welcome."""
     assert [status(session, block) for block in blocks] == [SW.OK] * len(blocks)
-    assert send(connection, "80CA004200") == "4201119000"
+    assert session.transmit(commands.get_data(0x42)).data.hex() == "420111"
 
 
-def test_a_cut_data_object_that_fails_is_forgotten(session: SecureSession, connection: PortConnection) -> None:
+def test_a_cut_data_object_that_fails_is_forgotten(session: SecureSession) -> None:
     assert status(session, "80E21000024202") == SW.OK
     assert status(session, "80E290010111") == SW.WRONG_DATA
     assert status(session, "80E290010111") == SW.INCORRECT_P1_P2
     assert status(session, "80E2900003420122") == SW.OK
-    assert send(connection, "80CA004200") == "4201229000"
+    assert session.transmit(commands.get_data(0x42)).data.hex() == "420122"
 
 
 def test_production_data_is_guarded_once_the_card_is_secured(
