@@ -3,7 +3,7 @@
 S8 mode sends the first 8 bytes of each MAC, S16 mode all 16; the whole MAC of a command is the chaining value of the
 next one. The encryption counter moves with every command, also one without data.
 
-Source: GlobalPlatform Amendment D v1.1.1, clauses 6.2.4 to 6.2.8, and v1.2 (S16 mode); Amendment F, clause 5.
+Source: GlobalPlatform Amendment D v1.1.1, clauses 6.2.4 to 6.2.8, and v1.2 (S16 mode); Amendment F.
 """
 
 from __future__ import annotations

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Final
 from card_os.globalplatform import keys, scp02, scp03
 from card_os.globalplatform.channel_policy import load_policy
 from card_os.globalplatform.domain_session import domain_session
+from card_os.globalplatform.key_agreement import mutual_authenticate
 from card_os.globalplatform.scp02 import Scp02Channel, Scp02Implementation
 from card_os.globalplatform.scp03 import Scp03Channel, Scp03Implementation
-from card_os.globalplatform.secure_channel import Protocol, indication
+from card_os.globalplatform.secure_channel import Protocol, indication, is_secured
 from card_os.iso7816.errors import (
     ConditionsNotSatisfied,
     IncorrectP1P2,
@@ -146,6 +147,14 @@ _OPENINGS: Final[
         Callable[[Context, CommandApdu, int, KeySet, int], tuple[Scp02Channel | Scp03Channel, bytes]],
     ]
 ] = {Protocol.SCP02: _open_scp02, Protocol.SCP03: _open_scp03}
+
+
+def authenticate(context: Context, command: CommandApdu) -> bytes:
+    """INS 82: MUTUAL AUTHENTICATE with a plain class byte where the domain offers SCP11, EXTERNAL AUTHENTICATE else."""
+    policy = load_policy(context.store, context.application.owner)
+    if is_secured(command.cla) or policy.implementation(Protocol.SCP11) is None:
+        return external_authenticate(context, command)
+    return mutual_authenticate(context, command)
 
 
 def external_authenticate(context: Context, command: CommandApdu) -> bytes:

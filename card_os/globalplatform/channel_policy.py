@@ -15,7 +15,7 @@ further failure in a row, and a success takes it away. Who cuts the power gains 
 in the memory.
 
 Source: GlobalPlatform Card Specification 2.3.1, clauses 7.5.1 (velocity checking is the provider's policy), H.2 and
-table E-1; Amendment D v1.1.1, table 5-1; Amendment F, clause 5.1 (`i` of SCP11).
+table E-1; Amendment D v1.1.1, table 5-1; Amendment F (`i` of SCP11).
 """
 
 from __future__ import annotations

@@ -16,6 +16,15 @@ from card_os.globalplatform import keys
 from card_os.globalplatform.capabilities import capability_information, recognition_data
 from card_os.globalplatform.card_policy import load_card_policy
 from card_os.globalplatform.domain_session import authenticated_channel, domain_session
+from card_os.globalplatform.key_records import (
+    TAG_CARD_AUTHORITIES,
+    TAG_CERTIFICATE_STORE,
+    TAG_HOST_AUTHORITIES,
+    TAG_REFERENCE_TEMPLATE,
+    authorities,
+    certificate_store,
+    store_key_records,
+)
 from card_os.globalplatform.privileges import Privilege
 from card_os.globalplatform.registry import CARD_OWNER, ISSUER_DOMAIN, CardLifeCycle, CardObject
 from card_os.globalplatform.tokens import confirmation_counter
@@ -81,16 +90,20 @@ _RECORDED_LENGTH: Final = 4
 def get_data(context: Context, command: CommandApdu) -> bytes:
     """GET DATA: the data object whose tag is P1-P2; with an interindustry class byte its value only (11.3.3.1).
 
-    The list of applications (2F00) takes the tag list 5C00 in its data field.
+    The list of applications (2F00) takes the tag list 5C00 in its data field, the certificates (BF21) the name of a key.
 
     Raises:
         WrongLength: 6700, another data field.
         ReferenceDataNotFound: 6A88, there is no such object.
         SecurityStatusNotSatisfied: 6982, what traces a secured card, outside a secure channel session.
     """
-    tag = command.p1 << 8 | command.p2
+    tag, store, owner = command.p1 << 8 | command.p2, context.store, context.application.owner
+    if tag == TAG_CERTIFICATE_STORE:
+        return certificate_store(store, owner, command.data)
     if command.data and (tag != DataTag.APPLICATIONS or command.data != _TAG_LIST):
         raise WrongLength("GET DATA has no data field")
+    if tag in (TAG_HOST_AUTHORITIES, TAG_CARD_AUTHORITIES):
+        return authorities(store, owner, tag)
     reader = _READERS.get(tag)
     if reader is None:
         raise ReferenceDataNotFound("no such data object")
@@ -106,15 +119,19 @@ def get_value(context: Context, command: CommandApdu) -> bytes:
 
 
 def store_objects(context: Context, platform: Platform, objects: Iterable[tlv.Tlv]) -> None:
-    """Create or replace data objects of a domain; joins the open transaction.
+    """Create or replace data objects of a domain, or what a key has; joins the open transaction.
 
     Raises:
         WrongData: 6A80, an object that the domain does not keep.
+        ReferenceDataNotFound: 6A88, no such key.
         DfNameExists: 6A8A, the new AID of the issuer domain is taken.
     """
     domain, store = context.application, context.store
     storable = STORABLE[domain.owner == ISSUER_DOMAIN]
     objects = list(objects)
+    if objects and objects[0].tag == TAG_REFERENCE_TEMPLATE:
+        store_key_records(store, domain.owner, objects)
+        return
     if not objects or any(item.tag not in storable for item in objects):
         raise WrongData("a data object that the domain does not keep")
     for item in objects:

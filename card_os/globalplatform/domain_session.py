@@ -13,6 +13,7 @@ from card_os.iso7816.errors import ConditionsNotSatisfied, SecurityStatusNotSati
 
 if TYPE_CHECKING:
     from card_os.applet_api import Context, Platform
+    from card_os.globalplatform.certificates import Certificate
     from card_os.globalplatform.key_types import DomainKey
     from card_os.globalplatform.load import Loading
     from card_os.globalplatform.registry import Application
@@ -90,6 +91,26 @@ class PendingKeys:
         self.keys: list[tuple[int, DomainKey]] = []
 
 
+class HostProof:
+    """What PERFORM SECURITY OPERATION has brought of a host's certificates.
+
+    Attributes:
+        key: identifier and version of the authority's key, as the command names it.
+        authority: the same, as it was found.
+        pending: pieces of the certificate that is coming.
+        certificate: the last one that was verified.
+        complete: it is the one of the host's own key.
+    """
+
+    __slots__ = ("authority", "certificate", "complete", "key", "pending")
+
+    def __init__(self, key: tuple[int, int]) -> None:
+        self.key = self.authority = key
+        self.pending = b""
+        self.certificate: Certificate | None = None
+        self.complete = False
+
+
 class DomainSession:
     """What a security domain remembers while it is selected on a channel.
 
@@ -101,9 +122,10 @@ class DomainSession:
         own: data for the domain itself that goes on in the next STORE DATA.
         key_owner: owner number of the keys of the last INITIALIZE UPDATE, 0 before.
         pending_keys: what PUT KEY commands brought that say that more follow.
+        host_proof: certificates of a host, for the key agreement that follows.
     """
 
-    __slots__ = ("key_owner", "listing", "loading", "own", "pending_keys", "platform", "target")
+    __slots__ = ("host_proof", "key_owner", "listing", "loading", "own", "pending_keys", "platform", "target")
 
     def __init__(self, platform: Platform) -> None:
         self.platform = platform
@@ -113,6 +135,7 @@ class DomainSession:
         self.own: PendingData | None = None
         self.key_owner = 0
         self.pending_keys: PendingKeys | None = None
+        self.host_proof: HostProof | None = None
 
 
 def open_domain_session(context: Context, platform: Platform) -> None:

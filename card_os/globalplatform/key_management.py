@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from card_os.globalplatform import keys
 from card_os.globalplatform.domain_session import PendingKeys, content_management_channel, domain_session
 from card_os.globalplatform.key_data import parse_keys
+from card_os.globalplatform.key_records import delete_records
 from card_os.globalplatform.key_types import KeyType
 from card_os.globalplatform.keys import FACTORY_KEY_VERSION, MAX_KEY_IDENTIFIER, MAX_KEY_VERSION, KeyIdentifier
 from card_os.globalplatform.registry import ISSUER_DOMAIN
@@ -90,6 +91,7 @@ def _put(store: ObjectStore, owner: int, entries: list[tuple[int, DomainKey]], s
     _check(store, owner, entries, gone)
     with store.transaction():
         keys.delete_keys(store, owner, gone)
+        delete_records(store, owner, gone)
         keys.store_keys(store, owner, new)
         for version in sorted({key.version for key in new if key.key_type is KeyType.DES and keys.is_set_key(key)}):
             keys.reset_counters(store, owner, version)
@@ -151,6 +153,7 @@ def delete_keys(context: Context, command: CommandApdu) -> bytes:
     domain_session(context).pending_keys = None
     with store.transaction():
         keys.delete_keys(store, owner, gone)
+        delete_records(store, owner, gone)
     return _NOTHING_MORE
 
 

@@ -66,7 +66,7 @@ class Curve(NamedTuple):
     Attributes:
         curve: the curve itself.
         length: bytes of a private key and of a coordinate.
-        digest: hash of its strength, for ECDSA and key derivation (B.4.3; Amendment F, 3.1.2).
+        digest: hash of its strength, for ECDSA (B.4.3).
     """
 
     curve: ec.EllipticCurve

@@ -1,6 +1,6 @@
 """The parameter `i` of Secure Channel Protocol '11': which of its variants a security domain offers.
 
-Source: GlobalPlatform Card Technology, Secure Channel Protocol '11', Amendment F v1.2, clause 5.1.
+Source: GlobalPlatform Card Technology, Secure Channel Protocol '11', Amendment F.
 """
 
 from __future__ import annotations

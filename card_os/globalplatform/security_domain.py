@@ -12,10 +12,11 @@ from enum import IntEnum
 from typing import ClassVar
 
 from card_os.applet_api import Context, Instruction, Platform, instruction_table
-from card_os.globalplatform.authentication import external_authenticate, initialize_update
+from card_os.globalplatform.authentication import authenticate, initialize_update
 from card_os.globalplatform.content_management import install
 from card_os.globalplatform.data_objects import get_data, get_value, store_objects
 from card_os.globalplatform.domain_session import domain_session, open_domain_session
+from card_os.globalplatform.key_agreement import internal_authenticate, perform_security_operation
 from card_os.globalplatform.key_management import put_key
 from card_os.globalplatform.keys import key_versions
 from card_os.globalplatform.life_cycle import set_status
@@ -70,15 +71,17 @@ class SecurityDomain:
     package_aid: ClassVar[bytes] = DOMAIN_PACKAGE_AID
     module_aid: ClassVar[bytes] = DOMAIN_MODULE_AID
     instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = instruction_table(
+        Instruction(0x2A, "PERFORM SECURITY OPERATION", perform_security_operation, proprietary=True, stepwise=True),
         Instruction(0x50, "INITIALIZE UPDATE", initialize_update, proprietary=True),
         Instruction(0x78, "END R-MAC SESSION", end_r_mac_session, proprietary=True),
         Instruction(0x7A, "BEGIN R-MAC SESSION", begin_r_mac_session, proprietary=True),
-        Instruction(0x82, "EXTERNAL AUTHENTICATE", external_authenticate, proprietary=True, opens_secure_channel=True),
+        Instruction(0x82, "EXTERNAL AUTHENTICATE", authenticate, proprietary=True, opens_secure_channel=True),
+        Instruction(0x88, "INTERNAL AUTHENTICATE", internal_authenticate, proprietary=True),
         Instruction(0xCA, "GET DATA", get_value),
         Instruction(0xCB, "GET DATA", get_value),
         Instruction(0xCA, "GET DATA", get_data, proprietary=True),
-        Instruction(0xD8, "PUT KEY", _put_key, proprietary=True),
-        Instruction(0xE2, "STORE DATA", store_data, proprietary=True),
+        Instruction(0xD8, "PUT KEY", _put_key, proprietary=True, chaining=True),
+        Instruction(0xE2, "STORE DATA", store_data, proprietary=True, chaining=True),
         Instruction(0xE4, "DELETE", delete, proprietary=True),
         Instruction(0xE6, "INSTALL", install, proprietary=True),
         Instruction(0xE8, "LOAD", load, proprietary=True),
