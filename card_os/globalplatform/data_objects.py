@@ -90,7 +90,7 @@ _RECORDED_LENGTH: Final = 4
 def get_data(context: Context, command: CommandApdu) -> bytes:
     """GET DATA: the data object whose tag is P1-P2; with an interindustry class byte its value only (11.3.3.1).
 
-    The list of applications (2F00) takes the tag list 5C00 in its data field, the certificates (BF21) the name of a key.
+    The list of applications (2F00) takes the tag list 5C00 in its data field, certificates (BF21) the name of a key.
 
     Raises:
         WrongLength: 6700, another data field.
