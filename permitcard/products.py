@@ -9,6 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from card_os.applet_api import Applet
     from card_os.card import Card
     from card_os.hardware.nvm import Nvm
     from card_os.hardware.randomness import Randomness
@@ -32,23 +35,30 @@ def sam_profile() -> CardProfile:
     return CardProfile.load(files("applet.sam").joinpath("profile.toml"))
 
 
-def boot(nvm: Nvm, randomness: Randomness | None = None) -> Card:
+def boot(nvm: Nvm, randomness: Randomness | None = None, *, foreign: Iterable[type[Applet]] = ()) -> Card:
     """Boot a card whose chip carries the code of all our applications.
 
     Args:
         nvm: its memory.
         randomness: source of the card's random bytes; the operating system's when absent.
+        foreign: code of other packages that the chip carries too.
     """
-    from applet.permit.applet import PermitApplet
-    from applet.sam.applet import SamApplet
     from card_os.card import Card
     from card_os.globalplatform.security_domain import SecurityDomain
+    from permitcard.applets import built_in_applets
 
-    return Card(nvm, (PermitApplet, SamApplet), randomness=randomness, security_domain=SecurityDomain)
+    return Card(nvm, (*built_in_applets(), *foreign), randomness=randomness, security_domain=SecurityDomain)
+
+
+def boot_any(nvm: Nvm, randomness: Randomness | None = None) -> Card:
+    """Boot a card of a user, which may hold applications of other packages that are installed."""
+    from permitcard.applets import foreign_applets
+
+    return boot(nvm, randomness, foreign=foreign_applets())
 
 
 def card_maker(faults: Path | None = None) -> CardMaker:
-    """What boots our cards.
+    """What boots the cards of a user.
 
     Args:
         faults: a fault plan; None for cards that do what they should.
@@ -57,23 +67,24 @@ def card_maker(faults: Path | None = None) -> CardMaker:
         ReaderError: the plan cannot be read or makes no sense.
     """
     if faults is None:
-        return boot
+        return boot_any
     from reader_bridge.fault_plan import FaultPlan
     from reader_bridge.faults import with_faults
 
-    return with_faults(boot, FaultPlan.load(faults))
+    return with_faults(boot_any, FaultPlan.load(faults))
 
 
-def open_simulated(path: str | PathLike[str], faults: Path | None = None) -> SimulatedCard:
+def open_simulated(path: str | PathLike[str], faults: Path | None = None, *, foreign: bool = False) -> SimulatedCard:
     """Open a card file.
 
     Args:
         path: the card file.
         faults: a fault plan; None for none.
+        foreign: whether the card may hold applications of other packages, whose code is loaded then.
 
     Raises:
         ReaderError: missing, in use, damaged, or of a later version; the plan makes no sense.
     """
     from reader_bridge.simulated import open_card
 
-    return open_card(path, card_maker(faults))
+    return open_card(path, card_maker(faults) if foreign or faults is not None else boot)

@@ -1,4 +1,4 @@
-"""What a station makes: a permit, or a SAM, as recipes of the production engine."""
+"""What a station makes: a permit or a SAM, and what tries out the file system, as recipes of the production engine."""
 
 from __future__ import annotations
 
@@ -12,11 +12,16 @@ from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
 from personalization.preparation.record import PreparedRecord
 from personalization.production.maker import Recipe
 from personalization.profile import CardProfile
+from personalization.terminal.holder import pin_block
 
 Groupings = Callable[[object, bytes], list[DataGrouping]]
 """What STORE DATA brings, for a prepared record and a card number."""
 
 _NO_PRIVILEGES: Final = b"\x00"
+_DGI_PINS: Final = 0x8010
+_PIN_TRIES: Final = 3
+SPECIMEN_PIN: Final = "246802"
+"""The published PIN of holders of specimens."""
 
 
 def permit_recipe(keys: KeyStore) -> Recipe:
@@ -40,6 +45,29 @@ def sam_recipe(keys: KeyStore) -> Recipe:
         return card_keys.sam_groupings(card_number)
 
     return _recipe(sam_profile(), keys, groupings)
+
+
+def file_system_recipe(keys: KeyStore) -> Recipe:
+    """The file system for try-outs: everybody may do everything in its MF, and its PIN is that of the specimen."""
+    from applet.file_system import aid
+    from applet.file_system.sample import HOLDER_PIN, MF_RULES
+
+    pin = bytes((HOLDER_PIN, 1, _PIN_TRIES)) + pin_block(SPECIMEN_PIN)
+
+    def groupings(record: object, card_number: bytes) -> list[DataGrouping]:
+        del record, card_number
+        return [DataGrouping(_DGI_PINS, pin, encrypted=True)]
+
+    return Recipe(
+        package=aid.PACKAGE,
+        module=aid.MODULE,
+        instance=aid.INSTANCE,
+        privileges=_NO_PRIVILEGES,
+        parameters=MF_RULES,
+        groupings=groupings,
+        factory_keys=lambda number: issuer_domain_keys(keys, KeyName.FACTORY, number),
+        card_keys=lambda number: issuer_domain_keys(keys, KeyName.CARD, number),
+    )
 
 
 def _recipe(profile: CardProfile, keys: KeyStore, groupings: Groupings) -> Recipe:

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blank
 from permitcard.products import boot, permit_profile
-from permitcard.recipes import permit_recipe, untimed
+from permitcard.recipes import SPECIMEN_PIN, permit_recipe, untimed
 from permitcard.testing.target import Target
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant, Residence
@@ -34,7 +34,7 @@ from personalization.terminal.holder import pin_block
 from reader_bridge.connection import Interface
 from reader_bridge.simulated import SimulatedCard
 
-HOLDER_PIN: Final = "246802"
+HOLDER_PIN: Final = SPECIMEN_PIN
 """Published holder PIN."""
 
 UNBLOCKING_PIN: Final = "86420975"

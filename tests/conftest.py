@@ -1,3 +1,26 @@
-"""Options and fixtures of the shared suite, for every test."""
+"""Options and fixtures of the shared suite, for every test, and what the whole run has proved in numbers."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Final
+
+import pytest
 
 pytest_plugins = ["permitcard.pytest_plugin"]
+
+COUNTED: Final = {
+    "cuts": "cuts of power, each with a reboot and a check",
+    "steps": "steps of the file system beside its model",
+    "executions": "commands of the fuzzer that is guided by coverage",
+}
+"""Properties that tests record, and what their sum is called at the end of the run."""
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print the sums; the properties of tests on other processes come with their reports."""
+    sums: Counter[str] = Counter()
+    for report in terminalreporter.getreports("passed"):
+        sums.update({name: int(str(value)) for name, value in report.user_properties if name in COUNTED})
+    for name, count in sums.items():
+        terminalreporter.write_line(f"{count:,} {COUNTED[name]}")

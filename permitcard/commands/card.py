@@ -118,7 +118,7 @@ def serve(
     from reader_bridge.serving import CardServer
 
     console = console_of(context)
-    with open_simulated(card, faults) as simulated, CardServer(simulated) as server:
+    with open_simulated(card, faults, foreign=True) as simulated, CardServer(simulated) as server:
         offer = Offer(card, way.value, port, host, link, own_service)
         devices = offer_card(server, offer, console.say)
         console.result(

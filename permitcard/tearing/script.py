@@ -39,7 +39,9 @@ class Section(StrEnum):
     THEN = "then"
 
 
-PRODUCTS: Final = ("permit", "sam")
+PRODUCTS: Final = ("permit", "sam", "file-system")
+MADE: Final = ("permit", "sam")
+"""What production makes."""
 ROLES: Final = ("inspection", "service_desk", "bank_branch", "issuer")
 
 STEPS: Final[dict[str, tuple[str, ...]]] = {
@@ -53,8 +55,8 @@ STEPS: Final[dict[str, tuple[str, ...]]] = {
     "put-keys": ("card",),
     "install": PRODUCTS,
     "personalize": PRODUCTS,
-    "make": PRODUCTS,
-    "finish": PRODUCTS,
+    "make": MADE,
+    "finish": MADE,
     "delete": PRODUCTS,
     "card-state": ("initialized", "secured", "terminated"),
 }

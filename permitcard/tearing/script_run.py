@@ -9,7 +9,7 @@ from typing import Final
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import StatusWord
 from permitcard.products import permit_profile
-from permitcard.recipes import permit_recipe, sam_recipe, untimed
+from permitcard.recipes import file_system_recipe, permit_recipe, sam_recipe, untimed
 from permitcard.specimen import specimen_record
 from permitcard.tearing.script import ScriptStep
 from permitcard.testing.laboratory_sam import LaboratorySam
@@ -17,7 +17,7 @@ from permitcard.testing.target import Target
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import CardState
 from personalization.globalplatform.session import SecureSession
-from personalization.keys.keystore import KeyName
+from personalization.keys.keystore import KeyName, KeyStore
 from personalization.preparation.card_keys import issuer_domain_keys
 from personalization.preparation.record import PreparedRecord
 from personalization.production.maker import GlobalPlatformMaker, Recipe
@@ -30,6 +30,11 @@ _FACTORY: Final = 0xFF
 _KEY_SETS: Final = {"factory": KeyName.FACTORY, "card": KeyName.CARD}
 _VERIFY: Final = 0x20
 _PINS: Final = {"holder": 0x81, "unblocking": 0x82}
+_RECIPES: Final[dict[str, Callable[[KeyStore], Recipe]]] = {
+    "permit": permit_recipe,
+    "sam": sam_recipe,
+    "file-system": file_system_recipe,
+}
 _SELECT_BY_NAME: Final = (0x00, 0xA4, 0x04, 0x00)
 
 Connect = Callable[[Interface], CardConnection]
@@ -170,7 +175,7 @@ class ScriptRun:
 
     def recipe(self, product: str) -> Recipe:
         """How a product is made."""
-        return permit_recipe(self.target.keys) if product == "permit" else sam_recipe(self.target.keys)
+        return _RECIPES[product](self.target.keys)
 
     def record(self, product: str) -> PreparedRecord | None:
         """Whose permit it is."""

@@ -5,7 +5,7 @@ A test calls `assert_tear_safe` with the text of a script.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -28,6 +28,7 @@ from reader_bridge.tear_report import Problem, TearReport, ViolationKind
 from reader_bridge.tear_sweep import Advance, TearSweep
 
 if TYPE_CHECKING:
+    from card_os.applet_api import Applet
     from card_os.card import Card
     from card_os.hardware.nvm import Nvm
 
@@ -47,10 +48,16 @@ class CardToTear:
     Attributes:
         image: its image; never changed.
         target: its keys and PINs.
+        foreign: code of other packages that its chip carries.
     """
 
     image: NvmImage
     target: Target
+    foreign: tuple[type[Applet], ...] = ()
+
+    def boot(self, nvm: Nvm) -> Card:
+        """Boot it so that it draws the same random bytes each time: the same memory then gives the same answers."""
+        return boot(nvm, SeededRandomness(_SEED), foreign=self.foreign)
 
 
 def open_card_to_tear(card: str, centre: Path | None = None, *, chip: str = DEFAULT_CHIP) -> CardToTear:
@@ -97,15 +104,20 @@ def sweep_script(
         PersonalizationError: "script-failed": the script does not work without cuts either.
     """
     start = _prepared(script, card)
-    recording = TearRecording(start, boot_seeded)
+    recording = TearRecording(start, card.boot)
     run = ScriptRun(card.target, recording.connect, recording.begin)
     _run(run, script.run)
-    _run(ScriptRun(card.target, SimulatedCard(recording.memory(), boot_seeded).connect), script.then)
+    _run(ScriptRun(card.target, SimulatedCard(recording.memory(), card.boot).connect), script.then)
+    names = dict.fromkeys((*_OUR_NAMES, *_names(card, start), *_names(card, recording.memory())))
+    questions = tuple(_questions(names))
 
     def examine(image: NvmImage) -> Sequence[Problem]:
-        return _examine(image, script, card.target)
+        return _examine(image, script, card)
 
-    return TearSweep(recording, examine, _answers, twice=twice).run(advance)
+    def answers(image: NvmImage) -> tuple[bytes, ...]:
+        return _answers(card.boot(image.nvm()), questions)
+
+    return TearSweep(recording, examine, answers, twice=twice).run(advance)
 
 
 def assert_tear_safe(script: str, card: str | CardToTear = SPECIMEN, *, twice: bool = False) -> TearReport:
@@ -129,14 +141,9 @@ def assert_tear_safe(script: str, card: str | CardToTear = SPECIMEN, *, twice: b
     return report
 
 
-def boot_seeded(nvm: Nvm) -> Card:
-    """A card that draws the same random bytes each time, so that the same memory gives the same answers."""
-    return boot(nvm, SeededRandomness(_SEED))
-
-
 def _prepared(script: TearScript, card: CardToTear) -> NvmImage:
     image = card.image.fork()
-    simulated = SimulatedCard(image, boot_seeded)
+    simulated = SimulatedCard(image, card.boot)
     _run(ScriptRun(card.target, simulated.connect), script.setup)
     return image
 
@@ -150,9 +157,14 @@ def _run(run: ScriptRun, steps: Sequence[ScriptStep]) -> None:
         ) from failure
 
 
-def _examine(image: NvmImage, script: TearScript, target: Target) -> Sequence[Problem]:
+def _names(card: CardToTear, image: NvmImage) -> list[bytes]:
+    """Names of the applications on an image."""
+    return [bytes(entry.aid) for entry in card.boot(image.fork().nvm()).platform.registry]
+
+
+def _examine(image: NvmImage, script: TearScript, torn: CardToTear) -> Sequence[Problem]:
     """Boot on both interfaces, run the next script, and count faults of the card's code."""
-    card = boot_seeded(image.nvm())
+    card = torn.boot(image.nvm())
 
     def connect(interface: Interface) -> SimulatedConnection:
         port = card.contact if interface is Interface.CONTACT else card.contactless
@@ -163,7 +175,7 @@ def _examine(image: NvmImage, script: TearScript, target: Target) -> Sequence[Pr
         with connect(interface):
             pass
     try:
-        ScriptRun(target, connect).run(script.then)
+        ScriptRun(torn.target, connect).run(script.then)
     except StepFailed as failure:
         problems.append(Problem(ViolationKind.NEXT_SCRIPT, str(failure)))
     if card.faults:
@@ -171,27 +183,24 @@ def _examine(image: NvmImage, script: TearScript, target: Target) -> Sequence[Pr
     return problems
 
 
-def _answers(image: NvmImage) -> tuple[bytes, ...]:
+def _answers(card: Card, questions: Sequence[bytes]) -> tuple[bytes, ...]:
     """What anybody is told: FCI, data objects, the start of every file and record, on both interfaces."""
     answers: list[bytes] = []
-    card = boot_seeded(image.nvm())
     for port in (card.contact, card.contactless):
         answers.append(port.power_on())
-        answers += [port.process(question) for question in _QUESTIONS]
+        answers += [port.process(question) for question in questions]
         port.power_off()
     return tuple(answers)
 
 
-def _questions() -> Iterator[bytes]:
-    domain = (ISSUER_DOMAIN_AID, _DOMAIN_TAGS)
-    applications = [(profile().application.instance, _APPLICATION_TAGS) for profile in (permit_profile, sam_profile)]
-    for aid, tags in (domain, *applications):
+def _questions(names: Iterable[bytes]) -> Iterator[bytes]:
+    for aid in names:
         yield CommandApdu(0x00, 0xA4, 0x04, 0x00, aid, 256).encode()
-        for tag in tags:
+        for tag in _DOMAIN_TAGS if aid == ISSUER_DOMAIN_AID else _APPLICATION_TAGS:
             yield CommandApdu(0x00, 0xCA, *divmod(tag, 256), b"", 256).encode()
         for short in _SHORT_IDENTIFIERS:
             yield CommandApdu(0x00, 0xB0, 0x80 | short, 0x00, b"", 256).encode()
             yield CommandApdu(0x00, 0xB2, 0x01, short << 3 | 0x04, b"", 256).encode()
 
 
-_QUESTIONS: Final = tuple(_questions())
+_OUR_NAMES: Final = (ISSUER_DOMAIN_AID, *(bytes(load().application.instance) for load in (permit_profile, sam_profile)))

@@ -13,6 +13,7 @@ from card_os.files.spec import AccessMode, FileSpec, FileStructure
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
 from card_os.globalplatform.registry import ISSUER_DOMAIN, ApplicationLifeCycle, CardLifeCycle, Privilege
+from card_os.hardware.chip import DEFAULT_CHIP, Chip
 from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.randomness import SeededRandomness
@@ -173,9 +174,11 @@ class DomainDouble(RecordingApplet):
         raise NotImplementedError
 
 
-def blank_memory(life_cycle: CardLifeCycle = CardLifeCycle.INITIALIZED, arbitration: int = 0) -> NvmImage:
+def blank_memory(
+    life_cycle: CardLifeCycle = CardLifeCycle.INITIALIZED, arbitration: int = 0, chip: Chip | str = DEFAULT_CHIP
+) -> NvmImage:
     """An image with an issuer domain only."""
-    image = NvmImage.create()
+    image = NvmImage.create(chip=chip)
     manufacture(
         image.nvm(),
         ProductionData(ic_fabricator=0x4A5A, ic_type=1, ic_batch=2, ic_serial_number=3),

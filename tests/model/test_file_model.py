@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from collections.abc import Callable
+from typing import ClassVar, NamedTuple
+
+import pytest
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from card_os.card import Card
+from card_os.hardware.chip import DEFAULT_CHIP, load_chips
 from card_os.hardware.image import NvmImage
 from card_os.hardware.power import CutMoment, PowerSupply
 from card_os.iso7816.apdu import CommandApdu
@@ -27,22 +32,54 @@ RECORD_FILES = st.sampled_from([FIXED, VARIABLE, CYCLIC])
 CONTENT = st.binary(min_size=1, max_size=14)
 
 
+CREATED = st.integers(0x0801, 0x0804)
+"""Identifiers of files that come and go."""
+ACTIVATED, DEACTIVATED, TERMINATED = 0x05, 0x04, 0x0C
+MOVES = {
+    (0x44, ACTIVATED): ACTIVATED,
+    (0x44, DEACTIVATED): ACTIVATED,
+    (0x04, ACTIVATED): DEACTIVATED,
+    (0x04, DEACTIVATED): DEACTIVATED,
+    (0xE8, ACTIVATED): TERMINATED,
+    (0xE8, DEACTIVATED): TERMINATED,
+}
+"""ISO/IEC 7816-4:2020, 7.4.10: the state after ACTIVATE, DEACTIVATE and TERMINATE EF; what is not here is refused."""
+ROOM = 32
+"""Bytes of data objects that the application's own DF has room for."""
+TAGS = st.sampled_from([0x5A, 0x5B, 0x5C])
+IMAGES: dict[str, NvmImage] = {}
+
+
+class Created(NamedTuple):
+    """A file that was created: its content and its state."""
+
+    content: bytes
+    state: int
+
+
 class FileMachine(RuleBasedStateMachine):
-    """The card and what it should hold."""
+    """The card and what it should hold.
+
+    Attributes:
+        chip: chip of the card.
+        steps: steps that all runs took.
+    """
+
+    chip: ClassVar[str] = DEFAULT_CHIP
+    steps: ClassVar[int] = 0
 
     def __init__(self) -> None:
         super().__init__()
-        self.image = NvmImage.create()
         self.power = PowerSupply()
+        self.image = new_image(self.chip)
         self.card: Card = make_file_card(self.image.nvm(power=self.power))
         self.binary = bytearray(SIZE)
         self.records: dict[int, list[bytes]] = {FIXED: [], VARIABLE: [], CYCLIC: []}
+        self.created: dict[int, Created] = {}
+        self.objects: dict[int, bytes] = {}
 
     @initialize()
     def make(self) -> None:
-        self.image = blank_memory()
-        self.card = make_file_card(self.image.nvm(power=self.power))
-        install_files(self.card)
         self.select()
 
     def select(self) -> None:
@@ -53,6 +90,68 @@ class FileMachine(RuleBasedStateMachine):
         return self.card.contact.process(CommandApdu(0, ins, p1, p2, data, ne).encode())
 
     # ---- what happens
+
+    @rule(fid=CREATED, size=st.integers(1, 40))
+    def create(self, fid: int, size: int) -> None:
+        template = encode(
+            0x62,
+            encode(0x80, size.to_bytes(2, "big")),
+            encode(0x82, b"\x01"),
+            encode(0x83, fid.to_bytes(2, "big")),
+            encode(0x88),
+            encode(0x86, bytes.fromhex("7F0100000000")),
+        )
+        answer = self.send(0xE0, 0, 0, template)
+        if fid in self.created:
+            assert answer == b"\x6a\x89"
+        else:
+            assert answer == OK
+            self.created[fid] = Created(bytes(size), ACTIVATED)
+
+    @rule(fid=CREATED)
+    def delete(self, fid: int) -> None:
+        answer = self.send(0xE4, 0, 0, fid.to_bytes(2, "big"))
+        assert answer == (OK if self.created.pop(fid, None) else b"\x6a\x82")
+
+    @rule(fid=CREATED, ins=st.sampled_from([0x44, 0x04, 0xE8]))
+    def move(self, fid: int, ins: int) -> None:
+        file = self.created.get(fid)
+        answer = self.send(ins, 0, 0, fid.to_bytes(2, "big"))
+        if file is None:
+            assert answer == b"\x6a\x82"
+            return
+        after = MOVES.get((ins, file.state))
+        assert answer == (b"\x69\x85" if after is None else OK)
+        if after is not None:
+            self.created[fid] = file._replace(state=after)
+
+    @rule(fid=CREATED, offset=st.integers(0, 45), data=st.binary(min_size=1, max_size=20))
+    def update_created(self, fid: int, offset: int, data: bytes) -> None:
+        answer = self.send(0xD7, fid >> 8, fid & 0xFF, encode(0x54, bytes((offset,))) + encode(0x53, data))
+        file = self.created.get(fid)
+        if file is None:
+            assert answer == b"\x6a\x82"
+        elif file.state != ACTIVATED:
+            assert answer == b"\x69\x85"
+        elif offset >= len(file.content):
+            assert answer == b"\x6b\x00"
+        elif offset + len(data) > len(file.content):
+            assert answer == b"\x6a\x84"
+        else:
+            assert answer == OK
+            content = file.content[:offset] + data + file.content[offset + len(data) :]
+            self.created[fid] = file._replace(content=content)
+
+    @rule(tag=TAGS, value=st.binary(min_size=1, max_size=16))
+    def put(self, tag: int, value: bytes) -> None:
+        assert self.send(0xA4, 0, 0x0C, b"\x3f\x00") == OK
+        answer = self.send(0xDA, 0, tag, value)
+        after = self.objects | {tag: value}
+        if sum(2 + len(each) for each in after.values()) > ROOM:
+            assert answer == b"\x6a\x84"
+        else:
+            assert answer == OK
+            self.objects = after
 
     @rule(offset=st.integers(0, 255), data=st.binary(min_size=1, max_size=100))
     def update(self, offset: int, data: bytes) -> None:
@@ -217,12 +316,63 @@ class FileMachine(RuleBasedStateMachine):
     def the_card_holds_what_the_model_holds(self) -> None:
         if not self.card.contact.powered:
             return
+        type(self).steps += 1
         assert self.whole() == self.binary
         for sfi, records in self.records.items():
             answer = self.send(0xB2, 1, sfi << 3 | 5, b"", 256)
             assert answer == (b"".join(records) + OK if records else b"\x6a\x83")
+        for fid, file in self.created.items():
+            answer = self.send(0xB1, fid >> 8, fid & 0xFF, b"\x54\x01\x00", 256)
+            expected = encode(0x53, file.content) + OK if file.state == ACTIVATED else b"\x69\x85"
+            assert answer == expected
+        assert self.send(0xA4, 0, 0x0C, b"\x3f\x00") == OK
+        for tag in (0x5A, 0x5B, 0x5C):
+            value = self.objects.get(tag)
+            assert self.send(0xCA, 0, tag, b"", 256) == (b"\x6a\x88" if value is None else value + OK)
         assert self.card.faults == 0
 
 
-FileMachine.TestCase.settings = settings(max_examples=260, stateful_step_count=40, deadline=None)
-TestFileModel = FileMachine.TestCase
+def new_image(chip: str) -> NvmImage:
+    """A card with the files, made once a chip."""
+    if chip not in IMAGES:
+        image = blank_memory(chip=chip)
+        install_files(make_file_card(image.nvm()))
+        IMAGES[chip] = image
+    return IMAGES[chip].fork()
+
+
+def run_machine(chip: str, examples: int, record: Callable[[str, object], None], *, explore: bool) -> int:
+    """Let the machine run on a chip; returns how many steps it took beside the model."""
+
+    class Machine(FileMachine):
+        """Of this chip."""
+
+    Machine.chip, Machine.steps = chip, 0
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=examples,
+            stateful_step_count=50,
+            deadline=None,
+            derandomize=not explore,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )
+    record("steps", Machine.steps)
+    return Machine.steps
+
+
+@pytest.mark.parametrize("chip", ["flash-144k", "mapped-flash-144k"])
+def test_the_files_of_a_card_are_those_of_the_model(chip: str, record_property: Callable[[str, object], None]) -> None:
+    """10,000 steps at least on both kinds of memory, the same in each run of the tests."""
+    assert run_machine(chip, 120, record_property, explore=False) >= 5_000
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("chip", sorted(load_chips()))
+def test_the_files_of_a_card_are_those_of_the_model_for_hours(
+    chip: str, record_property: Callable[[str, object], None]
+) -> None:
+    """1,000,000 steps at least on the chips together, others in each run."""
+    assert run_machine(chip, 5_200, record_property, explore=True) >= 250_000

@@ -8,9 +8,15 @@ from typing import Any
 
 import pytest
 
+from card_os.applet_api import Context
 from card_os.hardware.chip import CellKind, load_chips
-from card_os.iso7816.errors import MemoryFailure
+from card_os.iso7816.errors import MemoryFailure, VerificationFailed
+from card_os.security import pin as card_pin
+from card_os.security.cryptography import equal
+from card_os.security.tries import spend_try
+from card_os.storage.blocks import HEADER_BYTES, BlockKind
 from card_os.storage.mapped import MappedMemory
+from card_os.storage.store import StoredObject
 from permitcard.tearing.script import TearScript
 from permitcard.tearing.sweeping import BLANK, SPECIMEN, assert_tear_safe, open_card_to_tear, sweep_script
 from reader_bridge.tear_report import TearReport, ViolationKind
@@ -39,9 +45,12 @@ def kinds(report: TearReport) -> set[ViolationKind]:
 
 @CHIPS
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_the_scripts_of_the_examples_find_nothing_on_pages(path: Path, chip: str) -> None:
+def test_the_scripts_of_the_examples_find_nothing_on_pages(
+    path: Path, chip: str, record_property: Callable[[str, object], None]
+) -> None:
     text = path.read_text(encoding="utf-8")
     report = assert_tear_safe(text, open_card_to_tear(BLANK if "--card blank" in text else SPECIMEN, chip=chip))
+    record_property("cuts", report.cuts)
     assert report.cuts == 4 * report.units
     assert report.writing > 5
     assert report.units > 3_000 or path.stem != "permit-personalization"
@@ -99,6 +108,67 @@ def forgets_to_erase(original: Callable[..., None]) -> Callable[..., None]:
         original(memory, page)
 
     return write_page
+
+
+def forgets_to_scrub(original: Callable[..., None]) -> Callable[..., None]:
+    """What is deleted is left where it stood."""
+
+    def commit(memory: MappedMemory, writes: Writes, wipes: Wipes, secret: bool) -> None:
+        original(memory, writes, (), secret)
+
+    return commit
+
+
+def erases_too_early(original: Callable[..., None]) -> Callable[..., None]:
+    """The predecessor of a page is erased before its successor is there."""
+
+    def write_page(memory: MappedMemory, page: int) -> None:
+        old = memory._map.pop(page, None)
+        if old is not None:
+            memory._release(old)
+        original(memory, page)
+
+    return write_page
+
+
+def marks_first(memory: MappedMemory, page: int) -> None:
+    """A page is made valid by its header, and then gets its content."""
+    size = memory._page_bytes
+    block, old = memory._take(), memory._map.get(page)
+    memory._write_header(block, BlockKind.PAGE, page)
+    content = memory._view[page * size : (page + 1) * size].tobytes()
+    memory._nvm.write(block * memory._block_bytes + HEADER_BYTES, content)
+    memory._map[page] = block
+    if old is not None:
+        memory._release(old)
+
+
+def test_a_deletion_without_its_scrub_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(MappedMemory, "commit", forgets_to_scrub(MappedMemory.commit))
+    assert ViolationKind.RESIDUE in kinds(swept(DELETE, BLANK))
+
+
+def test_a_page_that_is_erased_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = open_card_to_tear(BLANK, chip=FLASH)
+    monkeypatch.setattr(MappedMemory, "_write_page", erases_too_early(MappedMemory._write_page))
+    report = sweep_script(TearScript.parse(DELETE), target)
+    assert kinds(report) & {ViolationKind.BETWEEN, ViolationKind.NO_BOOT}
+
+
+def test_a_page_that_is_valid_before_its_content_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = open_card_to_tear(BLANK, chip=FLASH)
+    monkeypatch.setattr(MappedMemory, "_write_page", marks_first)
+    report = sweep_script(TearScript.parse(DELETE), target)
+    assert kinds(report) & {ViolationKind.BETWEEN, ViolationKind.NO_BOOT}
+
+
+def test_a_counter_after_the_compare_is_found_on_pages(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compare_first(context: Context, item: StoredObject, body: bytes, block: bytes) -> None:
+        if not equal(body[4:], block):
+            raise VerificationFailed(spend_try(context.store, item, body[0]))
+
+    monkeypatch.setattr(card_pin, "_compare", compare_first)
+    assert kinds(swept(VERIFY)) == {ViolationKind.TRY_NOT_SPENT}
 
 
 def test_a_record_without_one_of_its_writes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

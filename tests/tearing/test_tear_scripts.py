@@ -19,6 +19,7 @@ from card_os.security import pin as card_pin
 from card_os.security.access import AccessRule
 from card_os.security.cryptography import equal
 from card_os.security.tries import spend_try
+from card_os.storage import journal as card_journal
 from card_os.storage.journal import Journal
 from card_os.storage.store import ObjectKind, ObjectStore, StoredObject
 from permitcard.specimen import make_specimen
@@ -47,9 +48,10 @@ def kinds(report: TearReport) -> set[ViolationKind]:
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)
-def test_the_scripts_of_the_examples_find_nothing(path: Path) -> None:
+def test_the_scripts_of_the_examples_find_nothing(path: Path, record_property: Callable[[str, object], None]) -> None:
     text = path.read_text(encoding="utf-8")
     report = assert_tear_safe(text, BLANK if "--card blank" in text else SPECIMEN)
+    record_property("cuts", report.cuts)
     assert report.cuts == 4 * report.units
     assert report.writing > 5
     assert report.memories > report.writing
@@ -100,6 +102,46 @@ def scrub_too_early(original: Callable[..., None]) -> Callable[..., None]:
     return commit
 
 
+def forgets_to_scrub(original: Callable[..., None]) -> Callable[..., None]:
+    """What is deleted is left where it stood."""
+
+    def commit(journal: Journal, writes: Writes, wipes: Wipes = ()) -> None:
+        original(journal, writes)
+
+    return commit
+
+
+def _body(writes: Writes) -> bytes:
+    records = b"".join(address.to_bytes(4, "big") + len(data).to_bytes(4, "big") + data for address, data in writes)
+    return len(records).to_bytes(4, "big") + records
+
+
+def erases_first(journal: Journal, writes: Writes, wipes: Wipes = ()) -> None:
+    """The journal is erased when it is committed, and then the data is written."""
+    body = _body(writes)
+    journal._write_records(body)
+    journal._write_mark(body)
+    journal._erase(len(body))
+    journal._apply(writes, wipes)
+
+
+def marks_first(journal: Journal, writes: Writes, wipes: Wipes = ()) -> None:
+    """The mark is written before the records that it stands for."""
+    body = _body(writes)
+    journal._write_mark(body)
+    journal._write_records(body)
+    journal._apply(writes, wipes)
+    journal._erase(len(body))
+
+
+class WithoutChecksum:
+    """Stands for zlib: every mark is the same."""
+
+    @staticmethod
+    def crc32(_data: bytes) -> int:
+        return 0x600D600D
+
+
 def replay_erasing_first(journal: Journal) -> bool:
     """The mark goes before the transaction is done again: right after one cut, wrong after two."""
     nvm = journal._nvm
@@ -141,6 +183,23 @@ def test_a_page_that_is_scrubbed_too_early_is_found(monkeypatch: pytest.MonkeyPa
 def test_a_journal_that_is_not_erased_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Journal, "_erase", forgets_to_erase)
     assert ViolationKind.RESIDUE in kinds(swept(UPDATE))
+
+
+def test_a_deletion_without_its_scrub_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Journal, "commit", forgets_to_scrub(Journal.commit))
+    assert ViolationKind.RESIDUE in kinds(swept(DELETE, BLANK))
+
+
+def test_a_journal_that_is_erased_before_its_data_is_in_place_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Journal, "commit", erases_first)
+    assert ViolationKind.BETWEEN in kinds(swept(UPDATE))
+
+
+def test_a_commit_mark_before_its_data_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mark stands first and does not depend on the data, so that half a journal is done again."""
+    monkeypatch.setattr(Journal, "commit", marks_first)
+    monkeypatch.setattr(card_journal, "zlib", WithoutChecksum)
+    assert kinds(swept(UPDATE)) & {ViolationKind.BETWEEN, ViolationKind.NO_BOOT}
 
 
 def test_a_recovery_that_cannot_be_cut_is_found_by_two_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
