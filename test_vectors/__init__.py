@@ -14,6 +14,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Final
 
 SCHEMA: Final = "schema/vectors.schema.json"
+_ABOUT: Final = frozenset({"id", "comment", "result", "flags"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,12 +25,14 @@ class Vector:
         id: unique in its file.
         comment: what is special about it.
         valid: False when the operation has to refuse it.
+        flags: what is wrong with one that is not valid.
         values: the algorithm's fields; byte strings as hexadecimal digits, numbers as numbers.
     """
 
     id: str
     comment: str
     valid: bool
+    flags: tuple[str, ...]
     values: Mapping[str, str | int]
 
     def bytes(self, name: str) -> bytes:
@@ -70,7 +73,8 @@ def load(path: str) -> list[Vector]:
             test["id"],
             test["comment"],
             test["result"] == "valid",
-            {name: value for name, value in test.items() if name not in {"id", "comment", "result"}},
+            tuple(test.get("flags", ())),
+            {name: value for name, value in test.items() if name not in _ABOUT},
         )
         for test in read(path)["tests"]
     ]

@@ -1,7 +1,7 @@
 """Check every vector file against its schema and the rules of the house.
 
 A file needs a unique identifier for each test, at least as many invalid as valid tests (or ``no_negatives`` with a
-reason), and a line in `SOURCES.md`.
+reason), flags that say what is wrong with each invalid one and with no valid one, and a line in `SOURCES.md`.
 """
 
 from __future__ import annotations
@@ -26,6 +26,9 @@ def findings(document: Mapping[str, Any], validator: Draft202012Validator) -> It
     for identifier, count in Counter(test["id"] for test in document["tests"]).items():
         if count > 1:
             yield f"identifier {identifier} stands {count} times"
+    for test in document["tests"]:
+        if (test["result"] == "invalid") != bool(test.get("flags")):
+            yield f"{test['id']}: flags stand with invalid tests, with all of them and with no other"
     results = Counter(test["result"] for test in document["tests"])
     if results["invalid"] < results["valid"] and "no_negatives" not in document:
         yield f"{results['invalid']} invalid tests for {results['valid']} valid ones, and no reason in no_negatives"

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from card_os.security import cryptography as crypto
+from card_os.security.block_ciphers import BlockCipher, block_cmac, cbc_encrypt, pad, retail_mac
 from test_vectors import Vector, load
 
 KEY = bytes(range(16))
@@ -73,6 +74,39 @@ def test_cmac_is_computed_and_verified(vector: Vector) -> None:
 def test_cmac_is_refused(vector: Vector) -> None:
     keyed = crypto.AesCmac(vector.bytes("key"))
     assert not keyed.verify(vector.bytes("message"), vector.bytes("mac"), vector.number("length"))
+
+
+def triple_des_cmac(vector: Vector) -> bytes:
+    return block_cmac(BlockCipher.TRIPLE_DES, vector.bytes("key"), vector.bytes("message"))
+
+
+@vectors("triple_des_cmac", valid=True)
+def test_cmac_with_triple_des(vector: Vector) -> None:
+    assert triple_des_cmac(vector) == vector.bytes("mac")
+
+
+@vectors("triple_des_cmac", valid=False)
+def test_cmac_with_triple_des_of_something_else(vector: Vector) -> None:
+    assert not crypto.equal(triple_des_cmac(vector), vector.bytes("mac"))
+
+
+def iso_9797_1_mac(vector: Vector) -> bytes:
+    """Algorithm 1 is the last block of CBC under one key, which triple DES with that key thrice is."""
+    key, message = vector.bytes("key"), vector.bytes("message")
+    whole = pad(message, 8) if vector.number("padding") == 2 else message + bytes(-len(message) % 8)
+    if vector.number("algorithm") == 1:
+        return cbc_encrypt(BlockCipher.TRIPLE_DES, key * 2, whole)[-8:]
+    return retail_mac(key, whole)
+
+
+@vectors("iso_9797_1_mac", valid=True)
+def test_mac_algorithms_of_iso_9797_1(vector: Vector) -> None:
+    assert iso_9797_1_mac(vector) == vector.bytes("mac")
+
+
+@vectors("iso_9797_1_mac", valid=False)
+def test_mac_algorithms_of_iso_9797_1_refuse(vector: Vector) -> None:
+    assert not crypto.equal(iso_9797_1_mac(vector), vector.bytes("mac"))
 
 
 def test_a_keyed_cmac_serves_many_messages() -> None:

@@ -96,6 +96,11 @@ def test_sm3(vector: Vector) -> None:
     assert sm3(vector.bytes("message")) == vector.bytes("digest")
 
 
+@vectors("sm3", valid=False)
+def test_sm3_of_something_else(vector: Vector) -> None:
+    assert sm3(vector.bytes("message")) != vector.bytes("digest")
+
+
 @vectors("sm4", valid=True)
 def test_sm4(vector: Vector) -> None:
     """A million encryptions of the output are one CBC encryption of zeros, which is fast."""
