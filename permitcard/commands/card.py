@@ -41,19 +41,67 @@ def new(
     blank: Annotated[bool, typer.Option("--blank", help="A blank card as a chip vendor delivers it.")] = False,
     serial: Annotated[int, typer.Option(min=1, help="Serial number of the chip.")] = 1,
     chip: ChipOption = DEFAULT_CHIP,
+    applets: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--applet", help="Install this application too; NAME=HEX gives install parameters.", metavar="NAME"
+        ),
+    ] = None,
 ) -> None:
     """Make a specimen permit with published keys and PINs, or a blank card with published factory keys."""
+    from permitcard.applet_installation import WantedApplet, install_applets
     from permitcard.specimen import make_blank_specimen, make_specimen
+    from personalization.errors import PersonalizationError
+    from personalization.keys.keystore import KeyName
 
     console = console_of(context)
+    wanted = [WantedApplet.parse(text) for text in applets or ()]
     if blank:
         made, card_number = make_blank_specimen(card, serial, chip=chip)
     else:
         made, target = make_specimen(card, serial, chip=chip)
         card_number = target.card_number
-    made.close()
+    try:
+        with made:
+            install_applets(made, wanted, card_number, KeyName.FACTORY if blank else KeyName.CARD)
+    except PersonalizationError:
+        card.unlink()
+        raise
     console.say("card.made", card_id=card_number.hex().upper(), path=card)
-    console.result({"card": str(card), "card_id": card_number.hex().upper(), "blank": blank})
+    for each in wanted:
+        console.say("card.applet-installed", name=each.name, aid=each.instance.hex().upper())
+    installed = [{"name": each.name, "aid": each.instance.hex().upper()} for each in wanted]
+    console.result({"card": str(card), "card_id": card_number.hex().upper(), "blank": blank, "applets": installed})
+
+
+@group.command("applets")
+def applets_known(context: typer.Context) -> None:
+    """List the applications that a card can be made with: ours, and those that installed packages bring."""
+    from permitcard.applets import known_applets
+
+    console = console_of(context)
+    known = known_applets()
+    for item in known:
+        if item.code is None:
+            console.say("card.applet-broken", name=item.name, package=item.package, reason=item.problem)
+        else:
+            aid = bytes(item.code.module_aid).hex().upper()
+            console.say("card.applet", name=item.name, aid=aid, package=item.package)
+    console.result(
+        {
+            "applets": [
+                {
+                    "name": item.name,
+                    "package": item.package,
+                    "aid": bytes(item.code.module_aid).hex().upper() if item.code else None,
+                    "problem": item.problem or None,
+                }
+                for item in known
+            ]
+        }
+    )
+    if any(item.code is None for item in known):
+        raise typer.Exit(1)
 
 
 @group.command("show")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import configparser
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import defusedxml.ElementTree
 import pytest
 
+from permitcard.applets import BUILT_IN, GROUP
 from tests.console.command_line import ROOT
 
 PACKAGES = {"card_os", "applet", "personalization", "reader_bridge", "test_vectors", "permitcard"}
@@ -29,6 +31,7 @@ CARRIED = (
     "personalization/reports/templates/style.css",
     "personalization/reports/words/zh.toml",
     "test_vectors/schema/vectors.schema.json",
+    "test_vectors/tables/commands/permit.toml",
     "test_vectors/scp03/command.json",
 )
 
@@ -51,15 +54,22 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_installed(installed: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Python in an empty folder, with the installed packages and the libraries of the environment only."""
+def run_installed(installed: Path, *arguments: str, beside: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """Run Python in an empty folder, with the installed packages and the libraries of the environment only.
+
+    Args:
+        installed: folder of the packages.
+        arguments: of Python.
+        beside: folder of another package.
+    """
     folder = installed.parent / f"{installed.name}-work"
     folder.mkdir(exist_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("PERMITCARD_", "PYTEST_"))}
+    path = str(installed) if beside is None else os.pathsep.join((str(installed), str(beside)))
     return subprocess.run(
         [sys.executable, "-P", *arguments],
         cwd=folder,
-        env={**environment, "PYTHONPATH": str(installed), "LC_ALL": "C.UTF-8"},
+        env={**environment, "PYTHONPATH": path, "LC_ALL": "C.UTF-8"},
         capture_output=True,
         text=True,
         check=False,
@@ -100,6 +110,24 @@ def test_vectors_are_found_as_resources(installed: Path) -> None:
     count, readable = shown.stdout.split()
     assert int(count) >= 8
     assert readable == "True"
+
+
+def test_applications_are_found_by_entry_point_also_from_the_wheel(installed: Path, tmp_path: Path) -> None:
+    (points,) = installed.glob("permitcard-*.dist-info/entry_points.txt")
+    ours = configparser.ConfigParser(delimiters="=")
+    ours.read_string(points.read_text(encoding="utf-8"))
+    assert dict(ours[GROUP]) == BUILT_IN
+    (tmp_path / "loyalty.py").write_bytes((ROOT / "examples" / "applets" / "loyalty.py").read_bytes())
+    information = tmp_path / "loyalty_purse-1.0.dist-info"
+    information.mkdir()
+    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: loyalty-purse\nVersion: 1.0\n")
+    (information / "entry_points.txt").write_text(f"[{GROUP}]\nloyalty = loyalty:Loyalty\n")
+    card = tmp_path / "purse.card"
+    arguments = ("-m", "permitcard", "card", "new", str(card), "--applet", "loyalty=241234FFFFFFFFFF")
+    made = run_installed(installed, *arguments, beside=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "F04C4F59414C01" in made.stdout
+    assert run_installed(installed, *arguments).returncode == 2
 
 
 def test_the_shared_suite_runs_from_the_wheel(installed: Path) -> None:
