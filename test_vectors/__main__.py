@@ -28,7 +28,7 @@ def findings(document: Mapping[str, Any], validator: Draft202012Validator) -> It
             yield f"identifier {identifier} stands {count} times"
     for test in document["tests"]:
         if (test["result"] == "invalid") != bool(test.get("flags")):
-            yield f"{test['id']}: flags stand with invalid tests, with all of them and with no other"
+            yield f"{test['id']}: flags say what is wrong with an invalid test (SOURCES.md), and stand with no other"
     results = Counter(test["result"] for test in document["tests"])
     if results["invalid"] < results["valid"] and "no_negatives" not in document:
         yield f"{results['invalid']} invalid tests for {results['valid']} valid ones, and no reason in no_negatives"
