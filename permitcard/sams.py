@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blank
 from permitcard.products import boot, open_simulated, sam_profile
 from permitcard.recipes import sam_recipe, untimed
@@ -41,17 +42,18 @@ def personalize_sam(card: SimulatedCard, keys: KeyStore, card_number: bytes) -> 
         GlobalPlatformMaker(sam_recipe(keys)).make(connection, None, card_number, untimed)
 
 
-def new_sam(keys: KeyStore, serial: int) -> SimulatedCard:
+def new_sam(keys: KeyStore, serial: int, *, chip: str = DEFAULT_CHIP) -> SimulatedCard:
     """A SAM card in memory; it stays open.
 
     Args:
         keys: store with the masters, which leave it for this card only.
         serial: IC serial number among the SAM chips.
+        chip: name of the chip geometry.
 
     Raises:
         CardFault: the card refuses a step.
     """
-    image, card_number = make_blank(None, keys, SAM_BATCH, serial, dt.datetime.now(dt.UTC).date())
+    image, card_number = make_blank(None, keys, SAM_BATCH, serial, dt.datetime.now(dt.UTC).date(), chip=chip)
     card = SimulatedCard(image, boot, "sim")
     personalize_sam(card, keys, card_number)
     return card

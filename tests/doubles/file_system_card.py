@@ -12,6 +12,7 @@ from card_os.card import Card
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
 from card_os.globalplatform.security_domain import SecurityDomain
+from card_os.hardware.chip import DEFAULT_CHIP, Chip
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.randomness import SeededRandomness
 from card_os.manufacture import manufacture
@@ -35,14 +36,17 @@ def factory(nvm: Nvm) -> None:
     manufacture(nvm, ProductionData(ic_serial_number=0x01020304), KeySet(0xFF, KEY, KEY, KEY))
 
 
-def new_file_system_card(path: Path | None = None, rules: bytes = MF_RULES) -> SimulatedCard:
+def new_file_system_card(
+    path: Path | None = None, rules: bytes = MF_RULES, *, chip: Chip | str = DEFAULT_CHIP
+) -> SimulatedCard:
     """The file system as default selected application, with the sample in it and PIN 1234.
 
     Args:
         path: file of the card, None for memory.
         rules: rules of the MF.
+        chip: its chip.
     """
-    card = create_card(path, boot, manufacture=factory)
+    card = create_card(path, boot, chip, manufacture=factory)
     with card.connect() as connection:
         session = SecureSession.open(connection, StaticKeys(0xFF, KEY, KEY, KEY))
         session.install(
