@@ -30,13 +30,13 @@ from permitcard.sams import new_sam, open_sam
 from permitcard.specimen import HOLDER_PIN, make_blank_specimen, make_specimen, specimen_keys
 from permitcard.testing.access import read_card_number
 from permitcard.testing.laboratory_sam import LaboratorySam
-from personalization.errors import PersonalizationError
 from personalization.globalplatform.session import SecureSession
 from personalization.keys.keystore import KeyName
 from personalization.preparation.card_keys import issuer_domain_keys
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.terminal.holder import HolderSession, pin_block
 from personalization.terminal.session import TerminalSession
+from reader_bridge.connection import ReaderError
 from reader_bridge.simulated import SimulatedCard
 
 CONTENTS: Final = "contents.json"
@@ -76,9 +76,9 @@ def _new_file_system(chip: str) -> SimulatedCard:
         maker.make(connection, None, number, untimed)
     with card.connect() as connection:
         for command in (_select_file_system(), *sample_commands()):
-            answer = connection.transmit(command.encode())
-            if not StatusWord.parse(answer).ok:
-                raise PersonalizationError("card-refused", sw=answer[-2:].hex().upper())
+            status = StatusWord.parse(connection.transmit(command.encode()))
+            if not status.ok:
+                raise ReaderError("card-damaged", path=image_name("file-system", chip), reason=f"{command!r}: {status}")
     return card
 
 

@@ -78,7 +78,8 @@ def test_a_card_that_is_filled_to_its_last_byte(chip: str) -> None:
     """6A84 to what has no room, and everything else as ever; what is deleted makes room again."""
     image = card_on(chip)
     card = boot(image.nvm())
-    port, files = started(card), {}
+    port = started(card)
+    files: dict[int, int] = {}
     for size in (0x4000, 0x1000, 0x400, 0x100, 0x40, 0x10, 4, 1):
         while len(files) < 400 and (answer := create(port, 0x4000 + len(files), size)) == OK:
             files[0x4000 + len(files)] = size
@@ -114,7 +115,8 @@ def test_a_card_whose_pages_wear_out(name: str) -> None:
     """Spare pages take over; when they are used up the card says 6581 to what changes it, and reads as ever."""
     image = card_on(WORN_OUT[name])
     card, draw = boot(image.nvm()), random.Random(name)
-    port, content = started(card), {}
+    port = started(card)
+    content: dict[int, bytes] = {}
     for fid in range(0x4001, 0x4005):
         assert create(port, fid, 120) == OK
         content[fid] = bytes(120)
