@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from applet.file_system.sample import SAMPLE
 from card_os.files.spec import FileStructure
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.tlv import encode
@@ -21,12 +22,13 @@ from tests.doubles.ruled_card import control_parameters
 pytestmark = pytest.mark.skipif(shutil.which("opensc-explorer") is None, reason="opensc is not installed")
 Explore = Callable[..., dict[str, str]]
 ERRORS = "errors"
+OBJECTS = (FileStructure.DF, FileStructure.TLV)
+"""What the explorer has no content to print of."""
 VARIABLE = FileStructure.LINEAR_VARIABLE
 
 
-@pytest.fixture(scope="module")
-def environment() -> Iterator[dict[str, str]]:
-    """Environment of programs that see the card in the first reader of a PC/SC service of its own."""
+def served() -> Iterator[dict[str, str]]:
+    """Environment of programs that see a new card in the first reader of a PC/SC service of its own."""
     with new_file_system_card() as card, CardServer(card) as server:
         server.offer_own_pcsc()
         environment = {**os.environ, **server.client_variables, "LC_ALL": "C"}
@@ -36,6 +38,18 @@ def environment() -> Iterator[dict[str, str]]:
         yield environment
 
 
+@pytest.fixture(scope="module")
+def environment() -> Iterator[dict[str, str]]:
+    """A card for all tests of this file."""
+    yield from served()
+
+
+@pytest.fixture
+def untouched() -> Iterator[dict[str, str]]:
+    """A card that no other test has."""
+    yield from served()
+
+
 def run(command: list[str], environment: dict[str, str], stdin: str = "") -> tuple[int, str]:
     done = subprocess.run(
         command, input=stdin, capture_output=True, text=True, timeout=60, check=False, env=environment
@@ -43,8 +57,7 @@ def run(command: list[str], environment: dict[str, str], stdin: str = "") -> tup
     return done.returncode, done.stdout + done.stderr
 
 
-@pytest.fixture
-def explore(environment: dict[str, str]) -> Explore:
+def explorer(environment: dict[str, str]) -> Explore:
     """Runs commands in one session of the explorer; gives the output by command, and what it complained of."""
 
     def session(*commands: str) -> dict[str, str]:
@@ -62,6 +75,12 @@ def explore(environment: dict[str, str]) -> Explore:
     return session
 
 
+@pytest.fixture
+def explore(environment: dict[str, str]) -> Explore:
+    """The explorer on the card of all tests."""
+    return explorer(environment)
+
+
 def test_the_explorer_walks_and_prints(explore: Explore) -> None:
     given = explore(
         "info", "cat 1001", "cd 5000", "info 5001", "cat 5001", "cat 5002", "cat 5003", "cd 5100", "cat 5101"
@@ -75,6 +94,49 @@ def test_the_explorer_walks_and_prints(explore: Explore) -> None:
     assert "first record" in given["cat 5001"]
     assert "a longer record" in given["cat 5002"]
     assert given["cat 5003"].index("00000002") < given["cat 5003"].index("00000001")
+
+
+STRUCTURES = {
+    FileStructure.TRANSPARENT: "Transparent",
+    FileStructure.LINEAR_FIXED: "Linear fixed",
+    FileStructure.LINEAR_VARIABLE: "Linear variable",
+    FileStructure.CYCLIC: "Cyclic",
+}
+"""How the explorer names the structure of an EF."""
+
+
+def hexadecimal(shown: str) -> bytes:
+    """The bytes that the explorer dumps, 16 a line behind their offset."""
+    lines = re.findall(r"^[0-9A-F]{8}: ((?:[0-9A-F]{2} )+)", shown, re.MULTILINE)
+    return bytes.fromhex("".join(lines))
+
+
+def test_the_explorer_shows_what_the_profile_says(untouched: dict[str, str]) -> None:
+    """Every file of the default card: kind, identifier, size, records, and what it holds at first."""
+    verify, commands = "verify CHV129 24:12:34:FF:FF:FF:FF:FF", ["info"]
+    for path, spec, _ in SAMPLE:
+        steps = [path[at : at + 2].hex().upper() for at in range(0, len(path), 2)]
+        commands += [f"cd {step}" for step in steps]
+        shown = f"{spec.fid:04X}"
+        commands += [f"info {shown}", *([] if spec.structure in OBJECTS else [verify, f"cat {shown}"])]
+        commands += ["cd 3F00"] if steps else []
+    given = explorer(untouched)(*commands)
+    for _, spec, initial in SAMPLE:
+        fid = f"{spec.fid:04X}"
+        about = given[f"info {fid}"]
+        kind = "Dedicated File" if spec.structure in OBJECTS else "Elementary File"  # it takes TLV structure for a DF
+        assert re.search(rf"{kind} +ID {fid}", about), about
+        if spec.structure in OBJECTS:
+            continue
+        assert re.search(rf"EF structure: +{STRUCTURES[spec.structure]}", about), about
+        content = hexadecimal(given[f"cat {fid}"])
+        if spec.structure is FileStructure.TRANSPARENT:
+            assert re.search(rf"(?:File s|S)ize: +{spec.size} bytes", about), about
+            assert content == b"".join(initial).ljust(spec.size, b"\x00")
+        else:
+            assert re.search(rf"Number of records: +{spec.record_count}", about), about
+            assert re.search(rf"Max. record size: +{spec.record_length} bytes", about), about
+            assert all(record in content for record in initial)
 
 
 def test_the_explorer_finds_the_files(explore: Explore) -> None:
@@ -130,5 +192,5 @@ def test_the_explorer_makes_and_deletes(explore: Explore) -> None:
 
 def test_pkcs15_tool_ends_with_an_error(environment: dict[str, str]) -> None:
     code, printed = run(["pkcs15-tool", "-r", "0", "-D"], environment)
-    assert code > 0
-    assert "Failed to connect to card" in printed or "PKCS#15" in printed
+    assert 0 < code < 128, "an error of its own, and no signal"
+    assert "PKCS#15 binding failed: Unsupported card" in printed or "Failed to connect to card" in printed
