@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -44,8 +44,8 @@ class IssuedPass:
     """A pass with what the confirmation sheet shows beside it."""
 
     permit: ElectronicPermit
-    text: str
-    portrait: bytes
+    text: str = field(repr=False)
+    portrait: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

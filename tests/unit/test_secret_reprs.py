@@ -26,7 +26,10 @@ SENSITIVE: Final = re.compile(
     r"|pictures|symmetric|pairs|dob|birth_date)$"
 )
 HARMLESS: Final = {
-    "card_os.globalplatform.content_management.InstallFields.token": "a public token of delegated management",
+    "card_os.globalplatform.install_fields.InstallFields.token": "a public token of delegated management",
+    "card_os.globalplatform.install_fields.LoadFields.token": "the same",
+    "card_os.globalplatform.registry_entry.Application.data": "what the registry keeps, which GET STATUS tells",
+    "card_os.globalplatform.tokens.Token.data": "a command that anybody on the line sees",
     "card_os.iso7816.atr.CompactObject.value": "historical bytes, which every reader is told",
     "personalization.preparation.sealed_file._Header.check_value": "tells one key from another and nothing of it",
     "personalization.intake.findings_report.FindingLine.value": "masked",

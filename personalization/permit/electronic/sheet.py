@@ -50,6 +50,10 @@ class _Row(NamedTuple):
     label: str
     value: str
 
+    def __repr__(self) -> str:
+        """The label only."""
+        return f"_Row({self.label})"
+
 
 def find_font(fonts: Iterable[Path] = FONTS) -> Path:
     """The font of the sheet.
