@@ -12,9 +12,11 @@ import pytest
 
 from card_os.applet_api import Context
 from card_os.card import Card
+from card_os.globalplatform import keys as domain_keys
 from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import MemoryFailure, VerificationFailed
 from card_os.runtime import Runtime
+from card_os.security import authentication as card_authentication
 from card_os.security import pin as card_pin
 from card_os.security.access import AccessRule
 from card_os.security.cryptography import equal
@@ -217,6 +219,19 @@ def test_a_counter_after_the_compare_is_found(monkeypatch: pytest.MonkeyPatch) -
     report = swept(VERIFY + "0020 0081 08 26111111FFFFFFFF => 63C2\n")
     assert kinds(report) == {ViolationKind.TRY_NOT_SPENT}
     assert all(violation.moment is None for violation in report.violations)
+
+
+def test_a_role_key_whose_try_is_not_spent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The try is counted in the answer and not on the card."""
+    monkeypatch.setattr(card_authentication, "spend_try", lambda _store, _item, left: left - 1)
+    report = swept("terminal service_desk\n00D6 8D00 01 02\n")
+    assert ViolationKind.TRY_NOT_SPENT in kinds(report)
+    assert {violation.header[1] for violation in report.violations} == {0x82}
+
+
+def test_a_key_set_whose_try_is_not_spent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(domain_keys, "spend_try", lambda *_arguments: True)
+    assert ViolationKind.TRY_NOT_SPENT in kinds(swept("scp03 factory\n", BLANK))
 
 
 def test_a_counter_without_a_journal_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
