@@ -25,7 +25,7 @@ _ACCESS: Final = pytest.StashKey[CardAccess]()
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Options of the shared suite."""
     group = parser.getgroup("card under test")
-    group.addoption("--card", default=SIMULATED, help="sim, wire, sim:FILE, pcsc:NAME or remote:HOST:PORT")
+    group.addoption("--card", default=SIMULATED, help="sim, wire, sim:FILE, pcsc:NAME, serial:PORT or remote:HOST:PORT")
     group.addoption("--contactless", default=None, help="address of the contactless interface of the same card")
     group.addoption("--centre", default=None, help="issuing centre whose keys made the card; published keys if absent")
     group.addoption("--card-id", default=None, help="the card's own id, to allow destructive tests")

@@ -24,8 +24,8 @@ class Offer:
 
     Attributes:
         card: the card file, for messages.
-        way: vpcd, ccid-serial or tcp.
-        port: of the vpcd driver or the TCP server; None for the usual one.
+        way: vpcd, ccid-serial, phoenix or tcp.
+        port: of the vpcd driver or to listen on; None for the usual or a free one.
         host: to listen on.
         link: device file to make; None leaves its name to the system.
         own_service: start a PC/SC service of our own.
@@ -72,6 +72,12 @@ def _ccid_serial(server: CardServer, offer: Offer, say: Say) -> list[str]:
     return [entry.device for entry in entries]
 
 
+def _phoenix(server: CardServer, offer: Offer, say: Say) -> list[str]:
+    place = server.offer_phoenix(offer.host, offer.port or 0)
+    say("card.serving-phoenix", path=offer.card, address=f"serial,phoenix:{place}")
+    return [place]
+
+
 def _tcp(server: CardServer, offer: Offer, say: Say) -> list[str]:
     token = serving_token(TOKEN_VARIABLE, lambda value: say("card.token", token=value))
     server.offer_remote(token, offer.host, offer.port or 0)
@@ -87,5 +93,6 @@ def _say_variables(server: CardServer, say: Say) -> None:
 _WAYS: Final[Mapping[str, Callable[[CardServer, Offer, Say], list[str]]]] = {
     "vpcd": _vpcd,
     "ccid-serial": _ccid_serial,
+    "phoenix": _phoenix,
     "tcp": _tcp,
 }

@@ -3,10 +3,12 @@
 ```
 sim:PATH[:contactless]              a card file
 pcsc:NAME                           a PC/SC reader; its name, or a part that only one reader has
+serial:PORT                         a reader on a serial port: a device file, COM3, or rfc2217://HOST:PORT
 remote:HOST:PORT[:contactless]      a card that another program serves
 ```
 
-Behind the first word may stand options, each after a comma: ``pcsc,t0:NAME`` connects by T=0.
+Behind the first word may stand options, each after a comma: ``pcsc,t0:NAME`` connects by T=0, ``serial,phoenix:PORT``
+says which kind of reader is on the port.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ class AddressKind(Enum):
 
     SIMULATED = "sim"
     PCSC = "pcsc"
+    SERIAL = "serial"
     REMOTE = "remote"
 
 
@@ -36,14 +39,21 @@ class AddressOption(Enum):
     T0 = "t0"
     T1 = "t1"
     EXCLUSIVE = "exclusive"
+    CCID = "ccid"
+    PHOENIX = "phoenix"
+    FAST = "fast"
+    DTR = "dtr"
+    SMARTMOUSE = "smartmouse"
 
 
 _OPTIONS: Final = {
     AddressKind.SIMULATED: frozenset[AddressOption](),
     AddressKind.PCSC: frozenset({AddressOption.T0, AddressOption.T1, AddressOption.EXCLUSIVE}),
+    AddressKind.SERIAL: frozenset(AddressOption) - {AddressOption.EXCLUSIVE},
     AddressKind.REMOTE: frozenset[AddressOption](),
 }
-_CHOICES: Final = (frozenset({AddressOption.T0, AddressOption.T1}),)
+_SERIAL_KINDS: Final = frozenset({AddressOption.CCID, AddressOption.PHOENIX})
+_CHOICES: Final = (frozenset({AddressOption.T0, AddressOption.T1}), _SERIAL_KINDS)
 """Options of which an address has at most one."""
 
 
@@ -76,9 +86,9 @@ class CardAddress:
         word, *chosen = words.split(",")
         kind = next((kind for kind in AddressKind if kind.value == word), None)
         if kind is None or not separator or not rest:
-            raise _bad(text, "expected sim:PATH, pcsc:NAME or remote:HOST:PORT")
+            raise _bad(text, "expected sim:PATH, pcsc:NAME, serial:PORT or remote:HOST:PORT")
         options = _options(text, kind, chosen)
-        if kind is AddressKind.PCSC:
+        if kind in {AddressKind.PCSC, AddressKind.SERIAL}:
             return cls(kind, rest, options=options)
         interface = Interface.CONTACT
         for candidate in Interface:
@@ -159,6 +169,8 @@ class ConnectionFactory:
 
                 exclusive = self.exclusive or AddressOption.EXCLUSIVE in target.options
                 return PcscConnection(target.place, exclusive=exclusive, protocol=target.protocol)
+            case AddressKind.SERIAL:
+                return _serial(target)
             case AddressKind.REMOTE:
                 from reader_bridge.remote import RemoteConnection
 
@@ -172,7 +184,7 @@ class ConnectionFactory:
         Leaving the first releases what both share.
         """
         target = CardAddress.parse(address) if isinstance(address, str) else address
-        if target.kind is AddressKind.PCSC:
+        if target.kind in {AddressKind.PCSC, AddressKind.SERIAL}:
             return self.connect(target), None
         if target.kind is AddressKind.REMOTE:
             contact = CardAddress(target.kind, target.place, target.port, Interface.CONTACT)
@@ -182,6 +194,22 @@ class ConnectionFactory:
             raise _bad(str(target), "no simulated cards here")
         card = open_card(target.place, self.make)
         return card.connect(Interface.CONTACT, owned=True), card.connect(Interface.CONTACTLESS)
+
+
+def _serial(target: CardAddress) -> CardConnection:
+    """The reader of the kind that is named; a CCID reader when none is."""
+    options = target.options
+    if AddressOption.PHOENIX in options:
+        from reader_bridge.phoenix_reader import PhoenixConnection, Wiring
+        from reader_bridge.serial_ports.port import SignalLine
+
+        line = SignalLine.DTR if AddressOption.DTR in options else SignalLine.RTS
+        wiring = Wiring(line, active_resets=AddressOption.SMARTMOUSE not in options)
+        fast = AddressOption.FAST in options
+        return PhoenixConnection(target.place, protocol=target.protocol, fast=fast, wiring=wiring)
+    from reader_bridge.ccid_reader import CcidSerialConnection
+
+    return CcidSerialConnection(target.place, protocol=target.protocol)
 
 
 def _bad(text: str, reason: str) -> ReaderError:

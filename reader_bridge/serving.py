@@ -122,6 +122,16 @@ class CardServer:
                     raise ReaderError("pcscd-failed", reason=f"{reader.device_name} was not opened")
         return entries
 
+    def offer_phoenix(self, host: str = "127.0.0.1", port: int = 0) -> str:
+        """Put the card into a plain asynchronous reader whose port is offered by RFC 2217; returns the port's place.
+
+        Raises:
+            ReaderError: "port-in-use".
+        """
+        from reader_bridge.virtual_phoenix import VirtualPhoenixReader
+
+        return self._stack.enter_context(VirtualPhoenixReader(self.card.connect(), host, port)).place
+
     def offer_remote(
         self, token: str, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> None:

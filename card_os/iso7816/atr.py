@@ -361,3 +361,19 @@ class Ats:
             nad=bool(options & 0x01),
             historical=raw[at:],
         )
+
+
+def missing_bytes(raw: bytes) -> int:
+    """How many bytes an ATR that begins with ``raw`` lacks, as far as it tells; 0 or less = it is whole."""
+    if len(raw) < 2:
+        return 2 - len(raw)
+    indicator, at, checked = raw[1], 2, 0
+    while True:
+        at += (indicator & 0x70).bit_count()
+        if not indicator & 0x80:
+            return at + (raw[1] & 0x0F) + checked - len(raw)
+        if len(raw) <= at:
+            return at + 1 - len(raw)
+        indicator = raw[at]
+        checked |= bool(indicator & 0x0F)
+        at += 1

@@ -31,6 +31,7 @@ class ServeAs(StrEnum):
 
     VPCD = "vpcd"
     CCID_SERIAL = "ccid-serial"
+    PHOENIX = "phoenix"
     TCP = "tcp"
 
 
@@ -118,7 +119,7 @@ def show(
 @group.command("read")
 def read(
     context: typer.Context,
-    card: Annotated[str, typer.Option("--card", help="sim:FILE, pcsc:NAME or remote:HOST:PORT")],
+    card: Annotated[str, typer.Option("--card", help="sim:FILE, pcsc:NAME, serial:PORT or remote:HOST:PORT")],
     centre: CentreOrSpecimen = None,
     portrait: Annotated[Path | None, typer.Option(help="Write the portrait to this file.")] = None,
 ) -> None:
@@ -145,13 +146,14 @@ def serve(
         ServeAs,
         typer.Option(
             "--as",
-            help="vpcd: two slots of a PC/SC reader; ccid-serial: two serial CCID readers; tcp: our own protocol.",
+            help="vpcd: two slots of a PC/SC reader; ccid-serial: two serial CCID readers; "
+            "phoenix: a plain asynchronous reader behind RFC 2217; tcp: our own protocol.",
         ),
     ] = ServeAs.VPCD,
     port: Annotated[
-        int | None, typer.Option(min=1, max=65_535, help="Port of the vpcd driver, or of the TCP server.")
+        int | None, typer.Option(min=1, max=65_535, help="Port of the vpcd driver, or to listen on.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on, for tcp.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen on, for tcp and phoenix.")] = "127.0.0.1",
     own_service: Annotated[
         bool, typer.Option("--own-pcscd", help="Start a PC/SC service of our own instead of using the machine's.")
     ] = False,

@@ -31,7 +31,7 @@ def suite_folder() -> Path:
 
 def run_suite(
     context: typer.Context,
-    card: Annotated[str, typer.Option(help="sim, wire, sim:FILE, pcsc:NAME or remote:HOST:PORT")] = "sim",
+    card: Annotated[str, typer.Option(help="sim, wire, sim:FILE, pcsc:NAME, serial:PORT or remote:HOST:PORT")] = "sim",
     contactless: Annotated[str | None, typer.Option(help="Contactless interface of the same card.")] = None,
     centre: Annotated[
         Path | None, typer.Option(help="Issuing centre that made the card; published test keys when absent.")

@@ -18,6 +18,7 @@ from card_os.iso7816.atr import (
     Convention,
     HistoricalBytes,
     InterfaceGroup,
+    missing_bytes,
 )
 
 BYTE = st.one_of(st.none(), st.integers(0, 255))
@@ -180,3 +181,14 @@ def test_the_card_announces_what_it_can_do() -> None:
         found = HistoricalBytes.parse(raw).capabilities
         assert found is not None
         assert (found.chaining, found.extended, found.channels) == (True, True, 8)
+
+
+@pytest.mark.clause("ISO/IEC 7816-3, 8.2: T0 and TD say how many bytes follow")
+@pytest.mark.parametrize("raw", ["3B00", "3B800181", "3B80800101", "3F2F008069AF020401310000000E833E9F16"])
+def test_a_reader_knows_how_many_bytes_an_atr_lacks(raw: str) -> None:
+    atr = bytes.fromhex(raw)
+    received = b""
+    while (missing := missing_bytes(received)) > 0:
+        assert len(received) + missing <= len(atr)
+        received = atr[: len(received) + missing]
+    assert received == atr

@@ -66,6 +66,9 @@ PARTS = {
 COMPUTED = {
     "personalization/intake/delivery.py": frozenset({"batch-pictures-file", "batch-table-file"}),
     "personalization/production/journal/batches.py": frozenset({"batch-known", "permit-known"}),
+    "reader_bridge/ccid_reader.py": frozenset(
+        {"card-removed", "mute", "no-card", "response-too-long", "transmission-failed"}
+    ),
     "reader_bridge/pcsc.py": frozenset({*_CODES.values(), "pcsc-failed", "no-reader", "reader-ambiguous"}),
     "reader_bridge/pcscd.py": frozenset({"no-pcscd", "no-vpcd-driver"}),
     "reader_bridge/remote.py": frozenset[str](),  # what the other side raised

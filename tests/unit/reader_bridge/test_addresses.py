@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 
 from reader_bridge.addresses import AddressKind, AddressOption, CardAddress, ConnectionFactory
+from reader_bridge.ccid_reader import CcidSerialConnection
 from reader_bridge.connection import Interface, Protocol7816, ReaderError
 from reader_bridge.pcsc import PcscConnection
+from reader_bridge.phoenix_reader import PhoenixConnection
 from reader_bridge.remote import RemoteConnection
 
 
@@ -16,6 +18,8 @@ from reader_bridge.remote import RemoteConnection
         (r"sim:C:\cards\1.nvm", AddressKind.SIMULATED, r"C:\cards\1.nvm", 0, Interface.CONTACT),
         ("pcsc:A, B and C: a reader", AddressKind.PCSC, "A, B and C: a reader", 0, Interface.CONTACT),
         ("pcsc:Virtual PCD 00 00", AddressKind.PCSC, "Virtual PCD 00 00", 0, Interface.CONTACT),
+        ("serial:/dev/ttyS0", AddressKind.SERIAL, "/dev/ttyS0", 0, Interface.CONTACT),
+        ("serial:rfc2217://host:4000", AddressKind.SERIAL, "rfc2217://host:4000", 0, Interface.CONTACT),
         ("remote:localhost:35964", AddressKind.REMOTE, "localhost", 35964, Interface.CONTACT),
         ("remote:[::1]:1:contactless", AddressKind.REMOTE, "::1", 1, Interface.CONTACTLESS),
     ],
@@ -47,6 +51,10 @@ def test_addresses_are_read_and_written(
         "remote:h:-1",
         "pcsc:",
         "pcsc,t2:x",
+        "pcsc,phoenix:x",
+        "serial,exclusive:x",
+        "serial,ccid,phoenix:x",
+        "serial:",
         "pcsc,t0,t1:x",
         "pcsc,:x",
         "sim,t0:x",
@@ -86,3 +94,11 @@ def test_options_stand_behind_the_first_word() -> None:
     assert address.options == (AddressOption.T0, AddressOption.EXCLUSIVE)
     assert str(address) == "pcsc,t0,exclusive:A reader"
     assert CardAddress.parse("pcsc:A reader").protocol is None
+
+
+def test_each_serial_reader_has_its_kind() -> None:
+    factory = ConnectionFactory()
+    assert isinstance(factory.connect("serial:/dev/ttyS0"), CcidSerialConnection)
+    assert isinstance(factory.connect("serial,ccid,t0:/dev/ttyS0"), CcidSerialConnection)
+    assert isinstance(factory.connect("serial,phoenix,dtr,smartmouse,fast:COM3"), PhoenixConnection)
+    assert factory.connect_both("serial:/dev/ttyS0")[1] is None

@@ -12,7 +12,7 @@ import pytest
 from reader_bridge import pcsc
 
 ROOT: Final = Path(__file__).parents[3]
-SOURCES: Final = [*(ROOT / "reader_bridge").glob("*.py"), ROOT / "card_os" / "hardware" / "image.py"]
+SOURCES: Final = [*(ROOT / "reader_bridge").rglob("*.py"), ROOT / "card_os" / "hardware" / "image.py"]
 
 
 def codes() -> set[str]:

@@ -1,0 +1,1 @@
+"""Serial ports, local and over the network; the only folder that imports pyserial."""
