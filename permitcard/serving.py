@@ -24,7 +24,7 @@ class Offer:
 
     Attributes:
         card: the card file, for messages.
-        way: vpcd, ccid-serial, phoenix or tcp.
+        way: vpcd, ccid-serial, phoenix, pn532 or tcp.
         port: of the vpcd driver or to listen on; None for the usual or a free one.
         host: to listen on.
         link: device file to make; None leaves its name to the system.
@@ -78,6 +78,12 @@ def _phoenix(server: CardServer, offer: Offer, say: Say) -> list[str]:
     return [place]
 
 
+def _pn532(server: CardServer, offer: Offer, say: Say) -> list[str]:
+    path = server.offer_pn532(offer.link)
+    say("card.serving-pn532", path=offer.card, address=f"serial,pn532:{path}")
+    return [path]
+
+
 def _tcp(server: CardServer, offer: Offer, say: Say) -> list[str]:
     token = serving_token(TOKEN_VARIABLE, lambda value: say("card.token", token=value))
     server.offer_remote(token, offer.host, offer.port or 0)
@@ -94,5 +100,6 @@ _WAYS: Final[Mapping[str, Callable[[CardServer, Offer, Say], list[str]]]] = {
     "vpcd": _vpcd,
     "ccid-serial": _ccid_serial,
     "phoenix": _phoenix,
+    "pn532": _pn532,
     "tcp": _tcp,
 }

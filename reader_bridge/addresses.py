@@ -14,7 +14,7 @@ says which kind of reader is on the port.
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Final
 
@@ -41,6 +41,7 @@ class AddressOption(Enum):
     EXCLUSIVE = "exclusive"
     CCID = "ccid"
     PHOENIX = "phoenix"
+    PN532 = "pn532"
     FAST = "fast"
     DTR = "dtr"
     SMARTMOUSE = "smartmouse"
@@ -52,7 +53,7 @@ _OPTIONS: Final = {
     AddressKind.SERIAL: frozenset(AddressOption) - {AddressOption.EXCLUSIVE},
     AddressKind.REMOTE: frozenset[AddressOption](),
 }
-_SERIAL_KINDS: Final = frozenset({AddressOption.CCID, AddressOption.PHOENIX})
+_SERIAL_KINDS: Final = frozenset({AddressOption.CCID, AddressOption.PHOENIX, AddressOption.PN532})
 _CHOICES: Final = (frozenset({AddressOption.T0, AddressOption.T1}), _SERIAL_KINDS)
 """Options of which an address has at most one."""
 
@@ -178,13 +179,28 @@ class ConnectionFactory:
                     raise ReaderError("token-missing", reader=str(target))
                 return RemoteConnection(target.place, target.port, self.token, target.interface, tls=self.tls)
 
+    def _connect_both_pcsc(self, target: CardAddress) -> tuple[CardConnection, CardConnection | None]:
+        """A reader for both interfaces is two names for PC/SC; one that is not is one interface."""
+        from reader_bridge.pcsc import find_dual, list_pcsc_readers
+
+        try:
+            dual = find_dual(list_pcsc_readers(), target.place)
+        except ReaderError:
+            dual = None  # the connection says why, when it is powered
+        if dual is None:
+            return self.connect(target), None
+        contact, field = replace(target, place=dual.contact), replace(target, place=dual.contactless, options=())
+        return self.connect(contact), self.connect(field)
+
     def connect_both(self, address: CardAddress | str) -> tuple[CardConnection, CardConnection | None]:
         """Contact and contactless connection to the same card; None when the address reaches one interface only.
 
         Leaving the first releases what both share.
         """
         target = CardAddress.parse(address) if isinstance(address, str) else address
-        if target.kind in {AddressKind.PCSC, AddressKind.SERIAL}:
+        if target.kind is AddressKind.PCSC:
+            return self._connect_both_pcsc(target)
+        if target.kind is AddressKind.SERIAL:
             return self.connect(target), None
         if target.kind is AddressKind.REMOTE:
             contact = CardAddress(target.kind, target.place, target.port, Interface.CONTACT)
@@ -207,6 +223,10 @@ def _serial(target: CardAddress) -> CardConnection:
         wiring = Wiring(line, active_resets=AddressOption.SMARTMOUSE not in options)
         fast = AddressOption.FAST in options
         return PhoenixConnection(target.place, protocol=target.protocol, fast=fast, wiring=wiring)
+    if AddressOption.PN532 in options:
+        from reader_bridge.pn532_reader import Pn532Connection
+
+        return Pn532Connection(target.place)
     from reader_bridge.ccid_reader import CcidSerialConnection
 
     return CcidSerialConnection(target.place, protocol=target.protocol)

@@ -7,6 +7,7 @@ Source: USB Device Class: Smart Card CCID, revision 1.1, clause 6; see `reader_b
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import replace
 from types import TracebackType
@@ -226,11 +227,19 @@ class CcidSerialConnection:
         raise ReaderError(code, reader=self._place, reason=f"CCID error {answer.error:02X}", error=answer.error)
 
     def _exchange(self, message: Message, seconds: float) -> Message:
-        """Send a command and wait for its answer, as long as the reader asks for time.
+        """Send a command and wait for its answer; a port that fails is closed, and opened by the next `power_on`.
 
         Raises:
             ReaderError: "time-out", "reader-removed".
         """
+        try:
+            return self._converse(message, seconds)
+        except ReaderError:
+            self.close()
+            raise
+
+    def _converse(self, message: Message, seconds: float) -> Message:
+        """Send a command and wait, as long as the reader asks for time."""
         port = self._port
         if port is None:
             raise ReaderError("mute", reader=self._place, reason="not powered")
@@ -264,10 +273,8 @@ class CcidSerialConnection:
         """Take power away; safe to call twice."""
         self._machine = self._mapping = None
         if self._port is not None:
-            try:
+            with contextlib.suppress(ReaderError):
                 self._command(MessageType.ICC_POWER_OFF)
-            except ReaderError:
-                self.close()  # whatever is there does not answer; the next power_on looks again
 
     def close(self) -> None:
         """Give the port back; safe to call twice."""

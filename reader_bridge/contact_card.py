@@ -119,6 +119,11 @@ class ContactCard:
             return b""
         return answer
 
+    def start(self, answer: bytes) -> None:
+        """Begin after a reset that somebody else did, with the ATR that was shown."""
+        self._forget()
+        self.parameters = LineParameters.from_atr(Atr.parse(answer))
+
     def deactivate(self) -> None:
         """Take power away."""
         self._forget()

@@ -108,7 +108,18 @@ class PhoenixConnection:
         return self._activate()
 
     def _activate(self) -> bytes:
-        port = self._opened()
+        try:
+            return self._start_card(self._opened())
+        except ReaderError as error:
+            self._give_up(error)
+            raise
+
+    def _give_up(self, error: ReaderError) -> None:
+        """A port that failed is opened again by the next `power_on`."""
+        if error.code in {"reader-removed", "time-out", "no-echo"}:
+            self.close()
+
+    def _start_card(self, port: SerialPort) -> bytes:
         self._machine = None
         self._timing = ContactTiming(frequency_hz=self._wiring.frequency_hz)
         self._choose(Convention.DIRECT)
@@ -224,8 +235,9 @@ class PhoenixConnection:
         try:
             while isinstance(event, Transmit):
                 event = self._carry(port, machine, event, deadline)
-        except ReaderError:
+        except ReaderError as error:
             self._machine = None  # in the middle of an exchange: only a reset goes on
+            self._give_up(error)
             raise
         if isinstance(event, Broken):
             if event.needs_reset:

@@ -59,6 +59,11 @@ class PseudoTerminal:
         except OSError as error:
             raise ReaderError("link-unwritable", path=link, reason=error.strerror) from error
 
+    @property
+    def inner(self) -> int:
+        """The descriptor of the inner end."""
+        return self._inner
+
     def read(self, seconds: float | None = None) -> bytes:
         """What has come; nothing after so many seconds, or when `interrupt` was called."""
         ready, _, _ = select.select([self._inner, self._wake_reader], [], [], seconds)

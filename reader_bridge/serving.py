@@ -132,6 +132,16 @@ class CardServer:
 
         return self._stack.enter_context(VirtualPhoenixReader(self.card.connect(), host, port)).place
 
+    def offer_pn532(self, link: str | os.PathLike[str] | None = None) -> str:
+        """Put the card into the field of a PN532 on a pseudo terminal; returns the device file.
+
+        Raises:
+            ReaderError: the device file cannot be made.
+        """
+        from reader_bridge.virtual_pn532 import VirtualPn532  # on POSIX systems only
+
+        return self._stack.enter_context(VirtualPn532(self.card.connect(Interface.CONTACTLESS), link)).path
+
     def offer_remote(
         self, token: str, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
     ) -> None:

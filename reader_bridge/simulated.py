@@ -9,7 +9,7 @@ from collections.abc import Callable
 from os import PathLike
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Protocol, Self
+from typing import Final, Protocol, Self, runtime_checkable
 
 from card_os.hardware.chip import DEFAULT_CHIP, Chip
 from card_os.hardware.image import ImageError, NvmImage
@@ -43,6 +43,16 @@ class CardPort(Protocol):
 
     def power_off(self) -> None:
         """Take power away."""
+        ...
+
+
+@runtime_checkable
+class RadioPort(Protocol):
+    """A contactless port that says which UID this activation has."""
+
+    @property
+    def uid(self) -> bytes:
+        """4, 7 or 10 bytes."""
         ...
 
 
@@ -187,6 +197,11 @@ class SimulatedConnection:
         return ConnectionDescription(
             self._name, self._interface, _PROTOCOLS[self._interface], self._answer, simulated=True
         )
+
+    @property
+    def uid(self) -> bytes:
+        """UID of this activation; empty over contact."""
+        return self._port.uid if isinstance(self._port, RadioPort) else b""
 
     def power_on(self) -> bytes:
         """Power the card; returns ATR or ATS."""

@@ -224,7 +224,7 @@ class CcidSlot:
                 answer = self._tpdus.exchange(data)
             except TpduError as error:
                 raise CommandFailed(CcidError.BAD_LENGTH) from error
-        if not answer:
+        if not answer or not self.present:
             self._check_power()
             raise CommandFailed(CcidError.ICC_MUTE)
         return answer
@@ -320,7 +320,8 @@ class VirtualCcidReader:
         return self._slot.missed.wait(timeout_seconds)
 
     def remove_card(self) -> None:
-        """Take the card out; the host is told with its next command."""
+        """Take the card out, in the middle of a command too; the host is told with its answer, or with the next one."""
+        self._slot.present = False
         with self._card_lock:
             self._slot.remove()
             self._moved = True

@@ -21,7 +21,11 @@ from operator import xor
 from types import TracebackType
 from typing import Final, Self
 
+from card_os.iso7816.atr import AnswerError, Atr
+from card_os.transport.t0_tpdu import TpduError
 from reader_bridge.connection import CardConnection, Interface, ReaderError
+from reader_bridge.contact_card import ContactCard
+from reader_bridge.tpdu_slot import TpduSlot
 
 DEFAULT_PORT: Final = 0x8C7B
 """First slot in the driver's packaged configuration; the second is the next port."""
@@ -35,6 +39,7 @@ _MAX_MESSAGE: Final = 0xFFFF
 _RETRY_SECONDS: Final = 0.1
 _EMPTY_SECONDS: Final = 1.0
 """How long a slot stays empty: pcscd looks every 0.4 s, and never sees a card that comes back sooner."""
+_WRONG_LENGTH: Final = b"\x67\x00"
 _JOIN_SECONDS: Final = 5.0
 _INTERFACE_BYTES: Final = 0x70
 _QUICK_ACKNOWLEDGE: Final[int | None] = vars(socket).get("TCP_QUICKACK")  # not on every system
@@ -58,7 +63,8 @@ def contactless_atr(ats: bytes) -> bytes:
 class VirtualSlot:
     """One slot of the driver with one interface of a card in it, served by a thread.
 
-    A card that goes mute is taken out of the slot and put in again, as a torn card would be.
+    A card that goes mute is taken out of the slot and put in again, as a torn card would be. With an ATR that offers
+    T=0 only, the card speaks T=0: hosts send TPDUs then, and see 61xx and 6Cxx.
 
     Args:
         connection: the interface of the card.
@@ -66,6 +72,7 @@ class VirtualSlot:
         host: the same for all slots.
         lock: held while the card works; give the slots of one card the same.
         on_failure: told of an error that ends the slot.
+        atr: ATR to show instead of the card's own; it chooses the protocol.
     """
 
     def __init__(
@@ -75,8 +82,14 @@ class VirtualSlot:
         host: str = "127.0.0.1",
         lock: threading.Lock | None = None,
         on_failure: Callable[[Exception], None] | None = None,
+        atr: bytes | None = None,
     ) -> None:
-        self._connection = connection
+        self._atr = atr
+        self._present = threading.Event()
+        self._present.set()
+        self._emptied = False
+        self._next: CardConnection | None = None
+        self._put(connection)
         self.port = port
         self._address = (host, port)
         self._lock = lock or threading.Lock()
@@ -85,7 +98,15 @@ class VirtualSlot:
         self._inserted = threading.Event()
         self._socket: socket.socket | None = None
         self._thread = threading.Thread(target=self._run, name=f"vpcd-{port}", daemon=True)
+
+    def _put(self, connection: CardConnection) -> None:
+        """The card that is in the slot from now on."""
+        self._connection = connection
         self._contactless = connection.description.interface is Interface.CONTACTLESS
+        self._card = ContactCard(connection)
+        self._tpdus = TpduSlot(self._card)
+        self._by_tpdu = False
+        self._shown = b""
 
     def start(self) -> None:
         """Begin to serve; the driver need not be there yet."""
@@ -95,9 +116,25 @@ class VirtualSlot:
         """True when the service has asked for the card's ATR within the time."""
         return self._inserted.wait(timeout_seconds)
 
+    def remove_card(self) -> None:
+        """Take the card out, in the middle of a command too."""
+        self._emptied = True
+        self._present.clear()
+        _shut(self._socket)
+
+    def insert_card(self, connection: CardConnection | None = None) -> None:
+        """Put a card in: another one, or the one that was taken out.
+
+        The slot stays empty for a second at least, so that the service sees the change.
+        """
+        self._next = connection
+        self._inserted.clear()
+        self._present.set()
+
     def close(self) -> None:
         """Take the card out and stop; safe to call twice."""
         self._stopping.set()
+        self._present.set()
         _shut(self._socket)
         if self._thread.is_alive():
             self._thread.join(_JOIN_SECONDS)
@@ -105,6 +142,8 @@ class VirtualSlot:
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
+                self._present.wait()
+                self._change_card()
                 link = self._dial()
                 if link is None:
                     continue
@@ -113,11 +152,17 @@ class VirtualSlot:
                 self._inserted.clear()
                 with self._lock:
                     self._connection.power_off()
-                self._stopping.wait(_EMPTY_SECONDS if mute else _RETRY_SECONDS)
+                taken_out, self._emptied = mute or self._emptied, False
+                self._stopping.wait(_EMPTY_SECONDS if taken_out else _RETRY_SECONDS)
         except Exception as error:  # noqa: BLE001 - a thread's last line of defence: tell the owner and end
             _log.error("slot on port %d ended: %s", self.port, type(error).__name__)
             if self._on_failure is not None:
                 self._on_failure(error)
+
+    def _change_card(self) -> None:
+        following, self._next = self._next, None
+        if following is not None:
+            self._put(following)
 
     def _dial(self) -> socket.socket | None:
         try:
@@ -170,50 +215,86 @@ class VirtualSlot:
         connection = self._connection
         if len(message) > 1:
             with self._lock:
-                return connection.transmit(message)
+                return self._exchange(message)
         with self._lock:
             if message == _POWER_OFF:
                 connection.power_off()
+                self._shown = b""
             elif message == _POWER_ON:
-                connection.power_on()
+                self._show(connection.power_on())
             elif message == _RESET:
-                connection.reset()
+                self._shown = b""
+                self._show(connection.reset())
             elif message == _GET_ATR:
-                answer = connection.power_on()
-                return contactless_atr(answer) if self._contactless else answer
+                return self._show(connection.power_on())
         return b""
+
+    def _show(self, answer: bytes) -> bytes:
+        """The ATR that hosts see; it decides what they send. After a reset the protocol begins anew."""
+        shown = contactless_atr(answer) if self._contactless else self._atr or answer
+        if shown != self._shown:
+            self._shown = shown
+            self._by_tpdu = not self._contactless and _offers_t0_only(shown)
+            if self._by_tpdu:
+                self._card.start(shown)
+        return shown
+
+    def _exchange(self, command: bytes) -> bytes:
+        """An APDU, or a TPDU of T=0."""
+        try:
+            if not self._by_tpdu:
+                return self._connection.transmit(command)
+            answer = self._tpdus.exchange(command)
+        except TpduError:
+            return _WRONG_LENGTH
+        except ReaderError as error:
+            if error.code != "not-carried":
+                raise
+            return _WRONG_LENGTH  # the driver has no word for it; readers that refuse a length answer so
+        if not answer:
+            raise ReaderError("mute", reader=self._connection.description.name, reason="no answer by T=0")
+        return answer
 
 
 class VirtualReader:
-    """A card in the slots of the driver: the first connection on ``port``, the second on the next.
+    """Cards in the slots of the driver: the first connection in the first slot, and so on.
 
     Args:
-        connections: interfaces of one card, contact first; one or two.
-        port: the first slot's port.
+        connections: interfaces of one card, contact first, or a card for each slot.
+        port: the first slot's port, the others are the next ones; or the ports of all slots.
         host: where the driver runs.
-        lock: held while the card works; needed when others speak to the same card.
+        lock: held while a card works; needed when others speak to the same card.
+        one_card: the connections are interfaces of one card, which does one thing at a time.
+        atr: ATR to show at contact slots instead of the card's own.
+
+    Attributes:
+        slots: the slots, in their order.
     """
 
     def __init__(
         self,
         connections: Sequence[CardConnection],
-        port: int = DEFAULT_PORT,
+        port: int | Sequence[int] = DEFAULT_PORT,
         host: str = "127.0.0.1",
         lock: threading.Lock | None = None,
+        *,
+        one_card: bool = True,
+        atr: bytes | None = None,
     ) -> None:
-        shared = lock or threading.Lock()
+        shared = lock or (threading.Lock() if one_card else None)
+        ports = range(port, port + len(connections)) if isinstance(port, int) else port
         self.failure: Exception | None = None
-        self._slots = [
-            VirtualSlot(connection, port + index, host, shared, self._note)
-            for index, connection in enumerate(connections)
-        ]
+        self.slots = tuple(
+            VirtualSlot(connection, place, host, shared, self._note, atr)
+            for connection, place in zip(connections, ports, strict=True)
+        )
 
     def _note(self, error: Exception) -> None:
         self.failure = error
 
     def start(self) -> None:
         """Begin to serve."""
-        for slot in self._slots:
+        for slot in self.slots:
             slot.start()
 
     def wait_until_inserted(self, timeout_seconds: float = 10.0) -> None:
@@ -222,13 +303,13 @@ class VirtualReader:
         Raises:
             ReaderError: "no-virtual-reader", no driver listens there.
         """
-        for slot in self._slots:
+        for slot in self.slots:
             if not slot.wait_until_inserted(timeout_seconds):
                 raise ReaderError("no-virtual-reader", port=slot.port)
 
     def close(self) -> None:
         """Take the card out; safe to call twice."""
-        for slot in self._slots:
+        for slot in self.slots:
             slot.close()
 
     def __enter__(self) -> Self:
@@ -239,6 +320,13 @@ class VirtualReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _offers_t0_only(atr: bytes) -> bool:
+    try:
+        return Atr.parse(atr).protocols == (0,)
+    except AnswerError:
+        return False
 
 
 def _acknowledger(link: socket.socket) -> Callable[[], None]:

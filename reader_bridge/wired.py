@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Protocol, Self, runtime_checkable
+from typing import Final, Self
 
 from card_os.hardware.clock import VirtualClock
 from card_os.iso7816.atr import FRAME_SIZES, Atr, Ats
@@ -26,7 +26,7 @@ from card_os.transport.type_a_frames import superpose
 from card_os.transport.type_a_reader import ActivationEvent, Selected, Send, TypeAReader
 from card_os.transport.wire import Disturbance, Wire, undisturbed
 from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
-from reader_bridge.simulated import CardPort, SimulatedCard
+from reader_bridge.simulated import CardPort, RadioPort, SimulatedCard
 
 _NUMBERS: Final = {Protocol7816.T0: 0, Protocol7816.T1: 1}
 _MAX_WTX: Final = 255
@@ -35,16 +35,6 @@ _BYTE_CYCLES: Final = 1152
 _NS: Final = 1_000_000_000
 _FIXED_UID: Final = b"\x08\x00\x00\x00"
 _FSDI: Final = len(FRAME_SIZES) - 1
-
-
-@runtime_checkable
-class RadioPort(Protocol):
-    """A contactless port that says which UID this activation has."""
-
-    @property
-    def uid(self) -> bytes:
-        """4, 7 or 10 bytes."""
-        ...
 
 
 class WiredConnection:
@@ -84,6 +74,11 @@ class WiredConnection:
     def description(self) -> ConnectionDescription:
         """What this connection is."""
         return ConnectionDescription(self._name, self._interface, self._protocol, self._answer, simulated=True)
+
+    @property
+    def uid(self) -> bytes:
+        """UID of this activation; empty over contact."""
+        return self._port.uid if isinstance(self._port, RadioPort) else b""
 
     def power_on(self) -> bytes:
         """Power the card and choose the protocol, or activate it; returns ATR or ATS."""

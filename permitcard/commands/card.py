@@ -32,6 +32,7 @@ class ServeAs(StrEnum):
     VPCD = "vpcd"
     CCID_SERIAL = "ccid-serial"
     PHOENIX = "phoenix"
+    PN532 = "pn532"
     TCP = "tcp"
 
 
@@ -147,7 +148,8 @@ def serve(
         typer.Option(
             "--as",
             help="vpcd: two slots of a PC/SC reader; ccid-serial: two serial CCID readers; "
-            "phoenix: a plain asynchronous reader behind RFC 2217; tcp: our own protocol.",
+            "phoenix: a plain asynchronous reader behind RFC 2217; pn532: a serial contactless module; "
+            "tcp: our own protocol.",
         ),
     ] = ServeAs.VPCD,
     port: Annotated[
@@ -158,7 +160,8 @@ def serve(
         bool, typer.Option("--own-pcscd", help="Start a PC/SC service of our own instead of using the machine's.")
     ] = False,
     link: Annotated[
-        Path | None, typer.Option(help="Device file to make, for ccid-serial; the system names one when absent.")
+        Path | None,
+        typer.Option(help="Device file to make, for ccid-serial and pn532; the system names one if absent."),
     ] = None,
     faults: Annotated[Path | None, typer.Option(help="Fault plan (TOML): what goes wrong with the card.")] = None,
 ) -> None:

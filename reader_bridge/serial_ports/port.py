@@ -160,8 +160,11 @@ class SerialPort:
 
     def close(self) -> None:
         """Close the port; safe to call twice."""
+        link = vars(self._port).get("_socket")
         with contextlib.suppress(OSError):
             self._port.close()
+        if link is not None:  # the library leaves a connection open that the other side ended
+            link.close()
 
 
 def _reason(error: BaseException) -> str:

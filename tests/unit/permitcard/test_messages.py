@@ -26,7 +26,7 @@ from personalization.permit.recognition import Route
 from personalization.production.states import BatchState, BlankState, RowState
 from personalization.production.station import Ending
 from personalization.reports.words import catalogue
-from reader_bridge.pcsc import _CODES
+from reader_bridge.pcsc.binding import CODES
 from reader_bridge.tear_report import ViolationKind
 
 ROOT = Path(__file__).parents[3]
@@ -69,7 +69,7 @@ COMPUTED = {
     "reader_bridge/ccid_reader.py": frozenset(
         {"card-removed", "mute", "no-card", "response-too-long", "transmission-failed"}
     ),
-    "reader_bridge/pcsc.py": frozenset({*_CODES.values(), "pcsc-failed", "no-reader", "reader-ambiguous"}),
+    "reader_bridge/pcsc/binding.py": frozenset({*CODES.values(), "pcsc-failed", "no-reader", "reader-ambiguous"}),
     "reader_bridge/pcscd.py": frozenset({"no-pcscd", "no-vpcd-driver"}),
     "reader_bridge/remote.py": frozenset[str](),  # what the other side raised
 }
@@ -188,7 +188,8 @@ def test_codes_that_are_computed_have_words() -> None:
     missing = {code for codes in COMPUTED.values() for code in codes if code not in ENGLISH}
     assert missing == set()
     of_pcsc = {
-        code: places(ENGLISH[code]) - {"reader", "reason", "known"} for code in COMPUTED["reader_bridge/pcsc.py"]
+        code: places(ENGLISH[code]) - {"reader", "reason", "known"}
+        for code in COMPUTED["reader_bridge/pcsc/binding.py"]
     }
     assert {code for code, lacking in of_pcsc.items() if lacking} == set()
 

@@ -9,14 +9,14 @@ from typing import Final
 
 import pytest
 
-from reader_bridge import pcsc
+from reader_bridge.pcsc import binding
 
 ROOT: Final = Path(__file__).parents[3]
 SOURCES: Final = [*(ROOT / "reader_bridge").rglob("*.py"), ROOT / "card_os" / "hardware" / "image.py"]
 
 
 def codes() -> set[str]:
-    found = {*pcsc._CODES.values(), "pcsc-failed", "reader-ambiguous", "no-pcscd", "no-vpcd-driver", "bad-address"}
+    found = {*binding.CODES.values(), "pcsc-failed", "reader-ambiguous", "no-pcscd", "no-vpcd-driver", "bad-address"}
     for source in SOURCES:
         found.update(re.findall(r'(?:Reader|Image)Error\(\s*"([a-z-]+)"', source.read_text(encoding="utf-8")))
     return found

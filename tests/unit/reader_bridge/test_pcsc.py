@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from smartcard import scard as real
 
-from reader_bridge import pcsc
 from reader_bridge.connection import Interface, Protocol7816, ReaderError
-from reader_bridge.pcsc import PcscConnection, interface_of, list_pcsc_readers
+from reader_bridge.pcsc import PcscConnection, binding, interface_of, list_pcsc_readers
 
 CONTACT_ATR = bytes.fromhex("3B979680 31FE45 8031C073DE21DF 29")
 FIELD_ATR = bytes.fromhex("3B8780018031C073DE21DF24")
@@ -65,7 +64,7 @@ class Service:
 @pytest.fixture
 def service(monkeypatch: pytest.MonkeyPatch) -> Service:
     service = Service()
-    monkeypatch.setattr(pcsc, "_scard", service.binding)
+    monkeypatch.setattr(binding, "load", service.binding)
     return service
 
 

@@ -1,0 +1,241 @@
+"""A `CardConnection` to the card in a PC/SC reader."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Final, Self
+
+from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.pcsc import binding
+from reader_bridge.pcsc.direct import HandleControl
+from reader_bridge.pcsc.features import Feature, Property
+from reader_bridge.pcsc.readers import interface_of
+from reader_bridge.t0_host import T0Host
+
+VIRTUAL_READER_NAME: Final = "Virtual PCD"
+_SHORT_COMMAND: Final = 255
+_SHORT_RESPONSE: Final = 256
+_EXTENDED_COMMAND: Final = 65_535
+_EXTENDED_RESPONSE: Final = 65_536
+_MIN_RESPONSE: Final = 2
+
+
+class PcscConnection:
+    """A `CardConnection` to the card in a PC/SC reader.
+
+    Args:
+        reader: full name of the reader, or a part that only one reader has.
+        exclusive: nobody else may speak to the card meanwhile.
+        protocol: T=0 or T=1; None takes what the card and the service agree on.
+    """
+
+    def __init__(self, reader: str, *, exclusive: bool = False, protocol: Protocol7816 | None = None) -> None:
+        self._scard = scard = binding.load()
+        self._wanted = reader
+        self._share = scard.SCARD_SHARE_EXCLUSIVE if exclusive else scard.SCARD_SHARE_SHARED
+        both = scard.SCARD_PROTOCOL_T0 | scard.SCARD_PROTOCOL_T1
+        self._protocols = {
+            Protocol7816.T0: scard.SCARD_PROTOCOL_T0,
+            Protocol7816.T1: scard.SCARD_PROTOCOL_T1,
+        }.get(protocol or Protocol7816.TCL, both)
+        self._context: int | None = None
+        self._handle: int | None = None
+        self._send_header: object = None
+        self._mapping: T0Host | None = None
+        self._description = ConnectionDescription(
+            reader, Interface.CONTACT, Protocol7816.T1, b"", _SHORT_COMMAND, _SHORT_RESPONSE
+        )
+
+    @property
+    def description(self) -> ConnectionDescription:
+        """What this connection is; complete after `power_on`."""
+        return self._description
+
+    def power_on(self) -> bytes:
+        """Connect to the card; returns the ATR.
+
+        Raises:
+            ReaderError: no service, no such reader, reader in use, no card, mute card.
+        """
+        if self._handle is not None:
+            return self._description.answer
+        scard = self._scard
+        context = self._context if self._context is not None else binding.establish(scard)
+        self._context = context
+        try:
+            name = binding.find_name(binding.reader_names(scard, context, self._wanted), self._wanted)
+            code, handle, protocol = scard.SCardConnect(context, name, self._share, self._protocols)
+            binding.check(scard, code, name)
+        except ReaderError as error:
+            self._forget_service(error)
+            raise
+        self._handle = handle
+        return self._connected(name, protocol)
+
+    def _forget_service(self, error: ReaderError) -> None:
+        """A service that ended leaves a context that is good for nothing; the next attempt finds the new one."""
+        if error.code in {"no-service", "reader-removed", binding.OTHERWISE}:
+            self._handle = None
+            context, self._context = self._context, None
+            if context is not None:
+                self._scard.SCardReleaseContext(context)
+
+    def _connected(self, name: str, protocol: int) -> bytes:
+        scard = self._scard
+        code, _, _, _, raw = scard.SCardStatus(self._handle)
+        binding.check(scard, code, name)
+        atr = bytes(raw)
+        interface = interface_of(atr)
+        byte_oriented = protocol == scard.SCARD_PROTOCOL_T0
+        self._send_header = scard.SCARD_PCI_T0 if byte_oriented else scard.SCARD_PCI_T1
+        if interface is Interface.CONTACTLESS:
+            kind = Protocol7816.TCL
+        else:
+            kind = Protocol7816.T0 if byte_oriented else Protocol7816.T1
+        self._mapping = T0Host(self._send, name) if byte_oriented else None
+        # By T=0 a long command can go in ENVELOPE commands, but more cards take a chain of short ones.
+        extended = not byte_oriented and self._carries_extended(name)
+        self._description = ConnectionDescription(
+            name,
+            interface,
+            kind,
+            atr,
+            _EXTENDED_COMMAND if extended else _SHORT_COMMAND,
+            _EXTENDED_RESPONSE if extended else _SHORT_RESPONSE,
+            simulated=name.startswith(VIRTUAL_READER_NAME),
+        )
+        return atr
+
+    def _carries_extended(self, name: str) -> bool:
+        """What the reader says of its longest APDU; readers that say nothing get short ones.
+
+        Source: PC/SC part 10, clause 2.6.14 (dwMaxAPDUDataSize).
+        """
+        if name.startswith(VIRTUAL_READER_NAME):
+            return True
+        limit = self.reader.properties().get(Property.MAX_APDU_DATA_SIZE, b"")
+        return int.from_bytes(limit, "little") > _EXTENDED_COMMAND
+
+    @property
+    def reader(self) -> HandleControl:
+        """The reader itself: control codes, features, commands of its own.
+
+        Raises:
+            ReaderError: "mute", not powered.
+        """
+        if self._handle is None:
+            raise self._not_powered()
+        return HandleControl(self._scard, self._handle, self._description.name)
+
+    def _not_powered(self) -> ReaderError:
+        return ReaderError("mute", reader=self._wanted, reason="not powered")
+
+    def transmit(self, command: bytes) -> bytes:
+        """Send one command APDU; returns response data and status word.
+
+        Raises:
+            ReaderError: not powered, card or reader gone, or no whole answer.
+        """
+        if self._handle is None:
+            raise self._not_powered()
+        return self._send(command) if self._mapping is None else self._mapping.transmit(command)
+
+    def _send(self, command: bytes) -> bytes:
+        """What goes through the service: an APDU, or a TPDU of T=0."""
+        scard = self._scard
+        code, response = scard.SCardTransmit(self._handle, self._send_header, list(command))
+        if code != scard.SCARD_S_SUCCESS:
+            self._check_exchange(code)
+        if len(response) < _MIN_RESPONSE:  # what pcscd gives when a virtual card goes away in the middle
+            raise ReaderError("card-removed", reader=self._description.name)
+        return bytes(response)
+
+    def _check_exchange(self, code: int) -> None:
+        try:
+            binding.check(self._scard, code, self._description.name)
+        except ReaderError as error:
+            self._forget_service(error)
+            raise
+
+    def verify_pin(self, structure: bytes) -> bytes:
+        """Let the holder type the PIN at the reader; returns the card's status word.
+
+        Args:
+            structure: PIN_VERIFY_STRUCTURE with the command (PC/SC part 10, 2.5.2).
+
+        Raises:
+            ReaderError: "not-supported", the reader has no keypad.
+        """
+        return self.reader.use(Feature.VERIFY_PIN_DIRECT, structure)
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """Keep other programs from the card for as long as the block runs.
+
+        Raises:
+            ReaderError: not powered, or the card was reset or taken out.
+        """
+        if self._handle is None:
+            raise self._not_powered()
+        scard, handle = self._scard, self._handle
+        self._check_exchange(scard.SCardBeginTransaction(handle))
+        try:
+            yield
+        finally:
+            scard.SCardEndTransaction(handle, scard.SCARD_LEAVE_CARD)
+
+    def reset(self) -> bytes:
+        """Reset the card (warm), or power it when it is off; returns the ATR."""
+        return self._reconnect(self._scard.SCARD_RESET_CARD)
+
+    def cold_reset(self) -> bytes:
+        """Take power away and give it again; returns the ATR."""
+        return self._reconnect(self._scard.SCARD_UNPOWER_CARD)
+
+    def reconnect(self) -> bytes:
+        """Go on with the card after another program reset it ("card-reset"); returns the ATR."""
+        return self._reconnect(self._scard.SCARD_LEAVE_CARD)
+
+    def _reconnect(self, initialization: int) -> bytes:
+        if self._handle is None:
+            return self.power_on()
+        scard, name = self._scard, self._description.name
+        code, protocol = scard.SCardReconnect(self._handle, self._share, self._protocols, initialization)
+        try:
+            binding.check(scard, code, name)
+        except ReaderError as error:
+            self._disconnect()
+            self._forget_service(error)
+            raise
+        return self._connected(name, protocol)
+
+    def _disconnect(self) -> None:
+        if self._handle is not None:
+            self._scard.SCardDisconnect(self._handle, self._scard.SCARD_UNPOWER_CARD)
+            self._handle = None
+
+    def power_off(self) -> None:
+        """Take power away; safe to call twice."""
+        self._disconnect()
+
+    def close(self) -> None:
+        """Power off and release the service; safe to call twice."""
+        self._disconnect()
+        if self._context is not None:
+            self._scard.SCardReleaseContext(self._context)
+            self._context = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.power_on()
+        except ReaderError:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
