@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, ClassVar
 
 import pytest
 
+from applet.file_system.applet import FileSystemApplet
+from applet.file_system.sample import HOLDER_PIN, MF_RULES
 from card_os.applet_api import ALWAYS, NEVER, Context, Instruction, instruction_table
 from card_os.applet_services import ObjectKind
 from card_os.iso7816.apdu import CommandApdu
@@ -46,6 +48,24 @@ class TestLoyalty(AppletSuite):
         "VERIFY": "00 20 0081 08 241234FFFFFFFFFF",
         "SPEND POINTS": "80 12 0000 02 0014 02",
         "READ RECORD": "00 B2 010C 03",
+    }
+
+
+class TestFileSystem(AppletSuite):
+    """Ours pass too."""
+
+    applet = FileSystemApplet
+    parameters = MF_RULES
+    groupings: ClassVar[Sequence[tuple[int, bytes]]] = ((0x8010, bytes((HOLDER_PIN, 1, 3)) + PIN),)
+    examples: ClassVar[Mapping[str, str]] = {
+        "VERIFY": "00 20 0081 08 241234FFFFFFFFFF",
+        "CREATE FILE": "00 E0 0000 17 6215 80020008 820101 83020301 8800 86067F0100000000",
+        "UPDATE BINARY": "00 D6 0000 02 CAFE",
+        "READ BINARY": "00 B0 0000 02",
+        "DELETE FILE": "00 E4 0000",
+        "PUT DATA": "00 DA 005A 01 77",
+        "GET DATA": "00 CA 005A 00",
+        "CHANGE REFERENCE DATA": "00 24 0081 10 241234FFFFFFFFFF 241234FFFFFFFFFF",
     }
 
 
