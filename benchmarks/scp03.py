@@ -13,10 +13,14 @@ from typing import Final, NamedTuple
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 
+from card_os.card import Card
 from card_os.globalplatform.keys import KeySet
+from card_os.globalplatform.production_data import ProductionData
 from card_os.globalplatform.scp03 import Scp03Channel, card_challenge
+from card_os.hardware.image import NvmImage
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import SW
+from card_os.manufacture import manufacture
 from personalization.globalplatform import scp03 as host
 from personalization.globalplatform.handshake import Handshake
 
@@ -29,6 +33,7 @@ _LEVEL: Final = 0x33
 _ROUNDS: Final = 2_000
 _REPEATS: Final = 7
 _HOST_MACS: Final = 7
+_CARD_MACS: Final = 7
 """Three keys, two cryptograms, the challenge and one MAC."""
 _ALL_MACS: Final = 13
 """The challenge, and on each side three keys, two cryptograms and one MAC."""
@@ -93,6 +98,45 @@ def _floor_opening(macs: int) -> float:
             mac = CMAC(key)
             mac.update(block)
             mac.finalize()
+
+    return _median(work, 200)
+
+
+def _card_opening() -> float:
+    """The card's part of an opening: challenge, keys, cryptograms, and the proof of the host."""
+    host_challenge = bytes(8)
+    sequence = b"\x00\x00\x01"
+    challenge = card_challenge(_KEYS.enc, sequence, _AID)
+    keys = host.derive_session_keys(_STATIC, host_challenge, challenge)
+    cryptogram = host.host_cryptogram(keys, host_challenge, challenge)
+    proof = CommandApdu.parse(host.SecureMessaging(keys, _LEVEL).external_authenticate(cryptogram))
+
+    def work(_number: int) -> None:
+        channel = Scp03Channel(_KEYS, host_challenge, card_challenge(_KEYS.enc, sequence, _AID))
+        channel.authenticate(proof)
+
+    return _median(work, 200)
+
+
+def _whole_card_opening() -> float:
+    """Both commands on a booted card, with its counters in the memory; the host's part was computed before."""
+    image = NvmImage.create()
+    manufacture(image.nvm(), ProductionData(), _KEYS)
+    card = Card(image.nvm(), [])
+    card.contact.power_on()
+    start = CommandApdu(0x80, 0x50, 0x00, 0x00, bytes(8), 256).encode()
+    proofs: list[bytes] = []
+    for count in range(1, 200 * _REPEATS + 1):
+        challenge = card_challenge(_KEYS.enc, count.to_bytes(3, "big"), _AID)
+        keys = host.derive_session_keys(_STATIC, bytes(8), challenge)
+        cryptogram = host.host_cryptogram(keys, bytes(8), challenge)
+        proofs.append(host.SecureMessaging(keys, _LEVEL).external_authenticate(cryptogram))
+    rest = iter(proofs)
+
+    def work(_number: int) -> None:
+        card.contact.process(start)
+        if card.contact.process(next(rest)) != _OK:
+            raise RuntimeError("the card refused a right proof")
 
     return _median(work, 200)
 
@@ -162,11 +206,14 @@ def _both_sides() -> float:
 def run() -> list[Row]:
     """Measure; floors and ours in the same run."""
     floor = _floor_one_side()
+    card_floor = _floor_opening(_CARD_MACS)
     return [
         Row("SCP03 239 B, host side", _host_side(), floor),
         Row("SCP03 239 B, card side", _card_side(), floor),
         Row("SCP03 239 B, both sides", _both_sides(), 2 * floor),
         Row("SCP03 opening, host side", _opening_host_side(), _floor_opening(_HOST_MACS)),
+        Row("SCP03 opening, card side", _card_opening(), card_floor),
+        Row("SCP03 opening, whole card", _whole_card_opening(), card_floor),
         Row("SCP03 opening, both sides", _median(lambda _: _open(), 200), _floor_opening(_ALL_MACS)),
     ]
 
