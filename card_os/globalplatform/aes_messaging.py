@@ -11,6 +11,8 @@ from __future__ import annotations
 from typing import ClassVar, Final, NamedTuple
 
 from card_os.globalplatform.secure_channel import (
+    MAC_CLASS,
+    MAC_CLASS_MASK,
     DomainChannel,
     SecurityLevel,
     is_secured,
@@ -18,7 +20,7 @@ from card_os.globalplatform.secure_channel import (
     needs_no_protection,
     plain_class,
 )
-from card_os.iso7816.apdu import CommandApdu
+from card_os.iso7816.apdu import MAX_SHORT_NC, CommandApdu
 from card_os.iso7816.errors import ConditionsNotSatisfied, IncorrectP1P2, SecurityStatusNotSatisfied
 from card_os.iso7816.status import SW, StatusWord
 from card_os.security.cryptography import BLOCK, AesCmac, AesCounterCbc, aes_cbc_decrypt, equal, pad, unpad
@@ -138,11 +140,16 @@ class AesMessaging(DomainChannel):
         cla, ins, p1, p2, data, ne, extended = command
         if not is_secured(cla):
             return self._plain(command)
-        body = data[: -self._mac_length]
-        if len(data) < self._mac_length:
+        size, length = self._mac_length, len(data)
+        if length < size:
             raise SecurityStatusNotSatisfied("the command has no C-MAC")
-        chain = self._cmac.compute(self._chain + mac_header(command, len(data)) + body)
-        if not equal(chain[: self._mac_length], data[-self._mac_length :]):
+        body = data[:-size]
+        if extended or length > MAX_SHORT_NC:
+            header = mac_header(command, length)
+        else:
+            header = bytes((cla & MAC_CLASS_MASK | MAC_CLASS, ins, p1, p2, length))
+        chain = self._cmac.compute(self._chain + header + body)
+        if not equal(chain[:size], data[-size:]):
             raise SecurityStatusNotSatisfied("the C-MAC is wrong")
         self._chain = chain
         self._counter += 1

@@ -44,8 +44,9 @@ _FURTHER_SECURED: Final = 0x60
 _FIRST_PLAIN_MASK: Final = 0xF3
 _FURTHER_PLAIN_MASK: Final = 0xDF
 _FURTHER_CHANNEL: Final = 0x40
-_MAC_CLASS_MASK: Final = 0x90
-_MAC_CLASS: Final = 0x04
+MAC_CLASS_MASK: Final = 0x90
+MAC_CLASS: Final = 0x04
+"""What the class byte of a command is in its C-MAC: class and chaining bit stay, the channel is 0, b3 is set."""
 
 
 class Protocol(IntEnum):
@@ -84,7 +85,7 @@ def plain_class(cla: int) -> int:
 
 def mac_header(command: CommandApdu, length: int) -> bytes:
     """The header as a C-MAC covers it: CLA as on the basic channel with secure messaging ‖ INS ‖ P1 ‖ P2 ‖ Lc."""
-    head = (command.cla & _MAC_CLASS_MASK | _MAC_CLASS, command.ins, command.p1, command.p2)
+    head = (command.cla & MAC_CLASS_MASK | MAC_CLASS, command.ins, command.p1, command.p2)
     if command.extended or length > MAX_SHORT_NC:
         return bytes((*head, 0, length >> 8, length & 0xFF))
     return bytes((*head, length))
