@@ -29,6 +29,9 @@ TEMPLATE: Final = "card-specification.template.md"
 _GROUPINGS: Final = {
     "files": "FCP templates one after the other, one a file",
     "content": "offset (2) ‖ content; any number of them; records at record number − 1 times record size",
+    "load_key": "AES-256 key (32), stored under reference 9F until the application is PERSONALIZED",
+    "masters": "repeated: reference (1) ‖ 00 ‖ 00 ‖ length (1) ‖ master, AES key wrap (RFC 3394) under the load "
+    "key (24) ‖ leftmost 3 bytes of CMAC(master, 16 × 00)",
     "keys": "repeated: reference (1) ‖ role (1) ‖ try limit (1) ‖ length (1) ‖ key ‖ check value (3)",
     "pins": "repeated: reference (1) ‖ PIN number (1) ‖ try limit (1) ‖ PIN block (8)",
     "chip": "private key of P-256 (32), stored under reference A0",

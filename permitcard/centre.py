@@ -1,7 +1,8 @@
 """An issuing centre's folder: where its keys, journal, batches, cards and reports are.
 
 centre/
-keys.json        encrypted key store
+keys.json        encrypted key store, for rehearsals
+hsm.toml         or: which PKCS#11 token the keys are in
 journal.sqlite   journal, stock and audit
 batches/ID/      prepared records, card-face data, PIN mailers; all sealed
 cards/           images of simulated cards
@@ -10,21 +11,42 @@ reports/ID/      report of a batch, a page a card
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import tomllib
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.keys.file_store import FileKeyStoreLocation
+from personalization.keys.keystore import KeyStoreLocation
 from personalization.keys.passphrase import PassphraseSource
+
+if TYPE_CHECKING:
+    from personalization.keys.hsm.token import TokenPlace
 
 PASSPHRASE_VARIABLE: Final = "PERMITCARD_PASSPHRASE"  # noqa: S105 - a variable's name
 """Environment variable with the passphrase of the key store."""
 
 PASSPHRASE_FILE_VARIABLE: Final = "PERMITCARD_PASSPHRASE_FILE"  # noqa: S105 - same
 """Environment variable with the path of a file that holds it."""
+
+MODULE_VARIABLE: Final = "PERMITCARD_PKCS11_MODULE"
+"""Environment variable with the path of the HSM's PKCS#11 library."""
+
+TOKEN_VARIABLE: Final = "PERMITCARD_PKCS11_TOKEN"  # noqa: S105 - a variable's name
+"""Environment variable with the label of the token."""
+
+PIN_VARIABLE: Final = "PERMITCARD_PKCS11_PIN"
+"""Environment variable with the PIN of the token's user; with ``_FILE`` behind it, the path of a file that holds it."""
+
+OFFICER_PIN_VARIABLE: Final = "PERMITCARD_PKCS11_SO_PIN"
+"""Environment variable with the PIN of the security officer, who is needed for ceremonies only; same with ``_FILE``."""
 
 _OWNER_ONLY: Final = 0o600
 _OWNER_ONLY_FOLDER: Final = 0o700
@@ -44,6 +66,11 @@ class Centre:
     def keys(self) -> Path:
         """File of the key store."""
         return self.root / "keys.json"
+
+    @property
+    def hsm(self) -> Path:
+        """File that names the PKCS#11 token."""
+        return self.root / "hsm.toml"
 
     @property
     def journal(self) -> Path:
@@ -84,15 +111,65 @@ class Centre:
             "passphrase-nowhere", exit_code=2, variable=PASSPHRASE_VARIABLE, file_variable=PASSPHRASE_FILE_VARIABLE
         )
 
-    def key_store(self) -> FileKeyStoreLocation:
+    def key_store(self) -> KeyStoreLocation:
         """Where the key store is and how it is opened, for this process and for stations.
 
         Raises:
-            PersonalizationError: "centre-missing", exit 2.
+            PersonalizationError: "centre-missing", exit 2; "hsm-file-malformed", "hsm-library-missing", exit 3.
         """
+        if self.hsm.exists():
+            with _library_needed():
+                from personalization.keys.hsm.store import HsmKeyStoreLocation
+
+            return HsmKeyStoreLocation(self.token(), self.pin_source(PIN_VARIABLE))
         if not self.keys.exists():
             raise PersonalizationError("centre-missing", exit_code=2, path=str(self.root))
         return FileKeyStoreLocation(self.keys, self.passphrase_source())
+
+    def token(self) -> TokenPlace:
+        """The PKCS#11 token: from the environment, else from the centre's file.
+
+        Raises:
+            PersonalizationError: "hsm-nowhere", exit 2; "hsm-file-malformed", "hsm-library-missing", exit 3.
+        """
+        with _library_needed():
+            from personalization.keys.hsm.token import TokenPlace
+
+        named = self._token_file() if self.hsm.exists() else {}
+        module = os.environ.get(MODULE_VARIABLE) or named.get("module")
+        label = os.environ.get(TOKEN_VARIABLE) or named.get("token")
+        if not module or not label:
+            raise PersonalizationError(
+                "hsm-nowhere", exit_code=2, module_variable=MODULE_VARIABLE, token_variable=TOKEN_VARIABLE
+            )
+        return TokenPlace(module, label)
+
+    def _token_file(self) -> dict[str, str]:
+        try:
+            document = tomllib.loads(self.hsm.read_text("utf-8"))["pkcs11"]
+            return {name: str(document[name]) for name in ("module", "token")}
+        except (OSError, ValueError, KeyError, TypeError):
+            raise PersonalizationError("hsm-file-malformed", exit_code=3, file=str(self.hsm)) from None
+
+    def name_token(self, place: TokenPlace) -> None:
+        """Write which token the keys are in; a PIN is never in that file."""
+        content = f"[pkcs11]\nmodule = {json.dumps(place.module)}\ntoken = {json.dumps(place.label)}\n"
+        write_atomically(self.hsm, content.encode(), replace=False)
+
+    def pin_source(self, variable: str) -> PassphraseSource:
+        """Where a PIN comes from: the environment, or a file that it names.
+
+        Args:
+            variable: `PIN_VARIABLE` or `OFFICER_PIN_VARIABLE`.
+
+        Raises:
+            PersonalizationError: "hsm-pin-nowhere", exit 2.
+        """
+        if os.environ.get(variable):
+            return PassphraseSource.environment(variable)
+        if path := os.environ.get(variable + "_FILE"):
+            return PassphraseSource.file(Path(path))
+        raise PersonalizationError("hsm-pin-nowhere", exit_code=2, variable=variable, file_variable=variable + "_FILE")
 
     def make_root(self) -> None:
         """Make the folder, closed to others: reports and journal tell whose card was made when."""
@@ -106,3 +183,12 @@ class Centre:
         with os.fdopen(descriptor, "w", encoding="ascii") as file:
             file.write(value + "\n")
         return PassphraseSource.file(self.test_passphrase)
+
+
+@contextmanager
+def _library_needed() -> Generator[None]:
+    """Say which library is missing; only centres with an HSM need it."""
+    try:
+        yield
+    except ImportError:
+        raise PersonalizationError("hsm-library-missing", exit_code=3) from None

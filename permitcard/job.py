@@ -25,10 +25,11 @@ from personalization.errors import PersonalizationError
 from personalization.intake.applicant import RESIDENCE_COLUMNS, Severity
 from personalization.intake.receipt import Receipt, receive_batch
 from personalization.intake.rejects import write_rejects
-from personalization.keys.file_store import FileKeyStore
+from personalization.keys.keystore import KeyStore
 from personalization.preparation.mailer import MailerFile, PinLetter
 from personalization.preparation.prepare import PreparedBatch, prepare_batch
 from personalization.preparation.sealed_file import Purpose
+from personalization.production.card_kind import refuse_other_kind
 from personalization.production.journal.batches import (
     BatchEntry,
     BatchStatus,
@@ -64,7 +65,7 @@ class Job:
     """
 
     centre: Centre
-    keys: FileKeyStore
+    keys: KeyStore
     journal: Journal
 
     @classmethod
@@ -75,7 +76,11 @@ class Job:
             PersonalizationError: no such centre, no passphrase or a wrong one, journal unreadable.
         """
         keys = centre.key_store().open()
-        return cls(centre, keys, open_journal(centre.journal))
+        try:
+            return cls(centre, keys, open_journal(centre.journal))
+        except BaseException:
+            keys.close()
+            raise
 
     def __enter__(self) -> Self:
         return self
@@ -83,6 +88,7 @@ class Job:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # The keys stay open: who asked for them may hold them longer than the job, and they end with the process.
         self.journal.close()
 
     def check(self, file: Path) -> Receipt:
@@ -143,7 +149,12 @@ class Job:
         chip: str = DEFAULT_CHIP,
         progress: Callable[[int], None] | None = None,
     ) -> int:
-        """Make ``count`` simulated blanks on chips of that name and take them into stock; returns how many."""
+        """Make ``count`` simulated blanks on chips of that name and take them into stock; returns how many.
+
+        Raises:
+            PersonalizationError: "production-keys-simulated-card"; "blank-known".
+        """
+        refuse_other_kind(production=self.keys.production, simulated=True, card=str(self.centre.cards))
         taken = {int(path.name[:4], 16) for path in self.centre.cards.glob("????-*.card")}
         number = max(taken, default=0) + 1
         today = dt.datetime.now(dt.UTC).date()

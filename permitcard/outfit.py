@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from personalization.keys.keystore import KeyName, KeyStoreLocation
 from personalization.preparation.faces import FaceFile
 from personalization.preparation.prepared_file import PreparedFile
 from personalization.preparation.source_file import SourceFile
+from personalization.production.card_kind import GuardedCard, refuse_other_kind
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.production.work import Equipment, Interfaces
 from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
@@ -44,8 +46,10 @@ class StationOutfit:
     @contextmanager
     def __call__(self) -> Generator[Equipment]:
         """Open key store, SAM and sealed files; all are closed at the end."""
-        keys = self.keys.open()
         with ExitStack() as held:
+            keys = self.keys.open()
+            held.callback(keys.close)
+            refuse_other_kind(production=keys.production, simulated=True, card=str(self.root / "sams"))
             sam = held.enter_context(open_sam(take_sam(self.root / "sams", keys), keys))
             records = held.enter_context(PreparedFile(self.prepared, keys, batch=self.batch))
             source = held.enter_context(SourceFile(self.source, keys, batch=self.batch))
@@ -54,12 +58,16 @@ class StationOutfit:
                 GlobalPlatformMaker(permit_recipe(keys)),
                 PermitInspector(sam, permit_profile(), keys.certificate(KeyName.AUTHORITY), source, faces=faces),
                 records,
-                self.connect,
+                functools.partial(self.connect, production=keys.production),
             )
 
     @contextmanager
-    def connect(self, location: str) -> Generator[Interfaces]:
+    def connect(self, location: str, *, production: bool) -> Generator[Interfaces]:
         """Open the card at an address of the stock, without power.
+
+        Args:
+            location: the address.
+            production: whether the keys are for real cards; a card of the other kind gets no command.
 
         Raises:
             ReaderError: "image-in-use" when another process has it, or no card is there.
@@ -69,7 +77,11 @@ class StationOutfit:
             if address.kind is AddressKind.SIMULATED:
                 card = open_simulated(self.root / address.place)
                 held.callback(card.close)
-                yield Interfaces(card.connect(Interface.CONTACT), card.connect(Interface.CONTACTLESS))
+                both = Interfaces(card.connect(Interface.CONTACT), card.connect(Interface.CONTACTLESS))
             else:
-                contact, contactless = ConnectionFactory(make=boot, exclusive=True).connect_both(address)
-                yield Interfaces(contact, contactless)
+                both = Interfaces(*ConnectionFactory(make=boot, exclusive=True).connect_both(address))
+            contactless = both.contactless
+            yield Interfaces(
+                GuardedCard(both.contact, production=production),
+                None if contactless is None else GuardedCard(contactless, production=production),
+            )

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding
 
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blank
@@ -24,9 +23,8 @@ from permitcard.recipes import SPECIMEN_PIN, permit_recipe, untimed
 from permitcard.testing.target import Target
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant, Residence
-from personalization.keys.certificates import make_authority, make_document_signer
-from personalization.keys.file_store import FileKeyStore
-from personalization.keys.keystore import KEY_USES, KeyName, KeyStore, KeyUse
+from personalization.keys.file_store import FileKeyStore, certify, vendor_sam_load_key
+from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, KeyName, KeyStore
 from personalization.preparation.prepare import Preparer
 from personalization.preparation.record import PreparedRecord
 from personalization.production.maker import GlobalPlatformMaker
@@ -47,8 +45,7 @@ _IC_BATCH: Final = slice(4, 6)
 _WORD: Final = "permitcard specimen key, public: "
 _NOT_BEFORE: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 _FABRICATED: Final = dt.date(2026, 1, 1)
-_MASTER_BYTES: Final = 16
-_SEALING_BYTES: Final = 32
+_SCALAR_BYTES: Final = 64
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
@@ -61,25 +58,13 @@ def specimen_keys() -> FileKeyStore:
     """The store of published keys; never written to a file."""
     pairs = {
         name: ec.derive_private_key(
-            1 + int.from_bytes(_public_bytes(name, 2 * _SEALING_BYTES), "big") % (_P256_ORDER - 1), ec.SECP256R1()
+            1 + int.from_bytes(_public_bytes(name, _SCALAR_BYTES), "big") % (_P256_ORDER - 1), ec.SECP256R1()
         )
-        for name, uses in KEY_USES.items()
-        if KeyUse.CERTIFY in uses
+        for name in KEY_PAIRS
     }
-    symmetric = {
-        name: _public_bytes(name, _SEALING_BYTES if uses & {KeyUse.SEAL, KeyUse.RECOGNISE} else _MASTER_BYTES)
-        for name, uses in KEY_USES.items()
-        if name not in pairs
-    }
-    authority = make_authority(pairs[KeyName.AUTHORITY], _NOT_BEFORE)
-    signer = make_document_signer(
-        pairs[KeyName.DOCUMENT_SIGNER].public_key(), authority, pairs[KeyName.AUTHORITY], _NOT_BEFORE
-    )
-    certificates = {
-        KeyName.AUTHORITY: authority.public_bytes(Encoding.DER),
-        KeyName.DOCUMENT_SIGNER: signer.public_bytes(Encoding.DER),
-    }
-    return FileKeyStore(symmetric, pairs, certificates)
+    symmetric = {name: _public_bytes(name, length) for name, length in KEY_LENGTHS.items()}
+    symmetric[KeyName.SAM_LOAD] = vendor_sam_load_key(symmetric[KeyName.FACTORY])
+    return FileKeyStore(symmetric, pairs, certify(pairs, _NOT_BEFORE))
 
 
 def specimen_applicant() -> Applicant:

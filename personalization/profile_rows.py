@@ -275,7 +275,7 @@ class DgiRow(Row):
     """
 
     identifier: str
-    kind: Literal["files", "content", "keys", "pins", "chip", "identification"]
+    kind: Literal["files", "content", "load_key", "masters", "keys", "pins", "chip", "identification"]
     encrypted: bool = False
     title: Title
 

@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_ds
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap as unwrap_key
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 BLOCK: Final = 16
@@ -86,6 +88,20 @@ def aes_cbc_decrypt(key: bytes, data: bytes, iv: bytes = _ZERO_IV) -> bytes:
     """The inverse of `aes_cbc_encrypt`."""
     decryptor = Cipher(algorithms.AES(key), modes.CBC(iv)).decryptor()
     return decryptor.update(data) + decryptor.finalize()
+
+
+def aes_key_unwrap(key: bytes, wrapped: bytes) -> bytes:
+    """The key inside ``wrapped``, which is 8 bytes longer.
+
+    Raises:
+        ValueError: wrapped under another key, changed, or no length of a wrapped key.
+
+    Source: RFC 3394, clause 2.2.2.
+    """
+    try:
+        return unwrap_key(key, wrapped)
+    except InvalidUnwrap:
+        raise ValueError("the wrapped key is not genuine") from None
 
 
 def cmac(key: bytes, message: bytes) -> bytes:

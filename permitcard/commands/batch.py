@@ -136,7 +136,11 @@ def rejects(
     from personalization.intake.rejects import open_rejects
 
     console = console_of(context)
-    path = open_rejects(file, directory, Centre(centre).key_store().open())
+    keys = Centre(centre).key_store().open()
+    try:
+        path = open_rejects(file, directory, keys)
+    finally:
+        keys.close()
     console.say("batch.reopened", path=path)
     console.result({"file": str(path)})
 

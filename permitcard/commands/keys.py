@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from permitcard.commands.options import CentreOption, console_of
+from personalization.errors import PersonalizationError
+
+if TYPE_CHECKING:
+    from permitcard.centre import Centre
+
+_ISSUER: Final = "Residence permit issuing centre"
+"""Organization in the certificates of a production store."""
 
 group = typer.Typer(help="Make and show the centre's keys.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -19,12 +26,21 @@ def init(
     try_out: Annotated[
         bool, typer.Option("--try-out", help="Also make a random passphrase and leave it in a file beside the keys.")
     ] = False,
+    hsm: Annotated[
+        bool,
+        typer.Option("--hsm", help="Make the keys in the PKCS#11 token that PERMITCARD_PKCS11_MODULE and _TOKEN name."),
+    ] = False,
+    production: Annotated[
+        bool, typer.Option("--production", help="For real cards; such a store refuses simulated ones. Needs --hsm.")
+    ] = False,
 ) -> None:
-    """Make all keys of a centre: masters, transport keys, test authority and document signer."""
+    """Make all keys of a centre: masters, transport keys, authority, document and audit signer."""
     console = console_of(context)
-    path = make_keys(centre, try_out=try_out)
-    console.say("keys.made", path=path)
-    console.result({"keys": str(path), "production": False})
+    if production and not hsm:
+        raise PersonalizationError("production-needs-hsm", exit_code=2)
+    where = make_hsm_keys(centre, production=production) if hsm else make_keys(centre, try_out=try_out)
+    console.say("keys.made-production" if production else "keys.made", path=where)
+    console.result({"keys": str(where), "production": production})
 
 
 def make_keys(centre: Path, *, try_out: bool) -> Path:
@@ -33,12 +49,41 @@ def make_keys(centre: Path, *, try_out: bool) -> Path:
     from personalization.keys.file_store import FileKeyStore
 
     place = Centre(centre)
-    if try_out and not place.keys.exists() and not place.test_passphrase.exists():
+    _refuse_second(place)
+    if try_out and not place.test_passphrase.exists():
         place.make_test_passphrase()
     passphrase = place.passphrase_source().read()
     place.make_root()
     FileKeyStore.create(place.keys, passphrase)
     return place.keys
+
+
+def make_hsm_keys(centre: Path, *, production: bool) -> str:
+    """Make a centre's keys in a token; returns the token's label."""
+    from permitcard.centre import OFFICER_PIN_VARIABLE, PIN_VARIABLE, Centre
+
+    place = Centre(centre)
+    _refuse_second(place)
+    token = place.token()
+    from personalization.keys.certificates import REHEARSAL_LABEL
+    from personalization.keys.hsm.making import Maker, create_hsm_store
+
+    maker = Maker(token, place.pin_source(PIN_VARIABLE), place.pin_source(OFFICER_PIN_VARIABLE))
+    place.make_root()
+    create_hsm_store(maker, production=production, organization=_ISSUER if production else REHEARSAL_LABEL)
+    place.name_token(token)
+    return token.label
+
+
+def _refuse_second(place: Centre) -> None:
+    """A centre has one store; which one it is must never be a question.
+
+    Raises:
+        PersonalizationError: "key-store-exists", exit 2.
+    """
+    for file in (place.hsm, place.keys):
+        if file.exists():
+            raise PersonalizationError("key-store-exists", exit_code=2, file=str(file))
 
 
 @group.command("show")
@@ -49,7 +94,11 @@ def show(context: typer.Context, centre: CentreOption = Path("centre")) -> None:
 
     console = console_of(context)
     store = Centre(centre).key_store().open()
-    values = {name.value: store.check_value(name).hex().upper() for name in KeyName}
+    try:
+        values = {name.value: store.check_value(name).hex().upper() for name in KeyName}
+        production = store.production
+    finally:
+        store.close()
     for name, value in values.items():
         console.write(f"{name:<18} {value}")
-    console.result({"production": store.production, "check_values": values})
+    console.result({"production": production, "check_values": values})

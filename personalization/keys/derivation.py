@@ -19,6 +19,25 @@ MAX_DERIVED: Final = _BLOCK * _MAX_COUNTER
 """Longest output, bytes: the counter has one byte."""
 
 
+def derivation_inputs(label: str, context: bytes, length: int) -> list[bytes]:
+    """What the blocks of a derivation are MACs of: [i]_1 ‖ label ‖ 00 ‖ context ‖ [8 × length]_2, i from 1.
+
+    Args:
+        label: ASCII, not empty.
+        context: what the key is bound to.
+        length: bytes wanted, 1..4080.
+
+    Raises:
+        ValueError: ``length`` is out of range, or ``label`` is not ASCII or empty.
+    """
+    if not 1 <= length <= MAX_DERIVED:
+        raise ValueError(f"1 to {MAX_DERIVED} bytes can be derived, not {length}")
+    if not label:
+        raise ValueError("a derivation has a label")
+    fixed = label.encode("ascii") + b"\x00" + context + (8 * length).to_bytes(2, "big")
+    return [counter.to_bytes(1, "big") + fixed for counter in range(1, -(-length // _BLOCK) + 1)]
+
+
 class Deriver:
     """A master key that is ready to derive: the CMAC is keyed once and copied for each block."""
 
@@ -33,15 +52,10 @@ class Deriver:
         Raises:
             ValueError: ``length`` is not in 1..4080, or ``label`` is not ASCII or empty.
         """
-        if not 1 <= length <= MAX_DERIVED:
-            raise ValueError(f"1 to {MAX_DERIVED} bytes can be derived, not {length}")
-        if not label:
-            raise ValueError("a derivation has a label")
-        fixed = label.encode("ascii") + b"\x00" + context + (8 * length).to_bytes(2, "big")
         output = b""
-        for counter in range(1, -(-length // _BLOCK) + 1):
+        for block in derivation_inputs(label, context, length):
             mac = self._keyed.copy()
-            mac.update(counter.to_bytes(1, "big") + fixed)
+            mac.update(block)
             output += mac.finalize()
         return output[:length]
 

@@ -3,7 +3,7 @@
 The file is JSON, so that anybody who opens it reads at once what it is::
 
     label    "REHEARSAL – not for production"
-    format   "permitcard key store", version 1
+    format   "permitcard key store", version 2
     scrypt   n, r, p, salt (hex)
     verifier HMAC-SHA-256 of the label under the second half of the scrypt output (hex): tells a wrong passphrase
              from a damaged file
@@ -24,37 +24,34 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import MappingProxyType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
-from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES
-from cryptography.hazmat.primitives.ciphers.modes import ECB
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
-from personalization.keys.certificates import REHEARSAL_LABEL, make_authority, make_document_signer
+from personalization.keys.certificates import CERTIFIED, REHEARSAL_LABEL, make_authority, make_signer
+from personalization.keys.check_values import aes_check_value, hmac_check_value, pair_check_value
 from personalization.keys.derivation import Deriver
-from personalization.keys.keystore import KEY_USES, KeyName, KeyUse
+from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, KEY_USES, SAM_LOAD_LABEL, KeyName, KeyUse, require_use
 from personalization.keys.passphrase import PassphraseSource
+from personalization.keys.process import keep_memory_private
 
 FORMAT: Final = "permitcard key store"
-VERSION: Final = 1
+VERSION: Final = 2
+_EARLIER: Final = (1,)
 
-_AES_128: Final = 16
 _AES_256: Final = 32
 _P256_BYTES: Final = 32
 _NONCE: Final = 12
 _DIGEST: Final = 32
-_CHECK_VALUE: Final = 3
-_CHECK_INPUT: Final = b"\x01" * 16
 _SALT: Final = 16
 _SCRYPT_N: Final = 1 << 15
 _SCRYPT_R: Final = 8
@@ -65,14 +62,7 @@ _SCRYPT_MEMORY: Final = (1 << 31) - 1 - 1024
 _SHORTEST_PASSPHRASE: Final = 8
 _BACKDATED: Final = dt.timedelta(days=1)
 
-_SYMMETRIC_LENGTHS: Final = MappingProxyType(
-    {
-        name: _AES_256 if KeyUse.SEAL in uses or KeyUse.RECOGNISE in uses else _AES_128
-        for name, uses in KEY_USES.items()
-        if KeyUse.CERTIFY not in uses
-    }
-)
-_KEY_PAIRS: Final = tuple(name for name, uses in KEY_USES.items() if KeyUse.CERTIFY in uses)
+T = TypeVar("T")
 
 
 class FileKeyStore:
@@ -117,16 +107,8 @@ class FileKeyStore:
         if path.exists():
             raise PersonalizationError("key-store-exists", exit_code=2, file=str(path))
         not_before = ((now or dt.datetime.now(dt.UTC)) - _BACKDATED).replace(microsecond=0)
-        pairs = {name: ec.generate_private_key(ec.SECP256R1()) for name in _KEY_PAIRS}
-        authority = make_authority(pairs[KeyName.AUTHORITY], not_before)
-        signer = make_document_signer(
-            pairs[KeyName.DOCUMENT_SIGNER].public_key(), authority, pairs[KeyName.AUTHORITY], not_before
-        )
-        store = cls(
-            {name: os.urandom(length) for name, length in _SYMMETRIC_LENGTHS.items()},
-            pairs,
-            {KeyName.AUTHORITY: _der(authority), KeyName.DOCUMENT_SIGNER: _der(signer)},
-        )
+        pairs = {name: ec.generate_private_key(ec.SECP256R1()) for name in KEY_PAIRS}
+        store = cls(_random_keys(), pairs, certify(pairs, not_before))
         content = _encode_file(store._table(), passphrase, scrypt_n)
         try:
             write_atomically(path, content, replace=False)
@@ -143,7 +125,8 @@ class FileKeyStore:
         """Read the file.
 
         Raises:
-            PersonalizationError: exit 3: "key-store-missing", "key-store-damaged", "key-store-passphrase-wrong".
+            PersonalizationError: exit 3: "key-store-missing", "key-store-damaged", "key-store-earlier",
+                "key-store-passphrase-wrong".
         """
         try:
             content = path.read_bytes()
@@ -154,6 +137,8 @@ class FileKeyStore:
             return cls._from_table(table)
         except _WrongPassphraseError as error:
             raise PersonalizationError("key-store-passphrase-wrong", exit_code=3, file=str(path)) from error
+        except _EarlierVersionError as error:
+            raise PersonalizationError("key-store-earlier", exit_code=3, file=str(path)) from error
         except (ValueError, KeyError, TypeError, AttributeError, InvalidTag, binascii.Error) as error:
             # The cause is not chained: a parser's message may quote what it could not read.
             del error
@@ -161,14 +146,14 @@ class FileKeyStore:
 
     @classmethod
     def _from_table(cls, table: dict[str, dict[str, str]]) -> Self:
-        symmetric = {name: bytes.fromhex(table["symmetric"][name]) for name in _SYMMETRIC_LENGTHS}
-        if any(len(key) != _SYMMETRIC_LENGTHS[name] for name, key in symmetric.items()):
+        symmetric = {name: bytes.fromhex(table["symmetric"][name]) for name in KEY_LENGTHS}
+        if any(len(key) != KEY_LENGTHS[name] for name, key in symmetric.items()):
             raise ValueError("a key has another length")
         pairs = {
             name: ec.derive_private_key(int.from_bytes(bytes.fromhex(table["private"][name]), "big"), ec.SECP256R1())
-            for name in _KEY_PAIRS
+            for name in KEY_PAIRS
         }
-        return cls(symmetric, pairs, {name: bytes.fromhex(table["certificates"][name]) for name in _KEY_PAIRS})
+        return cls(symmetric, pairs, {name: bytes.fromhex(table["certificates"][name]) for name in KEY_PAIRS})
 
     def _table(self) -> dict[str, dict[str, str]]:
         return {
@@ -186,6 +171,11 @@ class FileKeyStore:
     def __reduce__(self) -> tuple[type, tuple[object, ...]]:
         raise TypeError("a key store does not travel between processes; send its location")
 
+    def close(self) -> None:
+        """Let go of the keys; safe to call twice."""
+        for keys in (self._symmetric, self._pairs, self._certificates, self._derivers, self._sealers):
+            keys.clear()
+
     @property
     def production(self) -> bool:
         """False: a file is no place for keys of real cards."""
@@ -194,41 +184,34 @@ class FileKeyStore:
     def check_value(self, name: KeyName) -> bytes:
         """Three bytes that tell keys apart; see `KeyStore.check_value`."""
         if name in self._pairs:
-            public = self._pairs[name].public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-            return hashlib.sha256(public).digest()[:_CHECK_VALUE]
-        key = self._symmetric[name]
-        if KeyUse.RECOGNISE in KEY_USES[name]:
-            return hmac.digest(key, _CHECK_INPUT, "sha256")[:_CHECK_VALUE]
-        return aes_check_value(key)
+            return pair_check_value(self._pairs[name].public_key())
+        key = self._held(self._symmetric, name)
+        return hmac_check_value(key) if KeyUse.RECOGNISE in KEY_USES[name] else aes_check_value(key)
 
     def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
         """Diversify a master; see `KeyStore.derive`."""
-        deriver = self._derivers.get(name)
-        if deriver is None:
-            raise _refused(name, KeyUse.DERIVE)
-        return deriver.derive(label, context, length)
+        require_use(name, KeyUse.DERIVE)
+        return self._held(self._derivers, name).derive(label, context, length)
 
     def wrap_master(self, name: KeyName) -> bytes:
         """A master for a SAM; see `KeyStore.wrap_master`."""
-        _require(name, KeyUse.LOAD_INTO_SAM)
-        return self._symmetric[name]
+        require_use(name, KeyUse.LOAD_INTO_SAM)
+        return aes_key_wrap(self._held(self._symmetric, KeyName.SAM_LOAD), self._held(self._symmetric, name))
 
     def seal(self, name: KeyName, plaintext: bytes, associated: bytes) -> bytes:
         """Encrypt and authenticate; see `KeyStore.seal`.
 
         The nonce is random, which NIST SP 800-38D 8.3 bounds to 2^32 sealings under one key.
         """
-        sealer = self._sealers.get(name)
-        if sealer is None:
-            raise _refused(name, KeyUse.SEAL)
+        require_use(name, KeyUse.SEAL)
+        sealer = self._held(self._sealers, name)
         nonce = os.urandom(_NONCE)
         return nonce + sealer.encrypt(nonce, plaintext, associated)
 
     def unseal(self, name: KeyName, sealed: bytes, associated: bytes) -> bytes:
         """Undo `seal`; see `KeyStore.unseal`."""
-        sealer = self._sealers.get(name)
-        if sealer is None:
-            raise _refused(name, KeyUse.SEAL)
+        require_use(name, KeyUse.SEAL)
+        sealer = self._held(self._sealers, name)
         try:
             return sealer.decrypt(sealed[:_NONCE], sealed[_NONCE:], associated)
         except (InvalidTag, ValueError) as error:
@@ -236,20 +219,26 @@ class FileKeyStore:
 
     def recognise(self, value: bytes) -> bytes:
         """HMAC of a value; see `KeyStore.recognise`."""
-        return hmac.digest(self._symmetric[KeyName.RECOGNITION], value, "sha256")
+        return hmac.digest(self._held(self._symmetric, KeyName.RECOGNITION), value, "sha256")
 
     def sign_digest(self, name: KeyName, digest: bytes) -> bytes:
         """ECDSA; see `KeyStore.sign_digest`."""
-        _require(name, KeyUse.SIGN)
+        require_use(name, KeyUse.SIGN)
         if len(digest) != _DIGEST:
             raise ValueError(f"a SHA-256 digest has {_DIGEST} bytes, not {len(digest)}")
-        r, s = decode_dss_signature(self._pairs[name].sign(digest, ec.ECDSA(Prehashed(SHA256()))))
+        r, s = decode_dss_signature(self._held(self._pairs, name).sign(digest, ec.ECDSA(Prehashed(SHA256()))))
         return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
 
     def certificate(self, name: KeyName) -> bytes:
         """X.509, DER; see `KeyStore.certificate`."""
-        _require(name, KeyUse.CERTIFY)
-        return self._certificates[name]
+        require_use(name, KeyUse.CERTIFY)
+        return self._held(self._certificates, name)
+
+    def _held(self, keys: Mapping[KeyName, T], name: KeyName) -> T:
+        found = keys.get(name)
+        if found is None:
+            raise PersonalizationError("key-missing", exit_code=3, key=name.value, place=REHEARSAL_LABEL)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,31 +254,39 @@ class FileKeyStoreLocation:
     passphrase: PassphraseSource
 
     def open(self) -> FileKeyStore:
-        """Open the store in this process."""
+        """Open the store in this process, which leaves no core dumps from then on."""
+        keep_memory_private()
         return FileKeyStore.open(self.path, self.passphrase.read())
 
 
-def aes_check_value(key: bytes) -> bytes:
-    """Leftmost 3 bytes of AES-ECB(key, 16 × 01).
+def certify(pairs: Mapping[KeyName, ec.EllipticCurvePrivateKey], not_before: dt.datetime) -> dict[KeyName, bytes]:
+    """Certificates (DER) of the authority and of the signers under it."""
+    authority_key = pairs[KeyName.AUTHORITY]
+    authority = make_authority(authority_key, not_before)
+    found = {KeyName.AUTHORITY: _der(authority)}
+    for name, purpose in CERTIFIED.items():
+        found[name] = _der(make_signer(purpose, pairs[name].public_key(), authority, authority_key, not_before))
+    return found
 
-    Source: GlobalPlatform Card Specification 2.3.1 Amendment D 1.1.2, clause 4.1.4.
-    """
-    # ECB over one fixed block is what the specification defines a check value to be; no data is encrypted with it.
-    encryptor = Cipher(AES(key), ECB()).encryptor()  # noqa: S305
-    return encryptor.update(_CHECK_INPUT)[:_CHECK_VALUE]
+
+def _random_keys() -> dict[KeyName, bytes]:
+    """All symmetric keys at random, but the SAM load key, which the rehearsal's vendor derives from its own master."""
+    keys = {name: os.urandom(length) for name, length in KEY_LENGTHS.items()}
+    keys[KeyName.SAM_LOAD] = vendor_sam_load_key(keys[KeyName.FACTORY])
+    return keys
+
+
+def vendor_sam_load_key(factory: bytes) -> bytes:
+    """The load key of a rehearsal's SAM chips, which their make-believe vendor knows."""
+    return Deriver(factory).derive(SAM_LOAD_LABEL, b"", KEY_LENGTHS[KeyName.SAM_LOAD])
+
+
+class _EarlierVersionError(Exception):
+    """A store without keys that are needed today."""
 
 
 class _WrongPassphraseError(Exception):
     """The verifier does not match."""
-
-
-def _require(name: KeyName, use: KeyUse) -> None:
-    if use not in KEY_USES[name]:
-        raise _refused(name, use)
-
-
-def _refused(name: KeyName, use: KeyUse) -> PersonalizationError:
-    return PersonalizationError("key-use-refused", exit_code=2, key=name.value, use=use.value)
 
 
 def _der(certificate: x509.Certificate) -> bytes:
@@ -323,6 +320,8 @@ def _encode_file(table: dict[str, dict[str, str]], passphrase: bytes, scrypt_n: 
 
 def _decode_file(content: bytes, passphrase: bytes) -> dict[str, dict[str, str]]:
     document = json.loads(content)
+    if (document["format"], document["label"]) == (FORMAT, REHEARSAL_LABEL) and document["version"] in _EARLIER:
+        raise _EarlierVersionError
     if (document["format"], document["version"], document["label"]) != (FORMAT, VERSION, REHEARSAL_LABEL):
         raise ValueError("another format")
     cost = document["scrypt"]

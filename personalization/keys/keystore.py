@@ -10,13 +10,17 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import Final, Protocol, runtime_checkable
 
+from personalization.errors import PersonalizationError
+
 
 class KeyName(StrEnum):
     """The keys of an issuing centre.
 
     ``FACTORY`` and ``CARD`` diversify the issuer domain's key sets, the four roles and ``CONCEALMENT`` what a terminal
-    needs, ``TERMINAL`` what opens a SAM. ``TRANSPORT``, ``MAILER`` and ``REJECTS`` seal files, ``RECOGNITION``
-    recognises numbers, ``DOCUMENT_SIGNER`` signs identity data under the certificate of ``AUTHORITY``.
+    needs, ``TERMINAL`` what opens a SAM. ``SAM_LOAD`` wraps role masters on their way into a SAM, ``EXCHANGE`` keys on
+    their way to another centre. ``TRANSPORT``, ``MAILER`` and ``REJECTS`` seal files, ``RECOGNITION`` recognises
+    numbers. ``DOCUMENT_SIGNER`` signs identity data and ``AUDIT`` transcripts and checkpoints, both under the
+    certificate of ``AUTHORITY``.
     """
 
     FACTORY = "factory"
@@ -27,11 +31,14 @@ class KeyName(StrEnum):
     ISSUER = "issuer"
     CONCEALMENT = "concealment"
     TERMINAL = "terminal"
+    SAM_LOAD = "sam_load"
+    EXCHANGE = "exchange"
     TRANSPORT = "transport"
     MAILER = "mailer"
     REJECTS = "rejects"
     RECOGNITION = "recognition"
     DOCUMENT_SIGNER = "document_signer"
+    AUDIT = "audit"
     AUTHORITY = "authority"
 
 
@@ -40,6 +47,7 @@ class KeyUse(StrEnum):
 
     DERIVE = "derive"
     LOAD_INTO_SAM = "load_into_sam"
+    WRAP = "wrap"
     SEAL = "seal"
     RECOGNISE = "recognise"
     SIGN = "sign"
@@ -48,7 +56,9 @@ class KeyUse(StrEnum):
 
 _ROLE_MASTER: Final = frozenset({KeyUse.DERIVE, KeyUse.LOAD_INTO_SAM})
 _DERIVATION_MASTER: Final = frozenset({KeyUse.DERIVE})
+_WRAPPING_KEY: Final = frozenset({KeyUse.WRAP})
 _FILE_KEY: Final = frozenset({KeyUse.SEAL})
+_CERTIFIED_SIGNER: Final = frozenset({KeyUse.SIGN, KeyUse.CERTIFY})
 
 KEY_USES: Final = MappingProxyType(
     {
@@ -60,15 +70,46 @@ KEY_USES: Final = MappingProxyType(
         KeyName.ISSUER: _ROLE_MASTER,
         KeyName.CONCEALMENT: _DERIVATION_MASTER,
         KeyName.TERMINAL: _DERIVATION_MASTER,
+        KeyName.SAM_LOAD: _WRAPPING_KEY,
+        KeyName.EXCHANGE: _WRAPPING_KEY,
         KeyName.TRANSPORT: _FILE_KEY,
         KeyName.MAILER: _FILE_KEY,
         KeyName.REJECTS: _FILE_KEY,
         KeyName.RECOGNITION: frozenset({KeyUse.RECOGNISE}),
-        KeyName.DOCUMENT_SIGNER: frozenset({KeyUse.SIGN, KeyUse.CERTIFY}),
+        KeyName.DOCUMENT_SIGNER: _CERTIFIED_SIGNER,
+        KeyName.AUDIT: _CERTIFIED_SIGNER,
         KeyName.AUTHORITY: frozenset({KeyUse.CERTIFY}),
     }
 )
 """What each key may be used for; a use that does not stand here is refused by every store."""
+
+_AES_128: Final = 16
+_AES_256: Final = 32
+
+KEY_LENGTHS: Final = MappingProxyType(
+    {
+        name: _AES_128 if KeyUse.DERIVE in uses else _AES_256
+        for name, uses in KEY_USES.items()
+        if KeyUse.CERTIFY not in uses
+    }
+)
+"""Bytes of each symmetric key: masters are AES-128 as the cards' keys are, all others have 32 bytes."""
+
+KEY_PAIRS: Final = tuple(name for name, uses in KEY_USES.items() if KeyUse.CERTIFY in uses)
+"""The keys that are pairs on P-256."""
+
+SAM_LOAD_LABEL: Final = "SAM LOAD"
+"""Label under which a chip vendor's master gives the load key of its SAM chips; the context is empty."""
+
+
+def require_use(name: KeyName, use: KeyUse) -> None:
+    """Refuse what `KEY_USES` does not grant.
+
+    Raises:
+        PersonalizationError: "key-use-refused", exit 2.
+    """
+    if use not in KEY_USES[name]:
+        raise PersonalizationError("key-use-refused", exit_code=2, key=name.value, use=use.value)
 
 
 @runtime_checkable
@@ -79,19 +120,17 @@ class KeyStore(Protocol):
     grant it, and "sealed-data-refused" (exit 1) when sealed data is not what was sealed under this key and context.
     """
 
+    def close(self) -> None:
+        """Let go of keys and session; safe to call twice."""
+        ...
+
     @property
     def production(self) -> bool:
         """True when the store may hold keys of real cards."""
         ...
 
     def check_value(self, name: KeyName) -> bytes:
-        """Three bytes that tell one key from another and say nothing of it.
-
-        AES keys: leftmost bytes of AES-ECB(key, 16 × 01). The recognition key: leftmost bytes of HMAC-SHA-256 over
-        16 × 01. Key pairs: leftmost bytes of SHA-256 over the SubjectPublicKeyInfo.
-
-        Source: GlobalPlatform Card Specification 2.3.1 Amendment D 1.1.2, clause 4.1.4 (AES check value).
-        """
+        """Three bytes that tell one key from another and say nothing of it; see `check_values`."""
         ...
 
     def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
@@ -108,7 +147,10 @@ class KeyStore(Protocol):
         ...
 
     def wrap_master(self, name: KeyName) -> bytes:
-        """A master that a SAM carries; leaves the store only for a SAM on a station."""
+        """A master that a SAM carries, wrapped under ``SAM_LOAD`` (AES key wrap): 24 bytes for a master of 16.
+
+        Source: RFC 3394, clause 2.2.1.
+        """
         ...
 
     def seal(self, name: KeyName, plaintext: bytes, associated: bytes) -> bytes:

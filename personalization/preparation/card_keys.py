@@ -1,12 +1,15 @@
 """At the station: the keys of one card, made from masters and the card's number, and the groupings that carry them.
 
 ```
+8001  load key of a SAM chip (32)
+8002  repeated  reference (1) ‖ 00 ‖ 00 ‖ length (1) ‖ master wrapped under the load key (24) ‖ check value (3)
 8000  repeated  reference (1) ‖ role (1) ‖ try limit (1) ‖ length (1) ‖ key ‖ check value (3)
 8010  repeated  reference (1) ‖ PIN number (1) ‖ try limit (1) ‖ PIN block (8, ISO 9564 format 2)
 8101  chip private key (32)
 ```
 
-The check value is that of the whole value: a pair K.ENC ‖ K.MAC of 32 bytes counts as an AES-256 key.
+The check value is that of the whole value: a pair K.ENC ‖ K.MAC of 32 bytes counts as an AES-256 key. That of a master
+in 8002 is the key store's: CMAC over 16 × 00.
 
 Source: card specification, "Keys" and "Personalization".
 """
@@ -18,7 +21,7 @@ from typing import Final
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import DataGrouping, key_check_value
 from personalization.globalplatform.scp03 import StaticKeys
-from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.keystore import KEY_LENGTHS, SAM_LOAD_LABEL, KeyName, KeyStore
 from personalization.preparation.record import PreparedRecord
 from personalization.profile import CardProfile
 from personalization.profile_rows import DgiRow, KeyRow, KeyUsage
@@ -68,7 +71,7 @@ class CardKeys:
         self._rows: dict[str, DgiRow] = {row.kind: row for row in profile.dgis}
 
     def key_grouping(self, card_number: bytes) -> DataGrouping:
-        """Role and concealment keys of one card, or the masters of one SAM.
+        """Role and concealment keys of one card, or what a SAM holds beside masters.
 
         Raises:
             PersonalizationError: "card-number-malformed", "key-use-refused", "profile-dgi-missing".
@@ -76,7 +79,7 @@ class CardKeys:
         _check_number(card_number)
         parts: list[bytes] = []
         for row in self._profile.keys:
-            if row.usage is not KeyUsage.CHIP:
+            if row.usage not in {KeyUsage.CHIP, KeyUsage.MASTER}:
                 key = self._key(row, card_number)
                 parts += (bytes((row.reference, row.role, row.try_limit, len(key))), key, key_check_value(key))
         return self._grouping("keys", b"".join(parts))
@@ -108,17 +111,33 @@ class CardKeys:
         return [*plain, *secret, *last]
 
     def sam_groupings(self, card_number: bytes) -> list[DataGrouping]:
-        """Everything that STORE DATA brings to one SAM, in the order of the profile."""
+        """Everything that STORE DATA brings to one SAM, in the order of the profile.
+
+        A production store's load key is the chip vendor's, who has put it into the chip; in a rehearsal we are the
+        vendor.
+        """
         identification = DataGrouping(self._dgi("identification").number, self._profile.identification)
-        return [self.key_grouping(card_number), identification]
+        keys = [self.master_grouping(), self.key_grouping(card_number), identification]
+        return keys if self._keystore.production else [self._load_key_grouping(), *keys]
+
+    def master_grouping(self) -> DataGrouping:
+        """The masters of a SAM, which nobody but a chip with the load key can open."""
+        parts: list[bytes] = []
+        for row in self._profile.keys:
+            if row.usage is KeyUsage.MASTER:
+                name = _master(row)
+                wrapped = self._keystore.wrap_master(name)
+                parts += (bytes((row.reference, 0, 0, len(wrapped))), wrapped, self._keystore.check_value(name))
+        return self._grouping("masters", b"".join(parts))
+
+    def _load_key_grouping(self) -> DataGrouping:
+        length = KEY_LENGTHS[KeyName.SAM_LOAD]
+        return self._grouping("load_key", self._keystore.derive(KeyName.FACTORY, SAM_LOAD_LABEL, b"", length))
 
     def _key(self, row: KeyRow, card_number: bytes) -> bytes:
-        if row.master is None:
-            raise PersonalizationError("profile-key-without-master", exit_code=2, key=row.name)
-        name = KeyName(row.master)
-        if row.usage is KeyUsage.MASTER or row.label is None:
-            return self._keystore.wrap_master(name)
-        return self._keystore.derive(name, row.label, row.derivation_context(card_number), row.length)
+        if row.label is None:
+            raise PersonalizationError("profile-key-without-label", exit_code=2, key=row.name)
+        return self._keystore.derive(_master(row), row.label, row.derivation_context(card_number), row.length)
 
     def _grouping(self, kind: str, value: bytes) -> DataGrouping:
         row = self._dgi(kind)
@@ -129,6 +148,12 @@ class CardKeys:
         if row is None:
             raise PersonalizationError("profile-dgi-missing", exit_code=2, kind=kind)
         return row
+
+
+def _master(row: KeyRow) -> KeyName:
+    if row.master is None:
+        raise PersonalizationError("profile-key-without-master", exit_code=2, key=row.name)
+    return KeyName(row.master)
 
 
 def _check_number(card_number: bytes) -> None:

@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import Connection
 
 from personalization.errors import PersonalizationError
+from personalization.production.card_kind import OTHER_KIND
 from personalization.production.guard import KeyGuard
 from personalization.production.journal.claims import (
     Claim,
@@ -167,8 +168,10 @@ class Station:
             claim = tray.waiting.pop(0)
             try:
                 result = handle(self._equipment, claim)
-            except PersonalizationError:
-                # This card's run stays open: it may have been touched, and recovery will look at it.
+            except PersonalizationError as error:
+                if error.code in OTHER_KIND:
+                    tray.waiting.insert(0, claim)  # it got no command: it goes back with the others
+                # Any other card's run stays open: it may have been touched, and recovery will look at it.
                 self._turn(tray, claim=False)
                 raise
             tray.results.append(result)

@@ -163,7 +163,7 @@ def test_the_keys_are_shown_by_their_check_values_only(made_centre: MadeCentre) 
     shown = made_centre.command("keys", "show", "--centre", made_centre.centre.root, "--json").document
     values: Any = shown["check_values"]
     assert shown["production"] is False
-    assert len(values) == 14
+    assert len(values) == 17
     assert all(len(bytes.fromhex(value)) == 3 for value in values.values())
 
 

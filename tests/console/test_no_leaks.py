@@ -193,6 +193,7 @@ def secrets(run: Run) -> dict[str, str | bytes]:
     applicants = receive_batch(delivered, RememberedBatches(), dt.datetime.now(dt.UTC)).applicants
     assert len(applicants) == CARDS
     keys = run.centre.key_store().open()
+    assert isinstance(keys, FileKeyStore)
     found: dict[str, str | bytes] = {"passphrase": run.centre.test_passphrase.read_text("ascii").strip()}
     for applicant in applicants:
         found |= personal(applicant)

@@ -36,6 +36,7 @@ HARMLESS: Final = {
     "personalization.intake.delivery.Delivery.pictures": "an object that shows nothing",
     "personalization.intake.sample.residents.Draft.cells": "synthetic residents",
     "personalization.intake.sample.residents.Draft.pictures": "drawn faces",
+    "personalization.keys.hsm.store.HsmKeyStoreLocation.pin": "where it is, not what it is",
     "personalization.keys.file_store.FileKeyStoreLocation.passphrase": "where it is, not what it is",
 }
 """Fields that sound sensitive and may be shown, each with its reason."""

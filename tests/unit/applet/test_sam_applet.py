@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap
 
 from applet.sam.authentication import _Card, _Pending
 from card_os.globalplatform.registry import ApplicationLifeCycle, Privilege
@@ -11,7 +12,9 @@ from card_os.iso7816.errors import CardError
 from card_os.iso7816.status import SW
 from card_os.iso7816.tlv import encode
 from card_os.security.cryptography import cmac, derive
+from card_os.storage.store import ObjectKind
 from personalization.errors import PersonalizationError
+from personalization.profile_rows import KeyRow, KeyUsage
 from personalization.terminal.authentication import MutualAuthentication
 from personalization.terminal.channel import CardRefused, PlainChannel
 from personalization.terminal.sam import SamSession
@@ -336,3 +339,113 @@ def test_volatile_secrets_are_not_in_a_repr() -> None:
     run = MutualAuthentication(secret + secret, 0x81, secret, nonces())
     for shown in (repr(pending), repr(card), repr(run)):
         assert "ab" * 4 not in shown
+
+
+LOAD_KEY = bytes(range(0x60, 0x80))
+
+
+def master_entry(row: KeyRow, load_key: bytes = LOAD_KEY) -> bytes:
+    master = MASTERS[row.master or ""]
+    wrapped = aes_key_wrap(load_key, master)
+    return bytes((row.reference, 0, 0, len(wrapped))) + wrapped + cmac(master, bytes(16))[:3]
+
+
+def wrapped_masters(load_key: bytes = LOAD_KEY) -> bytes:
+    return b"".join(master_entry(row, load_key) for row in SAM.keys if row.usage is KeyUsage.MASTER)
+
+
+def own_keys(card_number: bytes) -> bytes:
+    """The plain entries of a SAM whose masters come wrapped."""
+    entries = key_grouping(SAM, card_number)
+    plain = [row for row in SAM.keys if row.usage is KeyUsage.MASTER]
+    for row in plain:
+        entries = entries.replace(key_entry(row.reference, 0, 0, MASTERS[row.master or ""]), b"")
+    return entries
+
+
+def test_masters_that_come_wrapped_are_those_that_come_in_plain() -> None:
+    """RFC 3394; the load key is gone when the module is personalized."""
+    bench = blank(SAM, serial=0x5A)
+    store(bench, 0x8001, LOAD_KEY)
+    store(bench, 0x8002, wrapped_masters())
+    store(bench, 0x8000, own_keys(bench.card_number))
+    store(bench, 0x9F01, SAM.identification, last=True)
+    owner = bench.application.owner
+    keys = {
+        item.identifier: bench.card.platform.store.read(item)
+        for item in bench.card.platform.store.owned(owner, ObjectKind.KEY)
+    }
+    plain = new_sam()
+    other = plain.application.owner
+    expected = {
+        item.identifier: plain.card.platform.store.read(item)
+        for item in plain.card.platform.store.owned(other, ObjectKind.KEY)
+    }
+    assert keys == expected
+    assert LOAD_KEY not in bench.image.snapshot()
+
+
+@pytest.mark.parametrize("length", [0, 16, 31, 33])
+def test_a_load_key_of_another_length_is_refused(length: int) -> None:
+    bench = blank(SAM)
+    with pytest.raises(CardError) as caught:
+        store(bench, 0x8001, bytes(length))
+    assert caught.value.sw == SW.WRONG_DATA
+
+
+def changed(at: int, value: int = 0xFF) -> bytes:
+    entries = bytearray(wrapped_masters())
+    entries[at] ^= value
+    return bytes(entries)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        wrapped_masters()[:-1],
+        wrapped_masters(bytes(32)),
+        *(changed(at) for at in (0, 1, 2, 3, 4, 27, 28, 30, 31)),
+        wrapped_masters() + master_entry(SAM.keys[0]),
+    ],
+)
+def test_masters_that_are_not_genuine_leave_nothing(content: bytes) -> None:
+    bench = blank(SAM)
+    store(bench, 0x8001, LOAD_KEY)
+    with pytest.raises(CardError) as caught:
+        store(bench, 0x8002, content)
+    assert caught.value.sw in {SW.WRONG_DATA, SW.FILE_EXISTS}
+    found = bench.card.platform.store.owned(bench.application.owner, ObjectKind.KEY)
+    assert [item.identifier for item in found] == [0x9F]
+    store(bench, 0x8002, wrapped_masters())
+
+
+@pytest.mark.parametrize(
+    "before",
+    [(), (0x8000,), (0x8001,), (0x8001, 0x8002), (0x8001, 0x8002, 0x8000)],
+    ids=lambda before: "-".join(f"{one:04X}" for one in before) or "nothing",
+)
+def test_each_grouping_is_taken_at_its_stage_only(before: tuple[int, ...]) -> None:
+    following = {
+        (): {0x8001, 0x8000},
+        (0x8000,): {0x9F01},
+        (0x8001,): {0x8002},
+        (0x8001, 0x8002): {0x8000},
+        (0x8001, 0x8002, 0x8000): {0x9F01},
+    }[before]
+    for identifier in (0x8001, 0x8002, 0x8000, 0x9F01):
+        bench = blank(SAM)
+        content = {
+            0x8001: LOAD_KEY,
+            0x8002: wrapped_masters(),
+            0x8000: own_keys(bench.card_number),
+            0x9F01: SAM.identification,
+        }
+        for step in before:
+            store(bench, step, content[step])
+        if identifier in following:
+            store(bench, identifier, content[identifier], last=identifier == 0x9F01)
+            continue
+        with pytest.raises(CardError) as caught:
+            store(bench, identifier, content[identifier], last=identifier == 0x9F01)
+        assert caught.value.sw == SW.CONDITIONS_NOT_SATISFIED

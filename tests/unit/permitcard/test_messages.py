@@ -16,6 +16,7 @@ import pytest
 from card_os.hardware.power import CutMoment
 from card_os.storage.wear import PageUse
 from permitcard.translation import Language, Translator
+from personalization.keys.hsm.token import CODES as TOKEN_CODES
 from personalization.permit.electronic.passes import PassFault
 from personalization.permit.eligibility import Verdict
 from personalization.permit.endorsement import PermitStatus
@@ -64,6 +65,7 @@ PARTS = {
 
 
 COMPUTED = {
+    "personalization/keys/hsm/token.py": frozenset({*TOKEN_CODES.values(), "hsm-unavailable"}),
     "personalization/intake/delivery.py": frozenset({"batch-pictures-file", "batch-table-file"}),
     "personalization/production/journal/batches.py": frozenset({"batch-known", "permit-known"}),
     "reader_bridge/ccid_reader.py": frozenset(

@@ -24,8 +24,9 @@ from hypothesis import strategies as st
 
 from personalization.errors import PersonalizationError
 from personalization.keys.certificates import REHEARSAL_LABEL
+from personalization.keys.check_values import aes_check_value
 from personalization.keys.derivation import MAX_DERIVED, Deriver
-from personalization.keys.file_store import FileKeyStore, FileKeyStoreLocation, aes_check_value
+from personalization.keys.file_store import FileKeyStore, FileKeyStoreLocation
 from personalization.keys.keystore import KEY_USES, KeyName, KeyStore, KeyUse
 from personalization.keys.passphrase import PassphraseSource
 
@@ -110,9 +111,19 @@ def test_length_and_label_and_context_separate_derived_keys(store: FileKeyStore)
     assert len(derived) == 5
 
 
-def test_check_value_of_an_aes_key_is_the_published_one() -> None:
-    # GlobalPlatform's sample key 404142…4F: AES-ECB over 16 × 01 begins 504A77.
-    assert aes_check_value(bytes(range(0x40, 0x50))).hex().upper() == "504A77"
+def test_check_value_of_an_aes_key_is_the_mac_of_a_block_of_zeros() -> None:
+    # ANSI X9.24-1-2017, Annex A; by the MAC of this file, whose values are published.
+    for key in (bytes(range(0x40, 0x50)), bytes(range(32))):
+        assert aes_check_value(key) == cmac(key, bytes(16))[:3]
+
+
+def test_a_store_of_an_earlier_release_is_told_apart_from_a_damaged_one(tmp_path: Path) -> None:
+    path, _ = make(tmp_path)
+    document = json.loads(path.read_bytes())
+    document["version"] = 1
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(PersonalizationError, match="key-store-earlier"):
+        FileKeyStore.open(path, PASSPHRASE)
 
 
 def test_a_store_opens_again_with_the_same_keys(tmp_path: Path) -> None:
@@ -144,7 +155,7 @@ def test_a_wrong_passphrase_is_the_operators_mistake(tmp_path: Path) -> None:
 def test_a_changed_file_is_damaged(tmp_path: Path, field: str) -> None:
     path, _ = make(tmp_path)
     document = json.loads(path.read_bytes())
-    changed = {"label": "for production", "format": "x", "version": 2, "scrypt": {}, "sealed": "AAAA" * 20}
+    changed = {"label": "for production", "format": "x", "version": 3, "scrypt": {}, "sealed": "AAAA" * 20}
     document[field] = changed[field]
     path.write_text(json.dumps(document))
     with pytest.raises(PersonalizationError, match="key-store-damaged"):

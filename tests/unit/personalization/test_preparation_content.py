@@ -9,6 +9,7 @@ import random
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.keywrap import aes_key_unwrap
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -467,11 +468,15 @@ def test_key_groupings_are_as_the_card_specification_says(store: FileKeyStore, r
 
 
 def test_a_sam_gets_the_masters_and_its_terminal_key(store: FileKeyStore) -> None:
-    keys, identification = CardKeys(SAM_PROFILE, store).sam_groupings(CARD_NUMBER)
+    load_key, masters, keys, identification = CardKeys(SAM_PROFILE, store).sam_groupings(CARD_NUMBER)
     assert identification == DataGrouping(0x9F01, b"terminal-sam 1.0")
+    assert load_key.encrypted
+    value = masters.value
+    assert value[:4].hex() == "81000018"
+    assert value[4:28] == store.wrap_master(KeyName.INSPECTION)
+    assert value[28:31] == store.check_value(KeyName.INSPECTION)
+    assert len(aes_key_unwrap(load_key.value, value[4:28])) == 16
     value = keys.value
-    assert value[:4].hex() == "81000010"
-    assert value[4:20] == store.wrap_master(KeyName.INSPECTION)
     assert store.derive(KeyName.TERMINAL, "ROLE", CARD_NUMBER, 32) in value
     assert store.derive(KeyName.CONCEALMENT, "CONCEAL", b"\x01", 32) in value
     assert keys.encrypted

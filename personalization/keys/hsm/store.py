@@ -1,0 +1,288 @@
+"""The key store in a token: every operation with a master happens inside.
+
+Objects are labelled ``permitcard.NAME.GENERATION``; the highest generation of a name is the key in use, lower ones are
+former keys, which open what they sealed until they are destroyed. A data object ``permitcard.store`` says what the
+store is for.
+
+Source: OASIS PKCS #11 Current Mechanisms Specification 2.40, clauses 2.3 (ECDSA), 2.12 (AES-GCM), 2.16 (AES-CMAC) and
+2.20 (HMAC); RFC 3394 (AES key wrap).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, Final, Self, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_der_public_key
+from pkcs11 import Attribute, GCMParams, Mechanism, Object, ObjectClass, Session, exceptions
+from pkcs11.util.ec import encode_ec_public_key
+
+from personalization.errors import PersonalizationError
+from personalization.keys.certificates import REHEARSAL_LABEL
+from personalization.keys.check_values import (
+    AES_CHECK_INPUT,
+    CHECK_VALUE_LENGTH,
+    HMAC_CHECK_INPUT,
+    pair_check_value,
+)
+from personalization.keys.derivation import derivation_inputs
+from personalization.keys.hsm.templates import APPLICATION, DESCRIPTOR, INWARD
+from personalization.keys.hsm.token import TokenPlace, close_session, failure, open_session, reported
+from personalization.keys.keystore import KEY_USES, KeyName, KeyUse, require_use
+from personalization.keys.passphrase import PassphraseSource
+from personalization.keys.process import keep_memory_private
+
+FORMAT: Final = "permitcard key store"
+VERSION: Final = 1
+
+_PREFIX: Final = f"{APPLICATION}."
+_NONCE: Final = 12
+_TAG_BITS: Final = 128
+_SHORTEST_SEALED: Final = 28
+_DIGEST: Final = 32
+
+_UNOPENED: Final = (
+    exceptions.EncryptedDataInvalid,
+    exceptions.EncryptedDataLenRange,
+    exceptions.DataInvalid,
+    exceptions.DataLenRange,
+    exceptions.GeneralError,
+    exceptions.FunctionFailed,
+)
+"""What tokens say when a tag does not match: the standard leaves it open, and SoftHSM says CKR_GENERAL_ERROR."""
+
+T = TypeVar("T")
+_Handle = Any
+"""A key object: which operations it has depends on its kind, which the library decides at run time."""
+
+
+class HsmKeyStore:
+    """The keys of one token, by an open session; made by `open`, given up by `close`.
+
+    A session belongs to the process that opened it and does not travel.
+    """
+
+    __slots__ = ("_certificates", "_inward", "_keys", "_pin", "_place", "_production", "_public", "_session")
+
+    def __init__(self, session: Session, place: TokenPlace, objects: Iterable[Object]) -> None:
+        self._session = session
+        self._place = place
+        self._keys: dict[KeyName, list[_Handle]] = {}
+        self._inward: dict[KeyName, _Handle] = {}
+        self._public: dict[KeyName, ec.EllipticCurvePublicKey] = {}
+        self._certificates: dict[KeyName, bytes] = {}
+        self._production: bool | None = None
+        found: dict[KeyName, dict[int, _Handle]] = defaultdict(dict)
+        publics: dict[KeyName, dict[int, _Handle]] = defaultdict(dict)
+        certificates: dict[KeyName, dict[int, _Handle]] = defaultdict(dict)
+        for item in objects:
+            label = str(item[Attribute.LABEL])
+            if label == DESCRIPTOR:
+                self._production = _read_descriptor(bytes(item[Attribute.VALUE]), place)
+                continue
+            name, generation, inward = _parse(label)
+            if name is None:
+                continue
+            kind = item[Attribute.CLASS]
+            if inward:
+                self._inward[name] = item
+            elif kind is ObjectClass.PUBLIC_KEY:
+                publics[name][generation] = item
+            elif kind is ObjectClass.CERTIFICATE:
+                certificates[name][generation] = item
+            else:
+                found[name][generation] = item
+        for name, generations in found.items():
+            self._keys[name] = [generations[number] for number in sorted(generations, reverse=True)]
+        for name, generations in publics.items():
+            self._public[name] = _public_key(generations[max(generations)])
+        for name, generations in certificates.items():
+            self._certificates[name] = bytes(generations[max(generations)][Attribute.VALUE])
+
+    @classmethod
+    def open(cls, place: TokenPlace, pin: bytes) -> Self:
+        """Log in and find the keys.
+
+        Raises:
+            PersonalizationError: exit 3; see `open_session`; "hsm-store-missing", the token holds no store of ours.
+        """
+        session = open_session(place, pin)
+        try:
+            with reported(place):
+                store = cls(session, place, list(session.get_objects()))
+            store._require_descriptor()
+        except BaseException:
+            close_session(session)
+            raise
+        return store
+
+    def _require_descriptor(self) -> None:
+        if self._production is None:
+            raise PersonalizationError("hsm-store-missing", exit_code=3, token=self._place.label)
+
+    def close(self) -> None:
+        """End the session; safe to call twice."""
+        close_session(self._session)
+
+    def __repr__(self) -> str:
+        return f"HsmKeyStore({self._place.label}{'' if self.production else ', ' + REHEARSAL_LABEL})"
+
+    def __reduce__(self) -> tuple[type, tuple[object, ...]]:
+        raise TypeError("a key store does not travel between processes; send its location")
+
+    @property
+    def production(self) -> bool:
+        """What the token's own data object says; it cannot be changed after the store was made."""
+        return bool(self._production)
+
+    def check_value(self, name: KeyName) -> bytes:
+        """Three bytes that tell keys apart; see `KeyStore.check_value`."""
+        if name in self._public:
+            return pair_check_value(self._public[name])
+        key = self._key(name)
+        if KeyUse.RECOGNISE in KEY_USES[name]:
+            return self._mac(key, HMAC_CHECK_INPUT, Mechanism.SHA256_HMAC)[:CHECK_VALUE_LENGTH]
+        return self._mac(key, AES_CHECK_INPUT, Mechanism.AES_CMAC)[:CHECK_VALUE_LENGTH]
+
+    def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
+        """Diversify a master by MACs in the token; see `KeyStore.derive`."""
+        require_use(name, KeyUse.DERIVE)
+        key = self._key(name)
+        blocks = [self._mac(key, block, Mechanism.AES_CMAC) for block in derivation_inputs(label, context, length)]
+        return b"".join(blocks)[:length]
+
+    def wrap_master(self, name: KeyName) -> bytes:
+        """A master for a SAM, wrapped in the token; see `KeyStore.wrap_master`."""
+        require_use(name, KeyUse.LOAD_INTO_SAM)
+        wrapping, master = self._key(KeyName.SAM_LOAD), self._key(name)
+        return self._asked(lambda: bytes(wrapping.wrap_key(master, mechanism=Mechanism.AES_KEY_WRAP)))
+
+    def seal(self, name: KeyName, plaintext: bytes, associated: bytes) -> bytes:
+        """Encrypt and authenticate in the token; see `KeyStore.seal`.
+
+        The nonce is drawn by the host: a token that draws it itself (PKCS #11 3.0) is not at hand everywhere.
+        """
+        require_use(name, KeyUse.SEAL)
+        key, nonce = self._key(name), os.urandom(_NONCE)
+        parameters = GCMParams(nonce, associated, _TAG_BITS)
+        return nonce + self._asked(
+            lambda: bytes(key.encrypt(plaintext, mechanism=Mechanism.AES_GCM, mechanism_param=parameters))
+        )
+
+    def unseal(self, name: KeyName, sealed: bytes, associated: bytes) -> bytes:
+        """Undo `seal` with the key in use or a former one; see `KeyStore.unseal`."""
+        require_use(name, KeyUse.SEAL)
+        self._key(name)
+        if len(sealed) >= _SHORTEST_SEALED:
+            parameters = GCMParams(sealed[:_NONCE], associated, _TAG_BITS)
+            for key in self._keys[name]:
+                try:
+                    opened = key.decrypt(sealed[_NONCE:], mechanism=Mechanism.AES_GCM, mechanism_param=parameters)
+                except _UNOPENED:
+                    self._mac(key, AES_CHECK_INPUT, Mechanism.AES_CMAC)  # a token that is gone fails here too
+                except exceptions.PKCS11Error as error:
+                    raise failure(self._place, error) from None
+                else:
+                    return bytes(opened)
+        raise PersonalizationError("sealed-data-refused", key=name.value)
+
+    def recognise(self, value: bytes) -> bytes:
+        """HMAC of a value in the token; see `KeyStore.recognise`."""
+        return self._mac(self._key(KeyName.RECOGNITION), value, Mechanism.SHA256_HMAC)
+
+    def sign_digest(self, name: KeyName, digest: bytes) -> bytes:
+        """ECDSA in the token; see `KeyStore.sign_digest`."""
+        require_use(name, KeyUse.SIGN)
+        if len(digest) != _DIGEST:
+            raise ValueError(f"a SHA-256 digest has {_DIGEST} bytes, not {len(digest)}")
+        return self._mac(self._key(name), digest, Mechanism.ECDSA)
+
+    def certificate(self, name: KeyName) -> bytes:
+        """X.509, DER; see `KeyStore.certificate`."""
+        require_use(name, KeyUse.CERTIFY)
+        if name not in self._certificates:
+            raise self._missing(name)
+        return self._certificates[name]
+
+    def _key(self, name: KeyName) -> _Handle:
+        generations = self._keys.get(name)
+        if not generations:
+            raise self._missing(name)
+        return generations[0]
+
+    def _missing(self, name: KeyName) -> PersonalizationError:
+        return PersonalizationError("key-missing", exit_code=3, key=name.value, place=self._place.label)
+
+    def _mac(self, key: _Handle, data: bytes, mechanism: Mechanism) -> bytes:
+        try:
+            return bytes(key.sign(data, mechanism=mechanism))
+        except exceptions.PKCS11Error as error:
+            raise failure(self._place, error) from None
+
+    def _asked(self, operation: Callable[[], T]) -> T:
+        try:
+            return operation()
+        except exceptions.PKCS11Error as error:
+            raise failure(self._place, error) from None
+
+
+@dataclass(frozen=True, slots=True)
+class HsmKeyStoreLocation:
+    """Where a token is and where its PIN is taken from; picklable, holds no secret.
+
+    Attributes:
+        place: library and token.
+        pin: environment variable or file.
+    """
+
+    place: TokenPlace
+    pin: PassphraseSource
+
+    def open(self) -> HsmKeyStore:
+        """Open a session of this process, which leaves no core dumps from then on."""
+        keep_memory_private()
+        return HsmKeyStore.open(self.place, self.pin.read())
+
+
+def label_of(name: KeyName, generation: int) -> str:
+    """Label of a key's objects."""
+    return f"{_PREFIX}{name.value}.{generation}"
+
+
+def descriptor(*, production: bool) -> bytes:
+    """What the store's data object holds."""
+    return json.dumps({"format": FORMAT, "version": VERSION, "production": production}).encode()
+
+
+def _read_descriptor(value: bytes, place: TokenPlace) -> bool:
+    try:
+        document = json.loads(value)
+        known = (document["format"], document["version"]) == (FORMAT, VERSION)
+        production: bool = document["production"] is True
+    except (ValueError, KeyError, TypeError):
+        known = production = False
+    if not known:
+        raise PersonalizationError("hsm-store-damaged", exit_code=3, token=place.label)
+    return production
+
+
+def _parse(label: str) -> tuple[KeyName | None, int, bool]:
+    """Name, generation, and whether it is the inward half, of a label of ours; no name for any other label."""
+    parts = label.removeprefix(_PREFIX).split(".")
+    if not label.startswith(_PREFIX) or not 2 <= len(parts) <= 3 or not parts[1].isdecimal():  # noqa: PLR2004 - below
+        return None, 0, False
+    if parts[0] not in set(KeyName) or parts[2:] not in ([], [INWARD]):
+        return None, 0, False
+    return KeyName(parts[0]), int(parts[1]), bool(parts[2:])
+
+
+def _public_key(item: Object) -> ec.EllipticCurvePublicKey:
+    loaded = load_der_public_key(encode_ec_public_key(item))  # type: ignore[arg-type]  # a public key by its class
+    if not isinstance(loaded, ec.EllipticCurvePublicKey):
+        raise exceptions.KeyTypeInconsistent
+    return loaded
