@@ -24,7 +24,7 @@ from card_os.transport.timing import CARRIER_HZ, CHARACTER_ETU, MAX_WTXM, Contac
 from card_os.transport.type_a_card import TypeACard
 from card_os.transport.type_a_frames import superpose
 from card_os.transport.type_a_reader import ActivationEvent, Selected, Send, TypeAReader
-from card_os.transport.wire import Disturbance, Wire, undisturbed
+from card_os.transport.wire import Direction, Disturbance, Wire, undisturbed
 from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
 from reader_bridge.simulated import CardPort, RadioPort, SimulatedCard
 
@@ -47,9 +47,10 @@ class WiredConnection:
         protocol: T=0 or T=1 on the contact interface.
         clock: virtual time of the wire.
         disturbance: what happens on the way.
+        watch: told of what both sides send before the protocol begins: PPS, or the frames of the activation.
     """
 
-    __slots__ = ("_answer", "_clock", "_disturbance", "_interface", "_name", "_port", "_protocol", "_wire")
+    __slots__ = ("_answer", "_clock", "_disturbance", "_interface", "_name", "_port", "_protocol", "_watch", "_wire")
 
     def __init__(
         self,
@@ -60,6 +61,7 @@ class WiredConnection:
         protocol: Protocol7816 = Protocol7816.T1,
         clock: VirtualClock | None = None,
         disturbance: Disturbance = undisturbed,
+        watch: Callable[[Direction, bytes], None] | None = None,
     ) -> None:
         self._port = port
         self._interface = interface
@@ -67,6 +69,7 @@ class WiredConnection:
         self._protocol = protocol if interface is Interface.CONTACT else Protocol7816.TCL
         self._clock = VirtualClock() if clock is None else clock
         self._disturbance = disturbance
+        self._watch = watch or _nobody_watches
         self._answer = b""
         self._wire: Wire | None = None
 
@@ -102,9 +105,11 @@ class WiredConnection:
         """PPS to the protocol at the rates of TA1, then the protocol on both sides."""
         parameters = LineParameters.from_atr(Atr.parse(self._answer))
         request = Pps(_NUMBERS[self._protocol], parameters.rate_byte)
+        self._watch(Direction.TO_CARD, request.encode())
         answered = answer_request(parameters, request.encode())
         if answered is None:
             raise self._mute(f"the card does not speak {self._protocol.value}")
+        self._watch(Direction.TO_READER, answered[0])
         chosen: Selection = check_response(request, answered[0])
         timing = parameters.timing(chosen.f, chosen.d)
         character = self._protocol is Protocol7816.T0
@@ -125,7 +130,10 @@ class WiredConnection:
         card, reader = TypeACard(uid, Ats.parse(self._answer)), TypeAReader(fsdi=_FSDI)
         event: ActivationEvent = reader.start()
         while isinstance(event, Send):
+            self._watch(Direction.TO_CARD, event.frame.data)
             frame = card.receive(event.frame)
+            if frame is not None:
+                self._watch(Direction.TO_READER, frame.data)
             event = reader.time_out() if frame is None else reader.receive(*superpose((frame,)))
         if not isinstance(event, Selected) or card.protocol is None:
             raise self._mute("the card cannot be activated")
@@ -174,6 +182,10 @@ class WiredConnection:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.power_off()
+
+
+def _nobody_watches(_direction: Direction, _data: bytes) -> None:
+    """The default."""
 
 
 def wired_connection(

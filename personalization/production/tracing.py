@@ -9,63 +9,20 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from struct import Struct
 from time import perf_counter_ns
-from types import MappingProxyType, TracebackType
+from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from reader_bridge.connection import CardConnection, ConnectionDescription, Interface
+from reader_bridge.trace.commands import command_name
 
 _ENTRY: Final = Struct(">B4sII2sIx")
 _FASTEST: Final = 1
 _NS_PER_US: Final = 1000
 _MAX_US: Final = 0xFFFFFFFF
-_PROPRIETARY: Final = 0x80
 _INTERFACES: Final = (Interface.CONTACT, Interface.CONTACTLESS)
-
-COMMAND_NAMES: Final[Mapping[tuple[bool, int], str]] = MappingProxyType(
-    {
-        (False, 0x04): "DEACTIVATE FILE",
-        (False, 0x20): "VERIFY",
-        (False, 0x22): "MANAGE SECURITY ENVIRONMENT",
-        (False, 0x24): "CHANGE REFERENCE DATA",
-        (False, 0x2A): "PERFORM SECURITY OPERATION",
-        (False, 0x2C): "RESET RETRY COUNTER",
-        (False, 0x44): "ACTIVATE FILE",
-        (False, 0x70): "MANAGE CHANNEL",
-        (False, 0x82): "EXTERNAL / MUTUAL AUTHENTICATE",
-        (False, 0x84): "GET CHALLENGE",
-        (False, 0x86): "GENERAL AUTHENTICATE",
-        (False, 0x88): "INTERNAL AUTHENTICATE",
-        (False, 0xA4): "SELECT",
-        (False, 0xB0): "READ BINARY",
-        (False, 0xB1): "READ BINARY",
-        (False, 0xB2): "READ RECORD",
-        (False, 0xC0): "GET RESPONSE",
-        (False, 0xCA): "GET DATA",
-        (False, 0xCB): "GET DATA",
-        (False, 0xD6): "UPDATE BINARY",
-        (False, 0xD7): "UPDATE BINARY",
-        (False, 0xDA): "PUT DATA",
-        (False, 0xDC): "UPDATE RECORD",
-        (False, 0xE2): "APPEND RECORD",
-        (True, 0x50): "INITIALIZE UPDATE",
-        (True, 0x82): "EXTERNAL AUTHENTICATE",
-        (True, 0xCA): "GET DATA",
-        (True, 0xD8): "PUT KEY",
-        (True, 0xE2): "STORE DATA",
-        (True, 0xE4): "DELETE",
-        (True, 0xE6): "INSTALL",
-        (True, 0xE8): "LOAD",
-        (True, 0xF0): "SET STATUS",
-        (True, 0xF2): "GET STATUS",
-    }
-)
-"""Names by (proprietary class, INS).
-
-Source: ISO/IEC 7816-4:2020, table 4; GlobalPlatform Card Specification 2.3.1, table 11-1.
-"""
 
 
 class TraceEntry(NamedTuple):
@@ -90,8 +47,7 @@ class TraceEntry(NamedTuple):
     @property
     def name(self) -> str:
         """Name of the command in its standard, or its INS as hex."""
-        cla, ins = self.header[0], self.header[1]
-        return COMMAND_NAMES.get((cla >= _PROPRIETARY, ins), f"INS {ins:02X}")
+        return command_name(self.header[0], self.header[1])
 
 
 class Trace:
