@@ -47,6 +47,10 @@ class Console:
         if self.as_json:
             _put(json.dumps(document, ensure_ascii=False, indent=2, default=str) + "\n")
 
+    def warn(self, code: str, **parameters: object) -> None:
+        """Print a sentence on standard error that is no error."""
+        sys.stderr.write(f"permitcard: {self.translate(code, **parameters)}\n")
+
     def complain(self, code: str, **parameters: object) -> None:
         """Print an error on standard error: what, where and what to do."""
         if self.as_json:

@@ -16,7 +16,7 @@ from typing import Annotated, Final, cast
 
 import typer
 
-from permitcard.commands import batch, card, demo, electronic, keys, permit, readers, sample, stock, suite, tear
+from permitcard.commands import batch, card, demo, electronic, keys, permit, readers, sample, stock, suite, tear, trace
 from permitcard.console import Console
 from permitcard.translation import Language, Translator
 
@@ -49,6 +49,7 @@ application.add_typer(batch.group, name="batch")
 application.add_typer(card.group, name="card")
 application.add_typer(permit.group, name="permit")
 application.add_typer(electronic.group, name="pass")
+application.add_typer(trace.group, name="trace")
 
 _FLAGS: Final = frozenset({"--json"})
 _MISTYPED: Final = frozenset(
@@ -59,8 +60,19 @@ _MISTYPED: Final = frozenset(
         "fault-plan-unreadable",
         "image-exists",
         "image-missing",
+        "import-empty",
+        "import-order",
+        "import-readers",
         "token-missing",
         "token-too-short",
+        "trace-empty",
+        "trace-exists",
+        "trace-hidden",
+        "trace-keys-invalid",
+        "trace-keys-unreadable",
+        "trace-malformed",
+        "trace-unreadable",
+        "trace-version",
     }
 )
 """Reader errors that another command line mends."""

@@ -36,7 +36,7 @@ OWN_WORDS = frozenset({"personalization/intake/findings_report.py"})
 
 PACKAGES = ("card_os", "applet", "personalization", "reader_bridge", "permitcard")
 RAISED = frozenset({"PersonalizationError", "ReaderError", "ImageError"})
-SAID = frozenset({"say", "complain", "translate"})
+SAID = frozenset({"say", "complain", "translate", "warn"})
 NO_PARAMETER = frozenset({"exit_code"})
 ENGLISH = Translator.load(Language.ENGLISH).templates
 CHINESE = Translator.load(Language.CHINESE).templates

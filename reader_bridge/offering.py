@@ -1,0 +1,79 @@
+"""Offers connections to other programs: as slots of a virtual PC/SC reader, or over TCP.
+
+What is offered is any `CardConnection`: a relay, a replay, something that records.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from contextlib import ExitStack
+from types import TracebackType
+from typing import Self
+
+from reader_bridge.connection import CardConnection
+from reader_bridge.remote import RemoteServer
+from reader_bridge.vpcd import DEFAULT_PORT, VirtualReader
+
+
+class ConnectionServer:
+    """Offers connections until it is closed.
+
+    Args:
+        connections: interfaces of one card, contact first; one or two. The caller closes them afterwards.
+
+    Attributes:
+        client_variables: what a PC/SC program needs in its environment; empty when the machine's own service is used.
+        remote_port: port of the TCP server, None when there is none.
+    """
+
+    def __init__(self, connections: Sequence[CardConnection]) -> None:
+        self._connections = tuple(connections)
+        self.client_variables: dict[str, str] = {}
+        self.remote_port: int | None = None
+        self._stack = ExitStack()
+
+    def offer_pcsc(self, port: int = DEFAULT_PORT, timeout_seconds: float = 10.0) -> None:
+        """Put the connections into the slots of a virtual reader whose driver listens on ``port`` and the next.
+
+        Raises:
+            ReaderError: "no-virtual-reader", no driver listens there.
+        """
+        reader = self._stack.enter_context(VirtualReader(self._connections, port))
+        reader.wait_until_inserted(timeout_seconds)
+
+    def offer_own_pcsc(self, port: int | None = None) -> None:
+        """Start a PC/SC service of our own and put the connections into its virtual reader.
+
+        Raises:
+            ReaderError: packages are missing, or the service does not come up.
+        """
+        from reader_bridge.pcscd import CLIENT_VARIABLE, PcscService  # there is one on POSIX systems only
+
+        service = self._stack.enter_context(PcscService(port))
+        self.client_variables = {CLIENT_VARIABLE: service.socket_path}
+        self.offer_pcsc(service.port)
+
+    def offer_remote(
+        self, token: str, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Offer the connections over TCP.
+
+        Raises:
+            ReaderError: the port is taken, or the token is too short.
+        """
+        connections = {connection.description.interface: connection for connection in self._connections}
+        server = self._stack.enter_context(RemoteServer(connections, token, host, port, tls=tls))
+        self.remote_port = server.port
+
+    def close(self) -> None:
+        """End all offers; safe to call twice."""
+        self._stack.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
