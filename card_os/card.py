@@ -10,7 +10,7 @@ from threading import RLock
 from typing import TYPE_CHECKING
 
 from card_os.answers import DEFAULT_ATR, DEFAULT_ATS
-from card_os.arbitration import Arbitration
+from card_os.arbitration import Arbitration, Event, decide
 from card_os.dispatch import Dispatcher
 from card_os.globalplatform.registry import CARD_OWNER, CARD_STATE_ARBITRATION, CardObject
 from card_os.globalplatform.security_domain import SecurityDomain
@@ -102,8 +102,13 @@ class Card:
             self._runtime = self._boot()
         return self._runtime
 
-    def activate(self, port: Port) -> None:
+    def activate(self, port: Port, event: Event, *, powered: bool) -> None:
         """A port gets power or a reset: arbitrate, and boot when the card was without power.
+
+        Args:
+            port: the port, which has ended its own sessions.
+            event: what happened to it.
+            powered: it had power before.
 
         Raises:
             PortMute: the other interface has the card.
@@ -111,9 +116,12 @@ class Card:
             MemoryFailure: the memory holds no sound object store.
         """
         other = self.contactless if port is self.contact else self.contact
-        if other.powered:
-            if self._arbitration() is Arbitration.FIRST:
-                raise PortMute("the other interface has the card")
+        # Without power at the other interface there is nobody to arbitrate with, and perhaps no sound store to ask.
+        mode = self._arbitration() if other.powered else Arbitration.CONCURRENT
+        decision = decide(mode, event, powered=powered, other_powered=other.powered)
+        if not decision.answers:
+            raise PortMute(decision.reason)
+        if not decision.boots:
             return
         if not self.nvm.power.on:
             self.nvm.power.restore()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from card_os.arbitration import Event
 from card_os.iso7816.errors import CardTorn, MemoryFailure
 from card_os.security.access import Proof
 
@@ -60,11 +61,15 @@ class Port:
         Raises:
             PortMute: the other interface has the card, power was cut during boot, or the memory holds no sound store.
         """
+        return self._start(Event.POWER)
+
+    def _start(self, event: Event) -> bytes:
         card = self._card
         with self._lock:
+            powered = self.powered
             self.power_off()
             try:
-                card.activate(self)
+                card.activate(self, event, powered=powered)
                 dispatcher = card.new_dispatcher(self.interface)
             except CardTorn as cut:
                 card.tear()
@@ -98,9 +103,7 @@ class Port:
         Raises:
             PortMute: the port has no power.
         """
-        if self._dispatcher is None:
-            raise PortMute("the port has no power")
-        return self.power_on()
+        return self._start(Event.RESET)
 
     def power_off(self) -> None:
         """Take power away; does nothing without power."""
