@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
 
 import pytest
@@ -113,128 +112,6 @@ def test_any_length_travels_in_any_block_size(crc: bool, ifsc: int, ifsd: int, l
         command = Random(seed).randbytes(length)
         assert wire.transmit(command) == Completed(application.answer_to(command))
     assert len(application.executed) == 3
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What is sent when the transmissions with the numbers given are lost or damaged.
-
-    Attributes:
-        name: the rule.
-        faults: by number of the transmission.
-        expected: all blocks in their order.
-        length: of the command; more than 32 bytes are chained.
-        failure: how it ends, None = with the right answer.
-        waits: how many waiting times the card asks for.
-        answer: length of the answer, 0 = two bytes.
-        ifsd: what the reader wants.
-    """
-
-    name: str
-    faults: dict[int, Fault]
-    expected: str
-    length: int = 4
-    failure: Failure | None = None
-    waits: int = 0
-    answer: int = 0
-    ifsd: int = 32
-
-
-SCENES = [
-    Scene("rule 2.1, no error", {}, "> I(0,0) < I(0,0)"),
-    Scene("rule 2.2, chain to the card", {}, "> I(0,1) < R(1,0) > I(1,0) < I(0,0)", 40),
-    Scene("rule 2.2, chain to the reader", {}, "> I(0,0) < I(0,1) > R(1,0) < I(1,0)", answer=40),
-    Scene("rule 3, waiting time", {}, "> I(0,0) < S(WTX_REQUEST,2) > S(WTX_RESPONSE,2) < I(0,0)", waits=2),
-    Scene("rule 4, size", {}, "> S(IFS_REQUEST,254) < S(IFS_RESPONSE,254) > I(0,0) < I(0,0)", ifsd=254),
-    Scene("rule 7.1, command damaged", {0: D}, "> I(0,0) < R(0,1) > I(0,0) < I(0,0)"),
-    Scene("rule 7.1, command lost", {0: L}, "> I(0,0) > R(0,2) < R(0,0) > I(0,0) < I(0,0)"),
-    Scene("rule 7.1, answer damaged", {1: D}, "> I(0,0) < I(0,0) > R(0,1) < I(0,0)"),
-    Scene("rule 7.1, answer lost", {1: L}, "> I(0,0) < I(0,0) > R(0,2) < I(0,0)"),
-    Scene(
-        "rule 7.2, R-block of the reader damaged", {1: D, 2: D}, "> I(0,0) < I(0,0) > R(0,1) < R(1,1) > R(0,1) < I(0,0)"
-    ),
-    Scene(
-        "rule 7.2, R-block of the card damaged", {0: D, 1: D}, "> I(0,0) < R(0,1) > R(0,1) < R(0,0) > I(0,0) < I(0,0)"
-    ),
-    Scene("acknowledgement in a chain lost", {1: L}, "> I(0,1) < R(1,0) > R(0,2) < R(1,0) > I(1,0) < I(0,0)", 40),
-    Scene("acknowledgement in a chain damaged", {1: D}, "> I(0,1) < R(1,0) > R(0,1) < R(1,0) > I(1,0) < I(0,0)", 40),
-    Scene("second block of a chain damaged", {2: D}, "> I(0,1) < R(1,0) > I(1,0) < R(1,1) > I(1,0) < I(0,0)", 40),
-    Scene(
-        "acknowledgement of the card's chain lost", {2: L}, "> I(0,0) < I(0,1) > R(1,0) > R(1,0) < I(1,0)", answer=40
-    ),
-    Scene(
-        "acknowledgement of the card's chain damaged",
-        {2: D},
-        "> I(0,0) < I(0,1) > R(1,0) < R(1,1) > R(1,0) < I(1,0)",
-        answer=40,
-    ),
-    Scene(
-        "second block of the card's chain lost",
-        {3: L},
-        "> I(0,0) < I(0,1) > R(1,0) < I(1,0) > R(1,0) < I(1,0)",
-        answer=40,
-    ),
-    Scene(
-        "rule 7.3, WTX request lost",
-        {1: L},
-        "> I(0,0) < S(WTX_REQUEST,1) > R(0,2) < S(WTX_REQUEST,1) > S(WTX_RESPONSE,1) < I(0,0)",
-        waits=1,
-    ),
-    Scene(
-        "rule 7.3, WTX response damaged",
-        {2: D},
-        ("> I(0,0) < S(WTX_REQUEST,1) > S(WTX_RESPONSE,1) < S(WTX_REQUEST,1) > S(WTX_RESPONSE,1) < I(0,0)"),
-        waits=1,
-    ),
-    Scene(
-        "rule 7.3, WTX response lost",
-        {2: L},
-        ("> I(0,0) < S(WTX_REQUEST,1) > S(WTX_RESPONSE,1) > R(0,2) < S(WTX_REQUEST,1) > S(WTX_RESPONSE,1) < I(0,0)"),
-        waits=1,
-    ),
-    Scene(
-        "rule 7.3, IFS request damaged",
-        {0: D},
-        ("> S(IFS_REQUEST,254) < R(0,1) > S(IFS_REQUEST,254) < S(IFS_RESPONSE,254) > I(0,0) < I(0,0)"),
-        ifsd=254,
-    ),
-    Scene(
-        "rule 7.3, IFS response lost",
-        {1: L},
-        ("> S(IFS_REQUEST,254) < S(IFS_RESPONSE,254) > S(IFS_REQUEST,254) < S(IFS_RESPONSE,254) > I(0,0) < I(0,0)"),
-        ifsd=254,
-    ),
-    Scene(
-        "rules 6 and 7.4, three attempts, then RESYNCH",
-        {1: L, 3: L, 5: L},
-        ("> I(0,0) < I(0,0) > R(0,2) < I(0,0) > R(0,2) < I(0,0) > S(RESYNC_REQUEST) < S(RESYNC_RESPONSE)"),
-        failure=Failure.RESYNCHRONIZED,
-    ),
-    Scene(
-        "rule 6.4, no answer at all",
-        dict.fromkeys(range(6), L),
-        "> I(0,0) > R(0,2) > R(0,2) > S(RESYNC_REQUEST) > S(RESYNC_REQUEST) > S(RESYNC_REQUEST)",
-        failure=Failure.MUTE,
-    ),
-]
-
-
-@pytest.mark.clause("ISO/IEC 7816-3:2006, 11.6")
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
-def test_scene(scene: Scene) -> None:
-    script = Script(scene.faults, describe)
-    response = bytes(scene.answer or 2)
-    wire = Wire(
-        reader(ifsd=scene.ifsd),
-        T1Card(PARAMETERS),
-        lambda _command: response,
-        VirtualClock(),
-        disturbance=script,
-        extension=lambda _work: scene.waits,
-    )
-    result = wire.transmit(bytes(scene.length))
-    assert " ".join(script.sent) == scene.expected
-    assert result == (Completed(response) if scene.failure is None else Broken(scene.failure))
 
 
 def test_after_resynchronization_the_next_command_gets_its_answer() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from random import Random
 
 import pytest
@@ -97,108 +96,6 @@ def test_no_frame_is_longer_than_agreed() -> None:
     )
     assert isinstance(wire.transmit(bytes(100)), Completed)
     assert max(lengths) == 16
-
-
-@dataclass(frozen=True)
-class Scene:
-    """What is sent when the frames with the numbers given are lost or damaged."""
-
-    name: str
-    faults: dict[int, Fault]
-    expected: str
-    length: int = 4
-    answer: int = 2
-    waits: int = 0
-    failure: Failure | None = None
-
-
-WTX = "< S(WTX) > S(WTX)"
-SCENES = [
-    Scene("exchange of I-blocks", {}, "> I(0)0 < I(0)0"),
-    Scene("waiting time extension", {}, f"> I(0)0 {WTX} < I(0)0", waits=2),
-    Scene("chaining to the card", {}, "> I(1)0 < R(ACK)0 > I(0)1 < I(0)1", 40),
-    Scene("chaining to the reader", {}, "> I(0)0 < I(1)0 > R(ACK)1 < I(0)1", answer=40),
-    Scene("start lost", {0: L}, "> I(0)0 > R(NAK)0 < R(ACK)1 > I(0)0 < I(0)0"),
-    Scene("command damaged", {0: D}, "> I(0)0 > R(NAK)0 < R(ACK)1 > I(0)0 < I(0)0"),
-    Scene("answer damaged", {1: D}, "> I(0)0 < I(0)0 > R(NAK)0 < I(0)0"),
-    Scene("answer lost", {1: L}, "> I(0)0 < I(0)0 > R(NAK)0 < I(0)0"),
-    Scene("R(NAK) lost", {1: L, 2: L}, "> I(0)0 < I(0)0 > R(NAK)0 > R(NAK)0 < I(0)0"),
-    Scene(
-        "R(ACK) for R(NAK) damaged",
-        {0: D, 2: D},
-        "> I(0)0 > R(NAK)0 < R(ACK)1 > R(NAK)0 < R(ACK)1 > I(0)0 < I(0)0",
-    ),
-    Scene("request for time lost", {1: L}, f"> I(0)0 < S(WTX) > R(NAK)0 {WTX} < I(0)0", waits=1),
-    Scene("grant of time lost", {2: L}, f"> I(0)0 {WTX} > R(NAK)0 {WTX} < I(0)0", waits=1),
-    Scene("grant of time damaged", {2: D}, f"> I(0)0 {WTX} > R(NAK)0 {WTX} < I(0)0", waits=1),
-    Scene("answer after time lost", {3: L}, f"> I(0)0 {WTX} < I(0)0 > R(NAK)0 < I(0)0", waits=1),
-    Scene(
-        "chain to the card, first block lost",
-        {0: L},
-        "> I(1)0 > R(NAK)0 < R(ACK)1 > I(1)0 < R(ACK)0 > I(0)1 < I(0)1",
-        40,
-    ),
-    Scene(
-        "chain to the card, R(ACK) lost",
-        {1: L},
-        "> I(1)0 < R(ACK)0 > R(NAK)0 < R(ACK)0 > I(0)1 < I(0)1",
-        40,
-    ),
-    Scene(
-        "chain to the card, second block damaged",
-        {2: D},
-        "> I(1)0 < R(ACK)0 > I(0)1 > R(NAK)1 < R(ACK)0 > I(0)1 < I(0)1",
-        40,
-    ),
-    Scene(
-        "chain to the reader, first block damaged",
-        {1: D},
-        "> I(0)0 < I(1)0 > R(NAK)0 < I(1)0 > R(ACK)1 < I(0)1",
-        answer=40,
-    ),
-    Scene(
-        "chain to the reader, R(ACK) lost",
-        {2: L},
-        "> I(0)0 < I(1)0 > R(ACK)1 > R(ACK)1 < I(0)1",
-        answer=40,
-    ),
-    Scene(
-        "chain to the reader, second block lost",
-        {3: L},
-        "> I(0)0 < I(1)0 > R(ACK)1 < I(0)1 > R(ACK)1 < I(0)1",
-        answer=40,
-    ),
-    Scene(
-        "no answer: DESELECT after three attempts",
-        {1: L, 3: L, 5: L},
-        "> I(0)0 < I(0)0 > R(NAK)0 < I(0)0 > R(NAK)0 < I(0)0 > S(DESELECT) < S(DESELECT)",
-        failure=Failure.MUTE,
-    ),
-    Scene(
-        "no answer at all",
-        dict.fromkeys(range(6), L),
-        "> I(0)0 > R(NAK)0 > R(NAK)0 > S(DESELECT) > S(DESELECT) > S(DESELECT)",
-        failure=Failure.MUTE,
-    ),
-]
-
-
-@pytest.mark.clause("ISO/IEC 14443-4:2018, 7.5 and annex B")
-@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
-def test_scene(scene: Scene) -> None:
-    script = Script(scene.faults, describe)
-    response = bytes(scene.answer)
-    wire = Wire(
-        TclReader(TIMING, FRAME),
-        TclCard(FRAME),
-        lambda _command: response,
-        VirtualClock(),
-        disturbance=script,
-        extension=lambda _work: scene.waits,
-    )
-    result = wire.transmit(bytes(scene.length))
-    assert " ".join(script.sent) == scene.expected
-    assert result == (Completed(response) if scene.failure is None else Broken(scene.failure))
 
 
 def test_block_numbers_alternate_over_commands() -> None:
