@@ -48,10 +48,12 @@ _log: Final = logging.getLogger(__name__)
 
 
 def contactless_atr(ats: bytes) -> bytes:
-    """The ATR that a reader makes of an ATS: 3B 8n 80 01 ‖ historical bytes ‖ TCK.
+    """The ATR that a reader makes of an ATS: 3B 8n 80 01 ‖ historical bytes ‖ TCK; an ATR stays as it is.
 
     Source: PC/SC part 3, clause 3.1.3.2.3.1, table 3.5.
     """
+    if ats[:1] != bytes((len(ats),)):  # a reader has made an ATR of it already
+        return ats
     historical = b""
     if len(ats) > 1:
         present = (ats[1] & _INTERFACE_BYTES).bit_count()

@@ -16,7 +16,21 @@ from typing import Annotated, Final, cast
 
 import typer
 
-from permitcard.commands import batch, card, demo, electronic, keys, permit, readers, sample, stock, suite, tear, trace
+from permitcard.commands import (
+    batch,
+    card,
+    demo,
+    electronic,
+    keys,
+    permit,
+    readers,
+    relay,
+    sample,
+    stock,
+    suite,
+    tear,
+    trace,
+)
 from permitcard.console import Console
 from permitcard.translation import Language, Translator
 
@@ -41,6 +55,7 @@ application = typer.Typer(
 demo.register(application)
 sample.register(application)
 readers.register(application)
+relay.register(application)
 suite.register(application)
 tear.register(application)
 application.add_typer(keys.group, name="keys")
@@ -63,6 +78,8 @@ _MISTYPED: Final = frozenset(
         "import-empty",
         "import-order",
         "import-readers",
+        "relay-rules-invalid",
+        "relay-rules-unreadable",
         "token-missing",
         "token-too-short",
         "trace-empty",

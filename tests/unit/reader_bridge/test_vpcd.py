@@ -161,6 +161,11 @@ def test_a_contactless_card_shows_its_historical_bytes(ats: str, atr: str) -> No
     assert check == 0
 
 
+def test_an_atr_that_another_reader_made_stays_as_it_is() -> None:
+    atr = bytes.fromhex("3B8F8001804F0CA000000306030001000000006A")
+    assert contactless_atr(atr) == atr
+
+
 def test_a_contactless_slot_answers_with_an_atr(driver: Driver, recording: Any) -> None:
     card = recording(lambda _: b"\x90\x00", interface=Interface.CONTACTLESS)
     card.power_on = lambda: bytes.fromhex("0778807002AABB")
