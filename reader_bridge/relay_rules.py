@@ -107,7 +107,7 @@ class Rule:
 
     action: Action
     header: tuple[str, ...] = ("", "", "", "")
-    data: re.Pattern[str] | None = None
+    data: re.Pattern[str] | None = field(default=None, repr=False)
     interface: Interface | None = None
     after: int = 0
     count: int = 0

@@ -60,11 +60,11 @@ class Decoded:
 class _Open:
     """A command whose response is not whole yet."""
 
-    sent: CommandApdu
-    plain: CommandApdu
+    sent: CommandApdu = field(repr=False)
+    plain: CommandApdu = field(repr=False)
     protection: Protection
     hidden: bool
-    data: bytes = b""
+    data: bytes = field(default=b"", repr=False)
 
 
 def decode(trace: Trace, names: CardNames | None = None, keys: TraceKeys | None = None) -> list[Decoded]:

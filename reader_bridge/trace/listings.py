@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from card_os.iso7816.atr import AnswerError, Atr
@@ -54,7 +54,7 @@ class _Listed:
     """A line that means something."""
 
     kind: str
-    data: bytes = b""
+    data: bytes = field(default=b"", repr=False)
     milliseconds: int = 0
 
 

@@ -61,8 +61,8 @@ class ApplicationName:
     aid: bytes
     name: str
     files: tuple[FileName, ...] = ()
-    pins: Mapping[int, str] = field(default_factory=dict[int, str])
-    keys: Mapping[int, str] = field(default_factory=dict[int, str])
+    pins: Mapping[int, str] = field(default_factory=dict[int, str], repr=False)
+    keys: Mapping[int, str] = field(default_factory=dict[int, str], repr=False)
     objects: Mapping[int, str] = field(default_factory=dict[int, str])
     commands: Mapping[tuple[bool, int], str] = field(default_factory=dict[tuple[bool, int], str])
 

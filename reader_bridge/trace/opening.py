@@ -41,7 +41,7 @@ class Protection:
     """
 
     name: str = ""
-    mac: MacCheck = MacCheck.NONE
+    mac: MacCheck = field(default=MacCheck.NONE, repr=False)
     opened: bool = False
     reason: str = ""
 

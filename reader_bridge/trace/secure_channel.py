@@ -9,7 +9,7 @@ v1.2); GlobalPlatform Card Specification 2.3.1, annex E (SCP02, i = 05, 15, 45, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final, Protocol
 
@@ -54,7 +54,7 @@ class OpenedCommand:
     """A command without its protection."""
 
     command: CommandApdu
-    mac: MacCheck
+    mac: MacCheck = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class OpenedResponse:
     """A response without its protection."""
 
     response: ResponseApdu
-    mac: MacCheck
+    mac: MacCheck = field(repr=False)
 
 
 class ChannelReader(Protocol):
