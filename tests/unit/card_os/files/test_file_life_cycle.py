@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from typing import Final
+from typing import Final, NamedTuple
 
 import pytest
 
@@ -11,7 +11,8 @@ from card_os.card import Card
 from card_os.files.spec import FileSpec, FileStructure
 from card_os.globalplatform.registry import CardLifeCycle, Privilege
 from card_os.hardware.image import NvmImage
-from test_vectors.expected import read_table
+from card_os.port import Port
+from test_vectors.expected import INTERFACES, read_table
 from tests.doubles.file_card import FILE_CARD, install_files, make_file_card
 from tests.doubles.recording_applet import RULES, blank_memory
 
@@ -61,65 +62,75 @@ def master() -> NvmImage:
     return image
 
 
-def send(card: Card, text: str) -> str:
-    return card.contact.process(bytes.fromhex(text)).hex().upper()
+class CardWithFile(NamedTuple):
+    """A card, and the port over which it is used."""
+
+    card: Card
+    port: Port
 
 
-def card_with(master: NvmImage, kind: str, state: str) -> Card:
-    """A card with a file of a kind, with something in it, that is selected and in a state."""
+def send(used: CardWithFile, text: str) -> str:
+    return used.port.process(bytes.fromhex(text)).hex().upper()
+
+
+def card_with(master: NvmImage, kind: str, state: str, interface: str = "contact") -> CardWithFile:
+    """A card with a file of a kind, with something in it, that is selected over an interface and in a state."""
     card = make_file_card(master.fork().nvm())
-    card.contact.power_on()
+    used = CardWithFile(card, card.contact if interface == "contact" else card.contactless)
+    used.port.power_on()
     platform = card.platform
     application = platform.registry.by_aid(FILE_CARD)
     assert application is not None
     files = platform.context_of(application).files
     file = files.create(KINDS[kind])
-    assert send(card, "00A4040C07" + FILE_CARD.hex()) == "9000"
-    assert send(card, "00A4000C020700") == "9000"
-    assert send(card, FILL[kind]) == "9000"
+    assert send(used, "00A4040C07" + FILE_CARD.hex()) == "9000"
+    assert send(used, "00A4000C020700") == "9000"
+    assert send(used, FILL[kind]) == "9000"
     files.set_life_cycle(file, int(state, 16))
-    return card
+    return used
 
 
-def state_of(card: Card) -> str:
-    answer = send(card, "00A4080402070000")
+def state_of(used: CardWithFile) -> str:
+    answer = send(used, "00A4080402070000")
     if answer == "6A82":
         return ""
     at = answer.index("8A01")
     return answer[at + 4 : at + 6]
 
 
+@pytest.mark.parametrize("interface", INTERFACES)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize(("event", "state", "sw", "after"), TRANSITIONS)
 def test_a_command_moves_a_file_as_the_table_says(
-    master: NvmImage, kind: str, event: str, state: str, sw: str, after: str
+    master: NvmImage, kind: str, event: str, state: str, sw: str, after: str, interface: str
 ) -> None:
-    card = card_with(master, kind, state)
+    used = card_with(master, kind, state, interface)
     ins = "E6" if event == "E8" and kind == "DF" else event
-    assert send(card, f"00{ins}0000") == sw
-    assert state_of(card) == after
-    card.contact.reset()
-    assert send(card, "00A4040C07" + FILE_CARD.hex()) == "9000"
-    assert state_of(card) == after
+    assert send(used, f"00{ins}0000") == sw
+    assert state_of(used) == after
+    used.port.reset()
+    assert send(used, "00A4040C07" + FILE_CARD.hex()) == "9000"
+    assert state_of(used) == after
 
 
+@pytest.mark.parametrize("interface", INTERFACES)
 @pytest.mark.parametrize(("state", "kind"), [*itertools.product(TABLE["use"], KINDS)])
-def test_only_a_file_in_use_is_used(master: NvmImage, state: str, kind: str) -> None:
+def test_only_a_file_in_use_is_used(master: NvmImage, state: str, kind: str, interface: str) -> None:
     row = TABLE["use"][state]
-    card = card_with(master, kind, state)
-    assert send(card, "00A4080C020700") == row["select"]
-    answers = {use: send(card, use)[-4:] for use in USES[kind]}
+    used = card_with(master, kind, state, interface)
+    assert send(used, "00A4080C020700") == row["select"]
+    answers = {use: send(used, use)[-4:] for use in USES[kind]}
     wanted = {"9000"} if row["use"] else {"6985"}
     assert set(answers.values()) == wanted, answers
-    assert card.faults == 0
+    assert used.card.faults == 0
 
 
 def test_card_usage_is_terminated_by_whom_the_registry_lets(master: NvmImage) -> None:
     """ISO/IEC 7816-9:2017, 9.9; GlobalPlatform 2.3.1, 5.1.1.5 and 6.6.2."""
-    card = card_with(master, "transparent", "05")
-    assert send(card, "00FE0000") == "9000"
-    assert send(card, "00B0000001") == "6985"
-    assert send(card, "00A4040C07" + FILE_CARD.hex()) == "6985"
-    card.contact.reset()
-    assert send(card, "00A4040C07" + FILE_CARD.hex()) == "6985"
-    assert card.platform.registry.card_life_cycle == CardLifeCycle.TERMINATED
+    used = card_with(master, "transparent", "05")
+    assert send(used, "00FE0000") == "9000"
+    assert send(used, "00B0000001") == "6985"
+    assert send(used, "00A4040C07" + FILE_CARD.hex()) == "6985"
+    used.port.reset()
+    assert send(used, "00A4040C07" + FILE_CARD.hex()) == "6985"
+    assert used.card.platform.registry.card_life_cycle == CardLifeCycle.TERMINATED
