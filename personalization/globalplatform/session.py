@@ -369,11 +369,21 @@ def _count(guard: KeyGuard | None, card: InitializeUpdateResponse) -> None:
         guard.failed(card.diversification)
 
 
+def exchange_plain(connection: CardConnection, command: CommandApdu) -> ResponseApdu:
+    """Exchange one command outside any session, whatever the card answers.
+
+    Raises:
+        PersonalizationError: "response-not-authentic": there is no status word, or the response does not end.
+        ReaderError: the exchange did not complete.
+    """
+    return ResponseApdu.parse(_exchange(connection, command.encode()))
+
+
 def _plain(
     connection: CardConnection, command: CommandApdu, name: str, *, accept: tuple[StatusWord, ...] = (SW.OK,)
 ) -> bytes:
     """Send a command that comes before the session; returns its response data (6283: selected on a locked card)."""
-    response = ResponseApdu.parse(_exchange(connection, command.encode()))
+    response = exchange_plain(connection, command)
     if response.sw == SW.METHOD_BLOCKED:
         raise PersonalizationError("key-set-blocked", command=name)
     if response.sw not in accept:
