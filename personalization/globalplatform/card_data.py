@@ -14,6 +14,7 @@ from typing import Final, NamedTuple
 
 from card_os.iso7816 import tlv
 from personalization.errors import PersonalizationError
+from personalization.globalplatform.handshake import SecureChannelOption
 from personalization.globalplatform.key_loading import KeyType
 from personalization.globalplatform.scp03 import PROTOCOL as SCP03
 
@@ -59,16 +60,6 @@ _CPLC: Final = struct.Struct(">HHHHHHIHHHHHHHIHHI")
 _UNSET_DATE: Final = 0x0000
 _MAX_DAY: Final = 366
 _DECADE: Final = 10
-
-
-class SecureChannelOption(NamedTuple):
-    """A secure channel protocol and its `i`, which may have two bytes in Amendment D v1.2 and above."""
-
-    protocol: int
-    implementation: int
-
-    def __str__(self) -> str:
-        return f"SCP{self.protocol:02X} i={self.implementation:02X}"
 
 
 class RecognitionData(NamedTuple):

@@ -29,7 +29,7 @@ from personalization.globalplatform import card_data, commands
 from personalization.globalplatform import scp02 as scp02_protocol
 from personalization.globalplatform import scp03 as scp03_protocol
 from personalization.globalplatform.guard_ledger import CardRecord, GuardLedger, RecordedAnswer
-from personalization.globalplatform.handshake import Handshake, host_challenge_length
+from personalization.globalplatform.handshake import Handshake, SecureChannelOption
 from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
 from personalization.globalplatform.session import SecureSession, exchange_plain
 from reader_bridge.connection import CardConnection
@@ -257,7 +257,7 @@ class CardGuard:
     def _ask(self, connection: CardConnection, facts: CardFacts, version: int) -> Handshake:
         """INITIALIZE UPDATE, counted before it is sent; its answer is kept until a session opens."""
         self._ledger.update(facts.identity, lambda record: record.begun(version, self._time()))
-        challenge = self._randomness(host_challenge_length(facts.scp03_implementation))
+        challenge = self._randomness(_scp03(facts).challenge_length)
         response = exchange_plain(connection, commands.initialize_update(version, challenge))
         if response.sw == SW.METHOD_BLOCKED:
             raise PersonalizationError("key-set-blocked", command="INITIALIZE UPDATE")
@@ -283,6 +283,11 @@ class CardGuard:
 
     def _time(self) -> str:
         return self._now().isoformat(timespec="seconds")
+
+
+def _scp03(facts: CardFacts) -> SecureChannelOption:
+    """What decides the length of the host challenge; S8 for a card that does not tell."""
+    return SecureChannelOption(scp03_protocol.PROTOCOL, facts.scp03_implementation or 0)
 
 
 def _any_fits(kept: RecordedAnswer, wanted: Iterable[KeyCandidate]) -> bool:

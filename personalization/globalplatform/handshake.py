@@ -8,7 +8,7 @@ Source: GlobalPlatform Card Specification 2.3.1, appendix E.4.2 (SCP02); Amendme
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from personalization.errors import PersonalizationError
@@ -24,6 +24,21 @@ from personalization.globalplatform.scp03 import (
 
 _PROTOCOL_AT: Final = DIVERSIFICATION_LENGTH + 1
 _STRENGTH: Final = (0x33, 0x13, 0x11, 0x03, 0x01)
+
+
+class SecureChannelOption(NamedTuple):
+    """A secure channel protocol and its `i`."""
+
+    protocol: int
+    implementation: int
+
+    def __str__(self) -> str:
+        return f"SCP{self.protocol:02X} i={self.implementation:02X}"
+
+    @property
+    def challenge_length(self) -> int:
+        """Bytes of the host challenge that INITIALIZE UPDATE has to bring."""
+        return challenge_length(self.implementation) if self.protocol == scp03.PROTOCOL else scp02.CHALLENGE_LENGTH
 
 
 class SecureMessaging(Protocol):
@@ -102,23 +117,21 @@ class Handshake:
     aid: bytes | None = None
 
     @classmethod
-    def of(
-        cls, host_challenge: bytes, answer: bytes, aid: bytes | None, implementation: int | None = None
-    ) -> Handshake:
+    def of(cls, host_challenge: bytes, answer: bytes, aid: bytes | None, scp02_options: int | None = None) -> Handshake:
         """Read an answer.
 
         Args:
             host_challenge: what the command brought.
             answer: its response data.
             aid: the security domain.
-            implementation: `i` as the card's recognition data tells it, which an SCP02 card says nowhere else; 15 when
+            scp02_options: `i` as the recognition data of an SCP02 card tells it, for its answer does not; 15 when
                 absent.
 
         Raises:
             PersonalizationError: "initialize-update-malformed", "secure-channel-unsupported".
         """
         if len(answer) > _PROTOCOL_AT and answer[_PROTOCOL_AT] == scp02.PROTOCOL:
-            options = scp02.DEFAULT_OPTIONS if implementation is None else implementation
+            options = scp02.DEFAULT_OPTIONS if scp02_options is None else scp02_options
             card = scp02.parse_initialize_update(answer, options)
         else:
             card = scp03.parse_initialize_update(answer)
@@ -143,11 +156,6 @@ class Handshake:
     def strongest_level(self) -> int:
         """The strongest security level that the card's protocol and `i` have."""
         return next(level for level in _STRENGTH if self.card.supports(level))
-
-
-def host_challenge_length(implementation: int | None) -> int:
-    """Bytes that INITIALIZE UPDATE has to bring to an SCP03 card with that `i`; 8 when it is not known."""
-    return scp03.CHALLENGE_LENGTH if implementation is None else challenge_length(implementation)
 
 
 def level_text(level: int) -> str:

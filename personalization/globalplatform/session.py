@@ -20,13 +20,14 @@ from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands
 from personalization.globalplatform.commands import CardState, DataGrouping, StatusScope
 from personalization.globalplatform.data_key import DataKey
-from personalization.globalplatform.handshake import Handshake, SecureMessaging, host_challenge_length
+from personalization.globalplatform.handshake import Handshake, SecureChannelOption, SecureMessaging
 from personalization.globalplatform.key_guard import KeyGuard
 from personalization.globalplatform.key_loading import KeyType, NewKey, put_keys_answer, put_new_keys
 from personalization.globalplatform.registry import RegistryEntry, parse_entries
 from personalization.globalplatform.scp02 import PROTOCOL as SCP02
 from personalization.globalplatform.scp02 import SECURITY_LEVELS as SCP02_LEVELS
 from personalization.globalplatform.scp03 import (
+    CHALLENGE_LENGTH,
     FULL_PROTECTION,
     SECURITY_LEVELS,
     InitializeUpdateResponse,
@@ -98,7 +99,7 @@ class SecureSession:
         aid: bytes | None = commands.ISSUER_DOMAIN_AID,
         key_version: int | None = None,
         level: int | None = FULL_PROTECTION,
-        implementation: int | None = None,
+        option: SecureChannelOption | None = None,
         guard: KeyGuard | None = None,
         randomness: Callable[[int], bytes] = secrets.token_bytes,
     ) -> Self:
@@ -110,8 +111,8 @@ class SecureSession:
             aid: security domain to select; None when the right one is selected already.
             key_version: version to ask for; by default that of ``keys``, or 00 (the card's own choice) for a function.
             level: security level of the session; None for the strongest that the card offers.
-            implementation: `i` of the card, where it is known beforehand: a card in S16 mode wants a challenge of 16
-                bytes, and an SCP02 card tells it nowhere else.
+            option: protocol and `i` of the card, where they are known beforehand: a card in S16 mode wants a challenge
+                of 16 bytes, and an SCP02 card tells its `i` nowhere else.
             guard: the run's guard, which refuses a second failure on one card.
             randomness: source of the host challenge.
 
@@ -127,9 +128,9 @@ class SecureSession:
         if aid is not None:
             _plain(connection, commands.select(aid), "SELECT", accept=(SW.OK, SW.FILE_DEACTIVATED_WARNING))
         wanted = key_version if key_version is not None else keys.version if isinstance(keys, StaticKeys) else 0
-        host_challenge = randomness(host_challenge_length(implementation))
+        host_challenge = randomness(CHALLENGE_LENGTH if option is None else option.challenge_length)
         answer = _plain(connection, commands.initialize_update(wanted, host_challenge), "INITIALIZE UPDATE")
-        handshake = Handshake.of(host_challenge, answer, aid, implementation)
+        handshake = Handshake.of(host_challenge, answer, aid, None if option is None else option.implementation)
         card = handshake.card
         if wanted and card.key_version != wanted:
             raise PersonalizationError("key-version-mismatch", wanted=wanted, offered=card.key_version)

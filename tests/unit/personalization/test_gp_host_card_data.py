@@ -13,8 +13,9 @@ from card_os.globalplatform.production_data import ProductionData
 from card_os.iso7816 import tlv
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import card_data
-from personalization.globalplatform.card_data import KeyEntry, SecureChannelOption
+from personalization.globalplatform.card_data import KeyEntry
 from personalization.globalplatform.commands import StatusScope
+from personalization.globalplatform.handshake import SecureChannelOption
 from personalization.globalplatform.registry import RegistryEntry, life_cycle_name, parse_entries, parse_old_entries
 from tests.doubles.issuer_card import PortConnection, boot, issuer_image
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import pytest
 from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -17,83 +15,19 @@ from personalization.globalplatform import commands, scp02
 from personalization.globalplatform.handshake import Handshake
 from personalization.globalplatform.scp02 import RetailMac, SecureMessaging
 from personalization.globalplatform.scp03 import StaticKeys
+from test_vectors import Vector, load
 
 ENC, MAC, RMAC = bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48))
 HEADER = CommandApdu(0x80, 0xCA, 0x00, 0x66, b"", 256)
 
 
-class Published(NamedTuple):
-    """A session of a real card, as other programs print it."""
-
-    keys: StaticKeys
-    host_challenge: str
-    answer: str
-    level: int
-    opening: str
-    exchanges: tuple[tuple[str, str], ...]
-
-
 VISA_DEFAULT = StaticKeys(0x01, *([bytes(range(0x40, 0x50))] * 3))
-SYSMOCOM = StaticKeys(
-    0x70,
-    bytes.fromhex("100102030405060708090A0B0C0D0E0F"),
-    bytes.fromhex("101102030405060708090A0B0C0D0E0F"),
-    bytes.fromhex("102102030405060708090A0B0C0D0E0F"),
-)
-PUBLISHED = {
-    "kaoh/globalplatform scp02Test.c, C-MAC": Published(
-        VISA_DEFAULT,
-        "D5AD539A60CA5E72",
-        "000074746E6E6E6262620102069FAA2A0591E73367DD78794D04315E",
-        0x01,
-        "84820100107C799B3C771DBAE6BEF49310977617BA",
-        (("80F22002024F0000", "84F220020A4F00BB6E71C0EFCFCF0D00"),),
-    ),
-    "kaoh/globalplatform scp02Test.c, C-MAC and C-DECRYPTION": Published(
-        VISA_DEFAULT,
-        "EBAA9E53C696281B",
-        "000074746E6E6E626262010206A15086BBEE58F467149061DA4B6EAE",
-        0x03,
-        "848203001005814C116071EB67D8BA9D9879454564",
-        (
-            ("80E400800A4F08D0D1D2D3D4D5010100", "84E4008018BC146FA0403BE4BAD3BC089E4ABD8674DA7EFEA21047B85800"),
-            ("80E40080094F07D0D1D2D3D4D50100", "84E4008018C2748C1669FAFC0E20C5253680388A4A49C9A6038D77B45700"),
-        ),
-    ),
-    "osmocom/pysim test_globalplatform.py": Published(
-        SYSMOCOM,
-        "40A62C37FA6304F8",
-        "00000000000000000000700200016B4524ABEE7CF32EA3838BC148F3",
-        0x01,
-        "8482010010BA6961667737C5BCEBECE14C7D6A4376",
-        (
-            ("80F22002", "84F220020814DB34FA4341DCA8"),
-            ("80CA006600", "84CA00660855ED7C5FF069512B00"),
-            ("80F220020A4F0212345C054F9F70C5", "84F22002124F0212345C054F9F70C58FC1B380C4228AF8"),
-            ("80F28002024F0000", "84F280020A4F003B95F09317DE6A4E00"),
-        ),
-    ),
-}
 
 
-@pytest.mark.parametrize("session", PUBLISHED.values(), ids=PUBLISHED)
-def test_a_published_session(session: Published) -> None:
-    handshake = Handshake.of(bytes.fromhex(session.host_challenge), bytes.fromhex(session.answer), None)
-    keyed = handshake.under(session.keys)
-    assert keyed.genuine
-    messaging = keyed.secure_messaging(session.level)
-    assert messaging.external_authenticate(keyed.host_cryptogram) == bytes.fromhex(session.opening)
-    for plain, wrapped in session.exchanges:
-        assert messaging.wrap(CommandApdu.parse(bytes.fromhex(plain))) == bytes.fromhex(wrapped)
-
-
-@pytest.mark.parametrize("session", PUBLISHED.values(), ids=PUBLISHED)
-@pytest.mark.parametrize("at", range(12, 28))
-def test_a_changed_answer_is_not_genuine(session: Published, at: int) -> None:
-    answer = bytearray.fromhex(session.answer)
-    answer[at] ^= 0x01
-    handshake = Handshake.of(bytes.fromhex(session.host_challenge), bytes(answer), None)
-    assert not handshake.under(session.keys).genuine
+@pytest.mark.parametrize("vector", load("scp02/session_keys.json"), ids=str)
+def test_session_keys(vector: Vector) -> None:
+    made = scp02.session_key(vector.bytes("key"), vector.number("constant"), vector.bytes("sequence"))
+    assert made == vector.bytes("session_key")
 
 
 def single_des_chain(key: bytes, data: bytes, icv: bytes) -> bytes:

@@ -278,7 +278,8 @@ def test_a_record_survives_the_program(ledger: GuardLedger) -> None:
         b'{"format": "permitcard key guard", "version": 2, "cards": {}}',
         b'{"format": "permitcard key guard", "version": 1}',
         b'{"format": "permitcard key guard", "version": 1, "cards": {"card 01": {}}}',
-        b'{"format": "permitcard key guard", "version": 1, "cards": {"x": {"unfinished": 1, "refused": 0, "answers": {}}}}',
+        b'{"format": "permitcard key guard", "version": 1, "cards": {"x": {"unfinished": 1, "refused": 0}}}',
+        b'{"format": "permitcard key guard", "version": 1, "cards": {"x": {"unfinished": {}, "refused": []}}}',
         b"\xff\xfe",
     ],
 )
