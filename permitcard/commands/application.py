@@ -21,6 +21,7 @@ from permitcard.commands import (
     card,
     demo,
     electronic,
+    gp,
     keys,
     permit,
     readers,
@@ -62,6 +63,7 @@ application.add_typer(keys.group, name="keys")
 application.add_typer(stock.group, name="stock")
 application.add_typer(batch.group, name="batch")
 application.add_typer(card.group, name="card")
+application.add_typer(gp.group, name="gp")
 application.add_typer(permit.group, name="permit")
 application.add_typer(electronic.group, name="pass")
 application.add_typer(trace.group, name="trace")

@@ -195,7 +195,12 @@ class GuardLedger:
         except Timeout as error:
             raise PersonalizationError("key-guard-busy", exit_code=3, file=str(self._path)) from error
         except OSError as error:
-            raise self._failed("key-guard-unwritable", error.strerror or type(error).__name__) from error
+            raise PersonalizationError(
+                "key-guard-unwritable",
+                exit_code=3,
+                file=str(self._path),
+                reason=error.strerror or type(error).__name__,
+            ) from error
 
     def _read(self) -> dict[str, CardRecord]:
         try:
@@ -203,16 +208,16 @@ class GuardLedger:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError) as error:
-            raise self._failed("key-guard-unreadable", type(error).__name__) from error
+            raise self._unreadable(type(error).__name__) from error
         table = cast("dict[str, object]", document) if isinstance(document, dict) else {}
         if (table.get("format"), table.get("version")) != (_FORMAT, _VERSION):
-            raise self._failed("key-guard-unreadable", "another format")
+            raise self._unreadable("another format")
         try:
             cards = cast("dict[str, dict[str, object]]", table["cards"])
             return {card: CardRecord.of(told) for card, told in cards.items()}
         except (KeyError, ValueError, TypeError, AttributeError) as error:
             # Nobody knows what failed before, so nothing may be tried: a guard that forgets is none.
-            raise self._failed("key-guard-unreadable", type(error).__name__) from error
+            raise self._unreadable(type(error).__name__) from error
 
     def _write(self, records: Mapping[str, CardRecord]) -> None:
         document = {
@@ -222,5 +227,5 @@ class GuardLedger:
         }
         write_atomically(self._path, json.dumps(document, indent=1).encode())
 
-    def _failed(self, code: str, reason: str) -> PersonalizationError:
-        return PersonalizationError(code, exit_code=3, file=str(self._path), reason=reason)
+    def _unreadable(self, reason: str) -> PersonalizationError:
+        return PersonalizationError("key-guard-unreadable", exit_code=3, file=str(self._path), reason=reason)

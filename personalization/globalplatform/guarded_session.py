@@ -271,9 +271,8 @@ class CardGuard:
         return handshake
 
     def _halted(self, facts: CardFacts, record: CardRecord) -> PersonalizationError:
-        code = "authentication-halted" if facts.individual else "authentication-halted-kind"
         return PersonalizationError(
-            code,
+            "authentication-halted" if facts.individual else "authentication-halted-kind",
             card=facts.identity.partition(" ")[2],
             unfinished=record.unfinished_in_all,
             refused=record.refused,
@@ -314,9 +313,8 @@ def _versions(facts: CardFacts, candidates: Sequence[KeyCandidate], key_version:
 
 
 def _nothing_fits(found: Identification) -> PersonalizationError:
-    code = "no-key-set-fits" if found.asked else "no-key-set-fits-kept"
     return PersonalizationError(
-        code,
+        "no-key-set-fits" if found.asked else "no-key-set-fits-kept",
         card=found.facts.identity.partition(" ")[2],
         candidates=", ".join(found.tried),
         versions=", ".join(f"{version:02X}" for version in found.asked or found.facts.key_versions) or "-",

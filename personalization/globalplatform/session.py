@@ -195,6 +195,19 @@ class SecureSession:
             ReaderError: the exchange did not complete; the session is over.
             ValueError: the data is longer than `max_data`; nothing was sent.
         """
+        response = self.exchange(command)
+        if response.sw not in accept:
+            raise _refused(f"INS {command.ins:02X}", command, response.sw)
+        return response
+
+    def exchange(self, command: CommandApdu) -> ResponseApdu:
+        """Send one command under the session and return the verified plain response, whatever its status word is.
+
+        Raises:
+            PersonalizationError: "response-not-authentic", after which the session is over; "session-over".
+            ReaderError: the exchange did not complete; the session is over.
+            ValueError: the data is longer than `max_data`; nothing was sent.
+        """
         if not self._usable:
             raise PersonalizationError("session-over")
         length = len(command.data)
@@ -206,8 +219,6 @@ class SecureSession:
         self._usable = False
         response = self._messaging.unwrap(_exchange(self._connection, wrapped))
         self._usable = True
-        if response.sw not in accept:
-            raise _refused(f"INS {command.ins:02X}", command, response.sw)
         return response
 
     def begin_r_mac_session(self, protection: int = 0x10, data: bytes = b"") -> None:
