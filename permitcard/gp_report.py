@@ -24,6 +24,7 @@ Say = Callable[..., str]
 """Words for a code."""
 
 _DATES: Final = tuple(name for name in ProductionLifeCycle._fields if name.endswith("date"))
+_REFUSED: Final = "card-refused"
 _WIDE: Final = ("ic_serial_number", "pre_personalization_equipment", "personalization_equipment")
 
 
@@ -111,13 +112,23 @@ def registry_report(session: SecureSession) -> Report:
         (StatusScope.APPLICATIONS, "application"),
         (StatusScope.PACKAGES_AND_MODULES, "package"),
     ):
-        entries = session.get_status(scope)
+        entries = _entries(session, scope)
         content[title.replace("-", "_") + "s"] = [_entry_document(scope, entry) for entry in entries]
         for entry in entries:
             name = "security-domain" if title == "application" and entry.is_domain else title
             rows.append((name, f"{entry.aid.hex().upper()}  {life_cycle_name(scope, entry)}"))
             rows += [("", f"  {line}") for line in _entry_lines(entry)]
     return Report(tuple(rows), content)
+
+
+def _entries(session: SecureSession, scope: StatusScope) -> list[RegistryEntry]:
+    """With tags, or without for a card that refuses them or takes packages and modules apart."""
+    try:
+        return session.get_status(scope)
+    except PersonalizationError as error:
+        if error.code != _REFUSED:
+            raise
+    return session.get_status(scope, old_form=True)
 
 
 def _told(connection: CardConnection, tag: int) -> bytes:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from cryptography.hazmat.primitives.ciphers import Cipher
@@ -78,8 +78,8 @@ class Template:
         tokens: hexadecimal bytes and places.
     """
 
-    text: str
-    encryption: str
+    text: str = field(repr=False)
+    encryption: str = field(repr=False)
     tokens: tuple[str, ...]
 
     @classmethod

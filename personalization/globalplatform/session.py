@@ -23,7 +23,7 @@ from personalization.globalplatform.data_key import DataKey
 from personalization.globalplatform.handshake import Handshake, SecureChannelOption, SecureMessaging
 from personalization.globalplatform.key_guard import KeyGuard
 from personalization.globalplatform.key_loading import KeyType, NewKey, put_keys_answer, put_new_keys
-from personalization.globalplatform.registry import RegistryEntry, parse_entries
+from personalization.globalplatform.registry import RegistryEntry, parse_entries, parse_old_entries
 from personalization.globalplatform.scp02 import PROTOCOL as SCP02
 from personalization.globalplatform.scp02 import SECURITY_LEVELS as SCP02_LEVELS
 from personalization.globalplatform.scp03 import (
@@ -255,14 +255,15 @@ class SecureSession:
         self._messaging.r_mac_ended()
 
     def transmit_chained(self, command: CommandApdu) -> ResponseApdu:
-        """Send INSTALL, DELETE or PUT KEY whose data field may be longer than one command (11.1.5.1).
+        """Send INSTALL, DELETE or PUT KEY whose data field may be longer than a short command.
 
-        The command is protected whole, as if it had extended length, and then cut; bit 8 of P1 tells that more comes.
+        It goes in extended length where the link carries that. Else it is protected whole, as if it did, and then cut;
+        bit 8 of P1 tells that more comes (11.1.5.1).
 
         Raises:
             PersonalizationError, ReaderError: as `transmit`.
         """
-        if len(command.data) <= self._short_data:
+        if len(command.data) <= self.max_data:
             return self.transmit(command)
         if not self._usable:
             raise PersonalizationError("session-over")
@@ -359,8 +360,13 @@ class SecureSession:
         """DELETE an application."""
         self.transmit(commands.delete(aid, related=related))
 
-    def get_status(self, scope: StatusScope, aid: bytes = b"") -> list[RegistryEntry]:
+    def get_status(self, scope: StatusScope, aid: bytes = b"", *, old_form: bool = False) -> list[RegistryEntry]:
         """GET STATUS until the card has no more to tell; empty when nothing matches.
+
+        Args:
+            scope: which part of the registry.
+            aid: search criterion, an AID or its beginning.
+            old_form: ask for the form without tags, for cards of GlobalPlatform 2.1.1 that know no other.
 
         Raises:
             PersonalizationError: "registry-malformed": also when the card never comes to an end.
@@ -368,11 +374,11 @@ class SecureSession:
         accept = (SW.OK, SW.MORE_DATA_FOLLOWS, SW.REFERENCE_DATA_NOT_FOUND)
         data = b""
         for round_number in range(_MAX_STATUS_ROUNDS):
-            command = commands.get_status(scope, aid, following=bool(round_number))
+            command = commands.get_status(scope, aid, following=bool(round_number), old_form=old_form)
             response = self.transmit(command, accept=accept)
             data += response.data
             if response.sw != SW.MORE_DATA_FOLLOWS:
-                return parse_entries(data)
+                return parse_old_entries(data, scope) if old_form else parse_entries(data)
         raise PersonalizationError("registry-malformed", reason="the answer does not end")
 
 

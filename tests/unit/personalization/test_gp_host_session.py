@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 
 import pytest
@@ -23,7 +24,9 @@ from tests.doubles.issuer_card import (
     CARD_NUMBER,
     FACTORY,
     INSTANCE,
+    MODULE,
     OURS,
+    PACKAGE,
     PortConnection,
     ShortConnection,
     boot,
@@ -336,3 +339,66 @@ def test_blocks_are_as_long_as_the_link_carries(
     assert [block[4] == 0 for block in blocks] == ([True] if longest > 255 else [False] * 9)
     connection.transmit(commands.select(INSTANCE).encode())
     assert connection.transmit(bytes.fromhex("80B00001 000000")) == content + b"\x90\x00"
+
+
+# ---- long commands, cut into a chain (GPC 11.1.5.1)
+
+
+LONG = commands.install(package_aid=PACKAGE, module_aid=MODULE, instance_aid=INSTANCE, parameters=bytes(300))
+
+
+def test_a_long_command_goes_in_extended_length(connection: PortConnection) -> None:
+    session = SecureSession.open(connection, FACTORY)
+    session.transmit_chained(LONG)
+    assert [entry.aid for entry in session.get_status(StatusScope.APPLICATIONS)] == [INSTANCE]
+
+
+class ShortLine(ShortConnection):
+    """A link without extended length to a card that takes every INSTALL."""
+
+    def transmit(self, command: bytes) -> bytes:
+        if command[1] != 0xE6:
+            return super().transmit(command)
+        self.sent.append(command)
+        return self.answer
+
+    answer = b"\x90\x00"
+
+
+def short_line(card: Card) -> ShortLine:
+    connection = ShortLine(card.contact)
+    connection.power_on()
+    return connection
+
+
+@pytest.mark.parametrize(("level", "longer"), [(0x00, 0), (0x01, 8), (0x03, 8 + 16 - len(LONG.data) % 16)])
+def test_on_a_short_link_it_goes_as_a_chain(card: Card, level: int, longer: int) -> None:
+    """Protected whole, and then cut: one C-MAC, at the end of the last command."""
+    connection = short_line(card)
+    SecureSession.open(connection, FACTORY, level=level).transmit_chained(LONG)
+    parts = [CommandApdu.parse(command) for command in connection.sent if command[1] == 0xE6]
+    assert [part.p1 for part in parts] == [0x8C, 0x0C]
+    assert {part.cla for part in parts} == {0x84 if level else 0x80}
+    data = b"".join(part.data for part in parts)
+    assert len(data) == len(LONG.data) + longer
+    assert level == 0x03 or data.startswith(LONG.data)
+    assert len(parts[0].data) == 255
+
+
+def test_a_broken_chain_ends_the_session(card: Card) -> None:
+    connection = short_line(card)
+    connection.answer = b"\x6a\x80"
+    session = SecureSession.open(connection, FACTORY)
+    with pytest.raises(PersonalizationError, match=r"card-refused.*6A80"):
+        session.transmit_chained(LONG)
+    with pytest.raises(PersonalizationError, match="session-over"):
+        session.transmit_chained(LONG)
+    assert len([command for command in connection.sent if command[1] == 0xE6]) == 1
+
+
+def test_the_form_without_tags_is_asked_for(connection: PortConnection) -> None:
+    session = SecureSession.open(connection, FACTORY, level=0x00)
+    asked = len(connection.sent)
+    with contextlib.suppress(PersonalizationError):
+        session.get_status(StatusScope.APPLICATIONS, old_form=True)
+    assert connection.sent[asked] == bytes.fromhex("80F24000024F0000")

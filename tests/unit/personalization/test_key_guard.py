@@ -5,6 +5,7 @@ Over a corpus of cards with sets that we know and sets that we do not, cards tha
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import random
 from collections.abc import Iterator, Sequence
@@ -16,7 +17,11 @@ from filelock import FileLock
 
 from card_os.card import Card
 from card_os.globalplatform import keys as card_keys
+from card_os.globalplatform.channel_policy import ChannelPolicy
+from card_os.globalplatform.key_types import KeyType as CardKeyType
+from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.registry import ISSUER_DOMAIN, CardLifeCycle
+from card_os.globalplatform.secure_channel import Protocol as CardProtocol
 from card_os.hardware.image import NvmImage
 from card_os.hardware.randomness import SeededRandomness
 from card_os.manufacture import manufacture
@@ -153,6 +158,38 @@ def test_no_card_is_locked_however_often_wrong_keys_are_tried(card: CorpusCard, 
 def test_the_corpus_has_every_kind() -> None:
     assert {card.known for card in CORPUS} == {*SCHEME_NAMES, ""}
     assert {len(card.sets) for card in CORPUS} == {1, 2, 3, 4}
+
+
+# ---- cards of the other protocols
+
+OTHERS = [
+    (CardProtocol.SCP02, 0x15),
+    (CardProtocol.SCP02, 0x75),
+    (CardProtocol.SCP03, 0x60),
+    (CardProtocol.SCP03, 0x71),
+]
+
+
+@pytest.mark.parametrize(("protocol", "option"), OTHERS)
+@pytest.mark.parametrize("scheme", ["none", "emv", "visa2"])
+def test_every_protocol_is_told_from_the_card(
+    protocol: CardProtocol, option: int, scheme: str, ledger: GuardLedger
+) -> None:
+    keys = keys_of_card(MASTERS, diversification_of(scheme), 0x20, CARD_NUMBER)
+    kind = CardKeyType.DES if protocol is CardProtocol.SCP02 else CardKeyType.AES
+    with contextlib.closing(NvmImage.create()) as image:
+        policy = ChannelPolicy(((protocol, option),))
+        key_values = KeySet(0x20, keys.enc, keys.mac, keys.dek, kind)
+        manufacture(image.nvm(), PRODUCTION, key_values, channel_policy=policy)
+        card = Card(image.nvm(), [NotebookApplet], randomness=SeededRandomness(b"card"))
+        connection = CountingConnection(card.contact)
+        connection.power_on()
+        with pytest.raises(PersonalizationError, match="no-key-set-fits"):
+            guard(ledger).open(connection, [candidate(name, OTHER_MASTERS) for name in SCHEME_NAMES])
+        session = guard(ledger).open(connection, ALL_CANDIDATES)
+        assert (session.protocol, session.key_version) == (int(protocol), 0x20)
+        assert connection.asked_versions() == [0x20, 0x20]
+        assert connection.authentications == 1
 
 
 # ---- opening a session
