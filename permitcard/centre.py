@@ -2,9 +2,14 @@
 
 centre/
 keys.json        encrypted key store, for rehearsals
+batch-keys/      keys of batches, for a file store; no backup may take it
 hsm.toml         or: which PKCS#11 token the keys are in
 journal.sqlite   journal, stock and audit
 batches/ID/      prepared records, card-face data, PIN mailers; all sealed
+operators.toml   who may do what; a rehearsal of one person does without
+certificates/    what was erased, and which keys were changed, signed
+transcripts/     of key ceremonies, signed
+checkpoints/     signed ends of the audit trail; copy them to where the journal's writers cannot write
 cards/           images of simulated cards
 reports/ID/      report of a batch, a page a card
 """
@@ -76,6 +81,26 @@ class Centre:
     def journal(self) -> Path:
         """Journal database."""
         return self.root / "journal.sqlite"
+
+    @property
+    def operators(self) -> Path:
+        """Roster of operators."""
+        return self.root / "operators.toml"
+
+    @property
+    def certificates(self) -> Path:
+        """Signed certificates of what was erased."""
+        return self.root / "certificates"
+
+    @property
+    def transcripts(self) -> Path:
+        """Signed transcripts of key ceremonies."""
+        return self.root / "transcripts"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Signed checkpoints of the audit trail."""
+        return self.root / "checkpoints"
 
     @property
     def cards(self) -> Path:

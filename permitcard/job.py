@@ -5,10 +5,11 @@ What the parts do stands with the parts; here they are put together for the resi
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
-import getpass
+import hashlib
 import shutil
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +19,24 @@ from typing import Final, Self
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blanks
 from permitcard.centre import Centre
+from permitcard.operator_login import operator_of
 from permitcard.outfit import StationOutfit
 from permitcard.products import permit_profile
 from permitcard.translation import Translator
+from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import RESIDENCE_COLUMNS, Severity
 from personalization.intake.receipt import Receipt, receive_batch
 from personalization.intake.rejects import write_rejects
-from personalization.keys.keystore import KeyStore
+from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.signed_document import sign_document, written
 from personalization.preparation.mailer import MailerFile, PinLetter
 from personalization.preparation.prepare import PreparedBatch, prepare_batch
 from personalization.preparation.sealed_file import Purpose
+from personalization.production.acts import Act, Role
+from personalization.production.audit import make_checkpoint
 from personalization.production.card_kind import refuse_other_kind
+from personalization.production.erasure import Premises, erase_batch
 from personalization.production.journal.batches import (
     BatchEntry,
     BatchStatus,
@@ -39,16 +46,23 @@ from personalization.production.journal.batches import (
     find_batch,
     list_batches,
     register_batch,
+    release_batch,
 )
 from personalization.production.journal.cards import find_card
 from personalization.production.journal.database import Journal, open_journal
+from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.history import JournalHistory
+from personalization.production.operators import Approval, Operator, Roster, approve, approved, require_two
 from personalization.production.policy import Policy
 from personalization.production.run import ProgressBar, RunResult, resume_batch, run_batch
 from personalization.production.states import BlankState
 from personalization.production.stock import count_stock, receive_blanks
+from personalization.reports.signed_page import signed_page
 from personalization.reports.words import catalogue
 from personalization.reports.writer import write_report
+
+_MAKING_KEYS: Final = (KeyName.FACTORY, KeyName.CARD, KeyName.DOCUMENT_SIGNER)
+"""Keys that the audit trail names by check value when a batch is run."""
 
 _SPARE_BLANKS: Final = 0.02
 """Blanks made beyond the rows of a simulated run, for spoiled ones."""
@@ -62,22 +76,29 @@ class Job:
         centre: its folder.
         keys: its open key store.
         journal: its open journal.
+        roster: who may do what.
+        operator: who is at work.
     """
 
     centre: Centre
     keys: KeyStore
     journal: Journal
+    roster: Roster
+    operator: Operator
 
     @classmethod
     def open(cls, centre: Centre) -> Self:
         """Open key store and journal.
 
         Raises:
-            PersonalizationError: no such centre, no passphrase or a wrong one, journal unreadable.
+            PersonalizationError: no such centre, no passphrase or a wrong one, journal unreadable, an operator whom
+                the centre does not know.
         """
         keys = centre.key_store().open()
         try:
-            return cls(centre, keys, open_journal(centre.journal))
+            roster = Roster.load(centre.operators, production=keys.production)
+            operator = operator_of(roster)
+            return cls(centre, keys, open_journal(centre.journal), roster, operator)
         except BaseException:
             keys.close()
             raise
@@ -109,15 +130,23 @@ class Job:
         """Prepare what was accepted, seal what was refused, and enter the batch in the journal; nothing is made yet.
 
         Raises:
-            PersonalizationError: "batch-rejected", or what preparation met; nothing is left behind then.
+            PersonalizationError: "batch-rejected", "role-missing", "approval-missing", or what preparation met; nothing
+                is left behind then.
         """
+        self.operator.require(Role.PREPARE)
+        approval = None
+        if accept_good and receipt.error_count:
+            subject = receipt.source_sha256.hex()
+            approval = require_two(self.journal, self.roster, self.operator, Act.ACCEPT_GOOD, subject)
         batch = receipt.batch(accept_good=accept_good)
         folder = self.centre.batch(batch.identifier)
         folder.mkdir(parents=True)
-        with _removed_on(folder, BaseException):
-            prepared = prepare_batch(batch, self.keys, permit_profile(), folder, progress=progress)
+        with _removed_on(folder, BaseException), self._keys_destroyed_on(batch.identifier, BaseException):
+            self.keys.make_batch_keys(batch.identifier)
+            sealed = self.keys.of_batch(batch.identifier)
+            prepared = prepare_batch(batch, sealed, permit_profile(), folder, progress=progress)
             # Before the journal knows the batch: afterwards a crash would leave refused rows that nobody has.
-            write_rejects(receipt, self.rejects(batch.identifier), self.keys)
+            write_rejects(receipt, self.rejects(batch.identifier), sealed)
         rows = [
             RowEntry(
                 applicant.row_number,
@@ -137,9 +166,19 @@ class Job:
             rows=rows,
             rejected=_rejected(receipt),
         )
-        with _removed_on(folder, PersonalizationError):
-            register_batch(self.journal, entry, operator())
+        with _removed_on(folder, PersonalizationError), self._keys_destroyed_on(batch.identifier, PersonalizationError):
+            register_batch(self.journal, entry, self.operator.name, facts=approved(approval) if approval else None)
         return prepared
+
+    @contextmanager
+    def _keys_destroyed_on(self, identifier: str, failure: type[BaseException]) -> Generator[None]:
+        """Destroy the batch's keys when the block ends with ``failure``."""
+        try:
+            yield
+        except failure:
+            with contextlib.suppress(PersonalizationError):  # a token that is gone has said so already
+                self.keys.destroy_batch_keys(identifier)
+            raise
 
     def receive_simulated(
         self,
@@ -154,12 +193,13 @@ class Job:
         Raises:
             PersonalizationError: "production-keys-simulated-card"; "blank-known".
         """
+        self.operator.require(Role.RECEIVE)
         refuse_other_kind(production=self.keys.production, simulated=True, card=str(self.centre.cards))
         taken = {int(path.name[:4], 16) for path in self.centre.cards.glob("????-*.card")}
         number = max(taken, default=0) + 1
         today = dt.datetime.now(dt.UTC).date()
         blanks = make_blanks(self.centre.cards, self.keys, number, count, today, chip=chip)
-        return receive_blanks(self.journal, blanks, lot=lot, who=operator(), progress=progress)
+        return receive_blanks(self.journal, blanks, lot=lot, who=self.operator.name, progress=progress)
 
     def stock_up(self, rows: int, *, chip: str = DEFAULT_CHIP, progress: Callable[[int], None] | None = None) -> int:
         """Make simulated blanks until there is one for each of ``rows`` rows and some to spare; returns how many."""
@@ -167,15 +207,135 @@ class Job:
         missing = wanted - count_stock(self.journal).by_state[BlankState.IN_STOCK]
         return self.receive_simulated(missing, chip=chip, progress=progress) if missing > 0 else 0
 
+    def checkpoint(self) -> Path:
+        """Sign the end of the audit trail; returns the file."""
+        return make_checkpoint(self.journal, self.centre.checkpoints, self.keys, self.operator.name)
+
+    def key_values(self) -> dict[str, str]:
+        """Check values of the keys that make cards, for the audit trail."""
+        return {name.value: self.keys.check_value(name).hex() for name in _MAKING_KEYS}
+
     def run(self, identifier: str, policy: Policy, progress: ProgressBar | None = None) -> RunResult:
         """Make and inspect every row of a loaded batch."""
-        return run_batch(self.journal, identifier, self.outfit(identifier), policy, who=operator(), progress=progress)
+        self.operator.require(Role.RUN)
+        try:
+            return run_batch(
+                self.journal,
+                identifier,
+                self.outfit(identifier),
+                policy,
+                who=self.operator.name,
+                keys=self.key_values(),
+                progress=progress,
+            )
+        finally:
+            self._checkpoint_if_possible()
 
     def resume(self, identifier: str, policy: Policy, progress: ProgressBar | None = None) -> RunResult:
         """Go on with a batch where it was, also after a crash."""
-        return resume_batch(
-            self.journal, identifier, self.outfit(identifier), policy, who=operator(), progress=progress
+        self.operator.require(Role.RUN)
+        try:
+            return resume_batch(
+                self.journal,
+                identifier,
+                self.outfit(identifier),
+                policy,
+                who=self.operator.name,
+                keys=self.key_values(),
+                progress=progress,
+            )
+        finally:
+            self._checkpoint_if_possible()
+
+    def _checkpoint_if_possible(self) -> None:
+        """Sign what has been recorded; a key store that is gone leaves it uncovered, which `audit verify` tells."""
+        with contextlib.suppress(PersonalizationError):
+            self.checkpoint()
+
+    def approve(self, act: Act, subject: str) -> str:
+        """Approve an act of somebody else; returns what it is about: a batch, or the SHA-256 of a delivered file.
+
+        Raises:
+            PersonalizationError: "role-missing", "maker-inspects", "batch-unknown" (exit 2).
+        """
+        if act is Act.ACCEPT_GOOD:
+            subject = hashlib.sha256(Path(subject).read_bytes()).hexdigest()
+        elif act is Act.KEYS:
+            subject = KeyName(subject).value if subject in set(KeyName) else _unknown_key(subject)
+        else:
+            find_batch(self.journal, subject)
+        approve(self.journal, self.operator, act, subject)
+        return subject
+
+    def changed_key(self, name: KeyName, change: str, facts: Mapping[str, object], approval: Approval | None) -> Path:
+        """Record a change of a key in the audit trail and as a signed record; returns the record."""
+        with self.journal.transaction() as connection:
+            entry = Entry(What.KEYS_CHANGED, facts={"key": name.value, "change": change, **facts, **approved(approval)})
+            record(connection, self.operator.name, [entry])
+        now = dt.datetime.now(dt.UTC)
+        document = {
+            "kind": "permitcard key record",
+            "version": 1,
+            "at": now.isoformat(timespec="seconds"),
+            "key": name.value,
+            "change": change,
+            **facts,
+            "by": self.operator.name,
+            "approved_by": approved(approval)["approved_by"],
+        }
+        folder = self.centre.certificates
+        folder.mkdir(mode=0o700, exist_ok=True)
+        path = folder / f"{now:%Y%m%dT%H%M%S%f}-{name.value}-{change}.json"
+        write_atomically(path, written(sign_document(document, self.keys)))
+        self._checkpoint_if_possible()
+        return path
+
+    def two_for_keys(self, name: KeyName) -> Approval | None:
+        """Let the operator change a key when a second one has approved; see `require_two`."""
+        return require_two(self.journal, self.roster, self.operator, Act.KEYS, name.value)
+
+    def release(self, identifier: str) -> str | None:
+        """Give a complete batch out of the centre; returns who approved, None in a rehearsal of one person.
+
+        Raises:
+            PersonalizationError: exit 2: "batch-unknown", "batch-not-complete", "batch-released", "role-missing",
+                "approval-missing", "maker-inspects".
+        """
+        approval = require_two(self.journal, self.roster, self.operator, Act.RELEASE, identifier)
+        release_batch(self.journal, identifier, self.operator.name, approved(approval))
+        self._checkpoint_if_possible()
+        return None if approval is None else approval.by
+
+    def erase(self, identifier: str, inputs: Sequence[Path], translate: Translator) -> Path:
+        """Erase a batch and certify it; returns the certificate's page.
+
+        Args:
+            identifier: the batch.
+            inputs: files and folders in which the delivered file may lie, beside the centre's own.
+            translate: words for the page.
+
+        Raises:
+            PersonalizationError: exit 2: "batch-unknown", "batch-at-work", "batch-erased", "role-missing",
+                "approval-missing"; exit 3: key store or journal fail, and erasing may be begun again.
+        """
+        approval = require_two(self.journal, self.roster, self.operator, Act.ERASE, identifier)
+        premises = Premises(
+            self.centre.root,
+            (self.centre.batch(identifier), self.centre.report(identifier)),
+            (self.centre.root / "delivered", *inputs),
         )
+        certificate = erase_batch(self.journal, self.keys, identifier, premises, self.operator.name, approval)
+        folder = self.centre.certificates
+        folder.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(folder / f"{identifier}-erased.json", written(certificate))
+        document = certificate["document"]
+        if not isinstance(document, dict):
+            raise TypeError("a certificate has a document")
+        words = translate.extended(catalogue(translate.language.value))
+        page = folder / f"{identifier}-erased.html"
+        write_atomically(page, signed_page(document, words, language=translate.language.value).encode())
+        self._checkpoint_if_possible()
+        return page
 
     def status(self, identifier: str) -> BatchStatus:
         """Where a batch stands."""
@@ -200,7 +360,7 @@ class Job:
         """
         place = find_card(self.journal, card_number)
         path = self.centre.batch(place.batch) / f"{place.batch}.{Purpose.MAILER.label}"
-        with MailerFile(path, self.keys, batch=place.batch) as letters:
+        with MailerFile(path, self.keys.of_batch(place.batch), batch=place.batch) as letters:
             return letters.letter(place.row)
 
     def latest(self) -> str:
@@ -237,12 +397,8 @@ def _removed_on(folder: Path, failure: type[BaseException]) -> Generator[None]:
         raise
 
 
-def operator() -> str:
-    """Who is at work: the operating system's user."""
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError, ImportError):
-        return "unknown"
+def _unknown_key(name: str) -> str:
+    raise PersonalizationError("key-unknown", exit_code=2, key=name)
 
 
 def _rejected(receipt: Receipt) -> list[RejectedRow]:

@@ -51,9 +51,10 @@ class StationOutfit:
             held.callback(keys.close)
             refuse_other_kind(production=keys.production, simulated=True, card=str(self.root / "sams"))
             sam = held.enter_context(open_sam(take_sam(self.root / "sams", keys), keys))
-            records = held.enter_context(PreparedFile(self.prepared, keys, batch=self.batch))
-            source = held.enter_context(SourceFile(self.source, keys, batch=self.batch))
-            faces = held.enter_context(FaceFile(self.faces, keys, batch=self.batch))
+            sealed = keys.of_batch(self.batch)
+            records = held.enter_context(PreparedFile(self.prepared, sealed, batch=self.batch))
+            source = held.enter_context(SourceFile(self.source, sealed, batch=self.batch))
+            faces = held.enter_context(FaceFile(self.faces, sealed, batch=self.batch))
             yield Equipment(
                 GlobalPlatformMaker(permit_recipe(keys)),
                 PermitInspector(sam, permit_profile(), keys.certificate(KeyName.AUTHORITY), source, faces=faces),

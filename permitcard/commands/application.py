@@ -17,11 +17,15 @@ from typing import Annotated, Final, cast
 import typer
 
 from permitcard.commands import (
+    approve,
+    audit,
     batch,
     card,
+    ceremony,
     demo,
     electronic,
     gp,
+    key_changes,
     keys,
     permit,
     readers,
@@ -59,9 +63,13 @@ readers.register(application)
 relay.register(application)
 suite.register(application)
 tear.register(application)
+approve.register(application)
+for changes in (ceremony.group, key_changes.group):
+    keys.group.add_typer(changes)
 application.add_typer(keys.group, name="keys")
 application.add_typer(stock.group, name="stock")
 application.add_typer(batch.group, name="batch")
+application.add_typer(audit.group, name="audit")
 application.add_typer(card.group, name="card")
 application.add_typer(gp.group, name="gp")
 application.add_typer(permit.group, name="permit")

@@ -133,16 +133,53 @@ def rejects(
 ) -> None:
     """Open a sealed file of refused rows, to correct them and send them in again."""
     from permitcard.centre import Centre
-    from personalization.intake.rejects import open_rejects
+    from personalization.intake.rejects import open_rejects, rejects_batch
 
     console = console_of(context)
     keys = Centre(centre).key_store().open()
     try:
-        path = open_rejects(file, directory, keys)
+        path = open_rejects(file, directory, keys.of_batch(rejects_batch(file)))
     finally:
         keys.close()
     console.say("batch.reopened", path=path)
     console.result({"file": str(path)})
+
+
+@group.command("release")
+def release(context: typer.Context, batch: BatchArgument = None, centre: CentreOption = Path("centre")) -> None:
+    """Give a complete batch out; takes two operators, neither of whom ran it."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    console = console_of(context)
+    with Job.open(Centre(centre)) as job:
+        identifier = batch or job.latest()
+        by = job.release(identifier)
+        name = job.operator.name
+    console.say("batch.released" if by else "batch.released-alone", batch=identifier, by=name, approved_by=by)
+    console.result({"batch": identifier, "released_by": name, "approved_by": by})
+
+
+@group.command("erase")
+def erase(
+    context: typer.Context,
+    batch: Annotated[str, typer.Argument(help="Batch identifier.", metavar="BATCH")],
+    centre: CentreOption = Path("centre"),
+    where: Annotated[
+        list[Path] | None,
+        typer.Option("--input", help="File or folder in which the delivered file may lie; may be given again."),
+    ] = None,
+) -> None:
+    """Destroy a batch's keys and everything personal of it, and certify that; takes two operators."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    console = console_of(context)
+    with Job.open(Centre(centre)) as job:
+        page = job.erase(batch, where or [], console.translate)
+        alone = job.roster.alone
+    console.say("batch.erased-alone" if alone else "batch.erased", batch=batch, path=page)
+    console.result({"batch": batch, "certificate": str(page.with_suffix(".json")), "page": str(page)})
 
 
 @group.command("report")

@@ -11,7 +11,10 @@ from permitcard.commands.options import CentreOption, console_of
 from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from permitcard.centre import Centre
+    from personalization.keys.keystore import KeyName
 
 _ISSUER: Final = "Residence permit issuing centre"
 """Organization in the certificates of a production store."""
@@ -43,39 +46,51 @@ def init(
     console.result({"keys": str(where), "production": production})
 
 
-def make_keys(centre: Path, *, try_out: bool) -> Path:
-    """Make a centre's key store; returns its file."""
+def make_keys(centre: Path, *, try_out: bool, given: Mapping[KeyName, bytes] | None = None) -> Path:
+    """Make a centre's key store; returns its file.
+
+    Args:
+        centre: the centre's folder.
+        try_out: also make a passphrase and leave it beside the keys.
+        given: keys that a ceremony has put together.
+    """
     from permitcard.centre import Centre
     from personalization.keys.file_store import FileKeyStore
 
     place = Centre(centre)
-    _refuse_second(place)
+    refuse_second(place)
     if try_out and not place.test_passphrase.exists():
         place.make_test_passphrase()
     passphrase = place.passphrase_source().read()
     place.make_root()
-    FileKeyStore.create(place.keys, passphrase)
+    FileKeyStore.create(place.keys, passphrase, given=given)
     return place.keys
 
 
-def make_hsm_keys(centre: Path, *, production: bool) -> str:
-    """Make a centre's keys in a token; returns the token's label."""
+def make_hsm_keys(centre: Path, *, production: bool, given: Mapping[KeyName, bytes] | None = None) -> str:
+    """Make a centre's keys in a token; returns the token's label.
+
+    Args:
+        centre: the centre's folder.
+        production: for real cards.
+        given: keys that a ceremony has put together.
+    """
     from permitcard.centre import OFFICER_PIN_VARIABLE, PIN_VARIABLE, Centre
 
     place = Centre(centre)
-    _refuse_second(place)
+    refuse_second(place)
     token = place.token()
     from personalization.keys.certificates import REHEARSAL_LABEL
     from personalization.keys.hsm.making import Maker, create_hsm_store
 
     maker = Maker(token, place.pin_source(PIN_VARIABLE), place.pin_source(OFFICER_PIN_VARIABLE))
     place.make_root()
-    create_hsm_store(maker, production=production, organization=_ISSUER if production else REHEARSAL_LABEL)
+    create_hsm_store(maker, production=production, given=given, organization=_ISSUER if production else REHEARSAL_LABEL)
     place.name_token(token)
     return token.label
 
 
-def _refuse_second(place: Centre) -> None:
+def refuse_second(place: Centre) -> None:
     """A centre has one store; which one it is must never be a question.
 
     Raises:

@@ -58,6 +58,27 @@ def open_rejects(path: Path, directory: Path, keys: KeyStore) -> Path:
         PersonalizationError: `rejects-file-unreadable` when the file is none of ours, `sealed-data-refused` when it was
             changed or is under another key.
     """
+    content, end = _read(path)
+    packed = keys.unseal(KeyName.REJECTS, content[end:], content[:end])
+    name, _, delivery = packed.partition(b"\n")
+    target = directory / f"{name.decode('ascii')}.zip"
+    directory.mkdir(parents=True, exist_ok=True)
+    write_atomically(target, delivery)
+    return target
+
+
+def rejects_batch(path: Path) -> str:
+    """Identifier of the batch whose rejected rows are in a file; it is not proved before the file is opened.
+
+    Raises:
+        PersonalizationError: "rejects-file-missing" (exit 2), "rejects-file-unreadable".
+    """
+    content, end = _read(path)
+    return content[len(_MAGIC) : end - 1].decode("ascii", errors="replace")
+
+
+def _read(path: Path) -> tuple[bytes, int]:
+    """The file, and where its header ends."""
     try:
         content = path.read_bytes()
     except OSError as error:
@@ -65,12 +86,7 @@ def open_rejects(path: Path, directory: Path, keys: KeyStore) -> Path:
     end = content.find(b"\n", len(_MAGIC), len(_MAGIC) + _LONGEST_IDENTIFIER) + 1
     if not content.startswith(_MAGIC) or end == 0:
         raise PersonalizationError("rejects-file-unreadable", file=path.name)
-    packed = keys.unseal(KeyName.REJECTS, content[end:], content[:end])
-    name, _, delivery = packed.partition(b"\n")
-    target = directory / f"{name.decode('ascii')}.zip"
-    directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, delivery)
-    return target
+    return content, end
 
 
 def _delivery(name: DeliveryName, rejected: tuple[RejectedRow, ...]) -> bytes:

@@ -21,7 +21,8 @@ import hashlib
 import hmac
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
@@ -32,21 +33,35 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.keywrap import aes_key_wrap
+from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.keys.batch_key_files import BatchKeyFiles
+from personalization.keys.batch_keys import BatchKeyStore
 from personalization.keys.certificates import CERTIFIED, REHEARSAL_LABEL, make_authority, make_signer
 from personalization.keys.check_values import aes_check_value, hmac_check_value, pair_check_value
 from personalization.keys.derivation import Deriver
-from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, KEY_USES, SAM_LOAD_LABEL, KeyName, KeyUse, require_use
+from personalization.keys.keystore import (
+    KEY_LENGTHS,
+    KEY_PAIRS,
+    KEY_USES,
+    SAM_LOAD_LABEL,
+    KeyName,
+    KeyStore,
+    KeyUse,
+    require_use,
+)
 from personalization.keys.passphrase import PassphraseSource
 from personalization.keys.process import keep_memory_private
 
 FORMAT: Final = "permitcard key store"
 VERSION: Final = 2
 _EARLIER: Final = (1,)
+
+BATCH_KEY_FOLDER: Final = "batch-keys"
+"""Folder beside the store with the keys of batches; no backup may take it."""
 
 _AES_256: Final = 32
 _P256_BYTES: Final = 32
@@ -71,14 +86,18 @@ class FileKeyStore:
     ``production`` is False: stations refuse such a store for real cards.
     """
 
-    __slots__ = ("_certificates", "_derivers", "_pairs", "_sealers", "_symmetric")
+    __slots__ = ("_batch_keys", "_certificates", "_derivers", "_former", "_pairs", "_sealers", "_symmetric")
 
     def __init__(
         self,
         symmetric: Mapping[KeyName, bytes],
         pairs: Mapping[KeyName, ec.EllipticCurvePrivateKey],
         certificates: Mapping[KeyName, bytes],
+        batch_keys: Path | None = None,
+        former: Mapping[KeyName, Sequence[bytes]] | None = None,
     ) -> None:
+        self._former = {name: list(keys) for name, keys in (former or {}).items() if keys}
+        self._batch_keys = BatchKeyFiles(batch_keys)
         self._symmetric = dict(symmetric)
         self._pairs = dict(pairs)
         self._certificates = dict(certificates)
@@ -89,13 +108,20 @@ class FileKeyStore:
 
     @classmethod
     def create(
-        cls, path: Path, passphrase: bytes, *, now: dt.datetime | None = None, scrypt_n: int = _SCRYPT_N
+        cls,
+        path: Path,
+        passphrase: bytes,
+        *,
+        given: Mapping[KeyName, bytes] | None = None,
+        now: dt.datetime | None = None,
+        scrypt_n: int = _SCRYPT_N,
     ) -> Self:
         """Make all keys at random, the authority and the signer, and write the file (mode 600).
 
         Args:
             path: the file; it must not be there yet.
             passphrase: at least 8 bytes.
+            given: symmetric keys that a ceremony has put together; all others are drawn at random.
             now: time from which the certificates are valid, aware; the present by default.
             scrypt_n: cost, a power of two; the default takes about a tenth of a second and 32 MB.
 
@@ -108,7 +134,7 @@ class FileKeyStore:
             raise PersonalizationError("key-store-exists", exit_code=2, file=str(path))
         not_before = ((now or dt.datetime.now(dt.UTC)) - _BACKDATED).replace(microsecond=0)
         pairs = {name: ec.generate_private_key(ec.SECP256R1()) for name in KEY_PAIRS}
-        store = cls(_random_keys(), pairs, certify(pairs, not_before))
+        store = cls(_random_keys(given or {}), pairs, certify(pairs, not_before), path.with_name(BATCH_KEY_FOLDER))
         content = _encode_file(store._table(), passphrase, scrypt_n)
         try:
             write_atomically(path, content, replace=False)
@@ -134,7 +160,7 @@ class FileKeyStore:
             raise PersonalizationError("key-store-missing", exit_code=3, file=str(path)) from error
         try:
             table = _decode_file(content, passphrase)
-            return cls._from_table(table)
+            return cls._from_table(table, path.with_name(BATCH_KEY_FOLDER))
         except _WrongPassphraseError as error:
             raise PersonalizationError("key-store-passphrase-wrong", exit_code=3, file=str(path)) from error
         except _EarlierVersionError as error:
@@ -145,7 +171,7 @@ class FileKeyStore:
             raise PersonalizationError("key-store-damaged", exit_code=3, file=str(path)) from None
 
     @classmethod
-    def _from_table(cls, table: dict[str, dict[str, str]]) -> Self:
+    def _from_table(cls, table: dict[str, dict[str, str]], batch_keys: Path) -> Self:
         symmetric = {name: bytes.fromhex(table["symmetric"][name]) for name in KEY_LENGTHS}
         if any(len(key) != KEY_LENGTHS[name] for name, key in symmetric.items()):
             raise ValueError("a key has another length")
@@ -153,7 +179,9 @@ class FileKeyStore:
             name: ec.derive_private_key(int.from_bytes(bytes.fromhex(table["private"][name]), "big"), ec.SECP256R1())
             for name in KEY_PAIRS
         }
-        return cls(symmetric, pairs, {name: bytes.fromhex(table["certificates"][name]) for name in KEY_PAIRS})
+        certificates = {name: bytes.fromhex(table["certificates"][name]) for name in KEY_PAIRS}
+        former = {KeyName(name): [bytes.fromhex(key) for key in keys.split()] for name, keys in table["former"].items()}
+        return cls(symmetric, pairs, certificates, batch_keys, former)
 
     def _table(self) -> dict[str, dict[str, str]]:
         return {
@@ -163,7 +191,55 @@ class FileKeyStore:
                 for name, key in self._pairs.items()
             },
             "certificates": {name: der.hex() for name, der in self._certificates.items()},
+            "former": {name: " ".join(key.hex() for key in keys) for name, keys in self._former.items()},
         }
+
+    def save(self, path: Path, passphrase: bytes, *, scrypt_n: int = _SCRYPT_N) -> None:
+        """Write the store in the place of the file that it was read from.
+
+        Raises:
+            PersonalizationError: "key-store-unwritable", exit 3; the file is as before.
+        """
+        try:
+            write_atomically(path, _encode_file(self._table(), passphrase, scrypt_n))
+        except OSError as error:
+            raise PersonalizationError(
+                "key-store-unwritable", exit_code=3, file=str(path), reason=error.strerror
+            ) from error
+
+    def with_key(self, name: KeyName, value: bytes) -> Self:
+        """The same store with another key in use; the one before it becomes a former key."""
+        former = {**self._former, name: [self._held(self._symmetric, name), *self._former.get(name, [])]}
+        return self._with({**self._symmetric, name: value}, former)
+
+    def without_former(self, name: KeyName, check_value: bytes) -> Self | None:
+        """The same store without a former key; None when there is none of that check value."""
+        kept = [key for key in self._former.get(name, []) if _value_of(name, key) != check_value]
+        if len(kept) == len(self._former.get(name, [])):
+            return None
+        return self._with(self._symmetric, {**self._former, name: kept})
+
+    def wrapped(self, name: KeyName) -> bytes:
+        """A symmetric key under ``EXCHANGE``, RFC 3394."""
+        return aes_key_wrap(self._held(self._symmetric, KeyName.EXCHANGE), self._held(self._symmetric, name))
+
+    def unwrapped(self, wrapped: bytes) -> bytes:
+        """Undo `wrapped`.
+
+        Raises:
+            PersonalizationError: "wrapped-key-refused".
+        """
+        try:
+            return aes_key_unwrap(self._held(self._symmetric, KeyName.EXCHANGE), wrapped)
+        except (InvalidUnwrap, ValueError):
+            raise PersonalizationError("wrapped-key-refused") from None
+
+    def former_values(self, name: KeyName) -> list[bytes]:
+        """Check values of former keys, newest first."""
+        return [_value_of(name, key) for key in self._former.get(name, [])]
+
+    def _with(self, symmetric: Mapping[KeyName, bytes], former: Mapping[KeyName, Sequence[bytes]]) -> Self:
+        return type(self)(symmetric, self._pairs, self._certificates, self._batch_keys.folder, former)
 
     def __repr__(self) -> str:
         return f"FileKeyStore({REHEARSAL_LABEL})"
@@ -173,7 +249,7 @@ class FileKeyStore:
 
     def close(self) -> None:
         """Let go of the keys; safe to call twice."""
-        for keys in (self._symmetric, self._pairs, self._certificates, self._derivers, self._sealers):
+        for keys in (self._symmetric, self._former, self._pairs, self._certificates, self._derivers, self._sealers):
             keys.clear()
 
     @property
@@ -185,8 +261,7 @@ class FileKeyStore:
         """Three bytes that tell keys apart; see `KeyStore.check_value`."""
         if name in self._pairs:
             return pair_check_value(self._pairs[name].public_key())
-        key = self._held(self._symmetric, name)
-        return hmac_check_value(key) if KeyUse.RECOGNISE in KEY_USES[name] else aes_check_value(key)
+        return _value_of(name, self._held(self._symmetric, name))
 
     def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
         """Diversify a master; see `KeyStore.derive`."""
@@ -209,13 +284,13 @@ class FileKeyStore:
         return nonce + sealer.encrypt(nonce, plaintext, associated)
 
     def unseal(self, name: KeyName, sealed: bytes, associated: bytes) -> bytes:
-        """Undo `seal`; see `KeyStore.unseal`."""
+        """Undo `seal` with the key in use or a former one; see `KeyStore.unseal`."""
         require_use(name, KeyUse.SEAL)
-        sealer = self._held(self._sealers, name)
-        try:
-            return sealer.decrypt(sealed[:_NONCE], sealed[_NONCE:], associated)
-        except (InvalidTag, ValueError) as error:
-            raise PersonalizationError("sealed-data-refused", key=name.value) from error
+        sealers = [self._held(self._sealers, name), *(AESGCM(key) for key in self._former.get(name, []))]
+        for sealer in sealers:
+            with suppress(InvalidTag, ValueError):
+                return sealer.decrypt(sealed[:_NONCE], sealed[_NONCE:], associated)
+        raise PersonalizationError("sealed-data-refused", key=name.value)
 
     def recognise(self, value: bytes) -> bytes:
         """HMAC of a value; see `KeyStore.recognise`."""
@@ -233,6 +308,20 @@ class FileKeyStore:
         """X.509, DER; see `KeyStore.certificate`."""
         require_use(name, KeyUse.CERTIFY)
         return self._held(self._certificates, name)
+
+    def make_batch_keys(self, batch: str) -> dict[KeyName, bytes]:
+        """See `KeyStore.make_batch_keys`."""
+        sealers = self._batch_keys.make(batch, lambda keys, context: self.seal(KeyName.TRANSPORT, keys, context))
+        return {name: sealer.check_value() for name, sealer in sealers.items()}
+
+    def of_batch(self, batch: str) -> KeyStore:
+        """See `KeyStore.of_batch`."""
+        sealers = self._batch_keys.read(batch, lambda sealed, context: self.unseal(KeyName.TRANSPORT, sealed, context))
+        return BatchKeyStore(self, sealers)
+
+    def destroy_batch_keys(self, batch: str) -> bool:
+        """See `KeyStore.destroy_batch_keys`."""
+        return self._batch_keys.destroy(batch)
 
     def _held(self, keys: Mapping[KeyName, T], name: KeyName) -> T:
         found = keys.get(name)
@@ -269,11 +358,16 @@ def certify(pairs: Mapping[KeyName, ec.EllipticCurvePrivateKey], not_before: dt.
     return found
 
 
-def _random_keys() -> dict[KeyName, bytes]:
-    """All symmetric keys at random, but the SAM load key, which the rehearsal's vendor derives from its own master."""
-    keys = {name: os.urandom(length) for name, length in KEY_LENGTHS.items()}
-    keys[KeyName.SAM_LOAD] = vendor_sam_load_key(keys[KeyName.FACTORY])
+def _random_keys(given: Mapping[KeyName, bytes]) -> dict[KeyName, bytes]:
+    """Symmetric keys as given, else at random, but the SAM load key, which the rehearsal's vendor derives."""
+    keys = {name: given.get(name) or os.urandom(length) for name, length in KEY_LENGTHS.items()}
+    if KeyName.SAM_LOAD not in given:
+        keys[KeyName.SAM_LOAD] = vendor_sam_load_key(keys[KeyName.FACTORY])
     return keys
+
+
+def _value_of(name: KeyName, key: bytes) -> bytes:
+    return hmac_check_value(key) if KeyUse.RECOGNISE in KEY_USES[name] else aes_check_value(key)
 
 
 def vendor_sam_load_key(factory: bytes) -> bytes:

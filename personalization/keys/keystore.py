@@ -173,6 +173,22 @@ class KeyStore(Protocol):
         """X.509 certificate, DER."""
         ...
 
+    def make_batch_keys(self, batch: str) -> dict[KeyName, bytes]:
+        """Make the sealing keys of one batch, in the place of any that are there; returns their check values."""
+        ...
+
+    def of_batch(self, batch: str) -> KeyStore:
+        """This store with the sealing keys of a batch in the place of the centre's.
+
+        Raises:
+            PersonalizationError: "batch-keys-missing" (exit 3): they were destroyed, or never made.
+        """
+        ...
+
+    def destroy_batch_keys(self, batch: str) -> bool:
+        """Destroy the sealing keys of a batch: what they sealed is closed for ever; False when there are none."""
+        ...
+
 
 class KeyStoreLocation(Protocol):
     """Where a store is; picklable and free of secrets, so that a worker process can open the store again."""

@@ -6,7 +6,7 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
@@ -91,6 +91,7 @@ def run_batch(
     policy: Policy | None = None,
     *,
     who: str,
+    keys: Mapping[str, str] | None = None,
     progress: ProgressBar | None = None,
 ) -> RunResult:
     """Make and inspect every row of a batch that was not run before.
@@ -103,6 +104,7 @@ def run_batch(
         outfit: makes a station's equipment; called in every station process.
         policy: limits, the defaults when absent.
         who: operator.
+        keys: check values of the keys at work, by name, for the audit trail.
         progress: progress of the stages "recover", "make" and "inspect".
 
     Raises:
@@ -111,7 +113,7 @@ def run_batch(
     """
     if find_batch(journal, identifier).state is not BatchState.LOADED:
         raise PersonalizationError("batch-started", exit_code=2, batch=identifier)
-    return resume_batch(journal, identifier, outfit, policy, who=who, progress=progress)
+    return resume_batch(journal, identifier, outfit, policy, who=who, keys=keys, progress=progress)
 
 
 def resume_batch(
@@ -121,6 +123,7 @@ def resume_batch(
     policy: Policy | None = None,
     *,
     who: str,
+    keys: Mapping[str, str] | None = None,
     progress: ProgressBar | None = None,
 ) -> RunResult:
     """Go on with a batch where it was, also after a crash: half-made cards first, then what is left or had failed.
@@ -137,7 +140,7 @@ def resume_batch(
             raise PersonalizationError("batch-busy", exit_code=3, batch=identifier) from None
         if find_batch(journal, identifier).state is BatchState.COMPLETE:
             raise PersonalizationError("batch-complete", exit_code=2, batch=identifier)
-        return _Coordinator(journal, batch, outfit, policy, who, progress or _silent).conduct()
+        return _Coordinator(journal, batch, outfit, policy, who, keys or {}, progress or _silent).conduct()
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -154,6 +157,7 @@ class _Coordinator:
         outfit: Outfitter,
         policy: Policy,
         who: str,
+        keys: Mapping[str, str],
         progress: ProgressBar,
     ) -> None:
         self._journal = journal
@@ -161,6 +165,7 @@ class _Coordinator:
         self._outfit = outfit
         self._policy = policy
         self._who = who
+        self._keys = dict(keys)
         self._progress = progress
         self._pipes: list[Pipe] = []
         self._draining = False
@@ -193,7 +198,7 @@ class _Coordinator:
         }
         with self._journal.transaction() as connection:
             change_batch(connection, self._batch.id, BatchState.RUNNING)
-            facts = {"stations": self._policy.stations}
+            facts = {"stations": self._policy.stations, "keys": self._keys}
             record(connection, self._who, [Entry(What.BATCH_RUNNING, self._batch.id, facts=facts)])
             retry_failed(connection, self._who, self._batch.id)
             return connection.execute(insert(Shift).values(values).returning(Shift.id)).scalar_one()

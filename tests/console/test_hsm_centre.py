@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from permitcard.operator_login import system_user
 from tests.console.command_line import CommandLine
 from tests.doubles.softhsm import OFFICER_PIN, USER_PIN, SoftHsm
 
@@ -72,10 +73,14 @@ def test_what_is_wrong_with_the_token_is_told(
     assert run("keys", "show", "--centre", "centre", "--json", code=3).error["code"] == code
 
 
-def test_a_production_store_takes_no_simulated_card(command: CommandLine, hsm: SoftHsm) -> None:
+def test_a_production_store_takes_no_simulated_card(command: CommandLine, hsm: SoftHsm, tmp_path: Path) -> None:
     run = with_hsm(command, hsm)
     assert run("keys", "init", "--production", "--json", code=2).error["code"] == "production-needs-hsm"
     assert run("keys", "init", "--hsm", "--production", "--centre", "centre", "--json").document["production"] is True
+    assert run("stock", "show", "--centre", "centre", "--json", code=2).error["code"] == "operators-missing"
+    roles = '["receive", "prepare", "run", "inspect", "release", "keys"]'
+    roster = f'[operators.li]\nsystem_user = "{system_user()}"\nroles = {roles}\n'
+    (tmp_path / "centre" / "operators.toml").write_text(roster, "utf-8")
     refused = run("stock", "receive", "3", "--centre", "centre", "--json", code=2)
     assert refused.error["code"] == "production-keys-simulated-card"
 

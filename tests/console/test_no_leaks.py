@@ -145,13 +145,17 @@ def portraits(applicants: tuple[Applicant, ...]) -> dict[str, bytes]:
     return {f"row {one.row_number} portrait": one.portrait[-600:-560] for one in applicants}
 
 
-def store_keys(keys: FileKeyStore) -> dict[str, bytes]:
+def store_keys(keys: FileKeyStore, *batches: str) -> dict[str, bytes]:
     table = keys._table()
-    return {
+    found = {
         f"{kind} key {name}": bytes.fromhex(value)
         for kind in ("symmetric", "private")
         for name, value in table[kind].items()
     }
+    for batch in batches:
+        sealers = keys._batch_keys.read(batch, lambda sealed, context: keys.unseal(KeyName.TRANSPORT, sealed, context))
+        found |= {f"{name} key of {batch}": sealer.key for name, sealer in sealers.items()}
+    return found
 
 
 def card_keys(run: Run, keys: FileKeyStore) -> dict[str, bytes]:
@@ -159,7 +163,7 @@ def card_keys(run: Run, keys: FileKeyStore) -> dict[str, bytes]:
     with contextlib.closing(sqlite3.connect(f"file:{run.centre.journal}?mode=ro", uri=True)) as connection:
         numbers = [bytes.fromhex(row[0]) for row in connection.execute("SELECT card_number FROM blanks LIMIT 6")]
     found: dict[str, bytes] = {}
-    with PreparedFile(run.centre.batch(run.batch) / f"{run.batch}.prepared", keys) as prepared:
+    with PreparedFile(run.centre.batch(run.batch) / f"{run.batch}.prepared", keys.of_batch(run.batch)) as prepared:
         records = [prepared.record(index) for index in range(len(prepared))]
     for record in records:
         found[f"row {record.row_number} chip key"] = record.chip_private_key
@@ -179,7 +183,7 @@ def card_keys(run: Run, keys: FileKeyStore) -> dict[str, bytes]:
 
 def pins(run: Run, keys: FileKeyStore, applicants: tuple[Applicant, ...]) -> dict[str, str | bytes]:
     found: dict[str, str | bytes] = {}
-    with MailerFile(run.centre.batch(run.batch) / f"{run.batch}.mailer", keys) as letters:
+    with MailerFile(run.centre.batch(run.batch) / f"{run.batch}.mailer", keys.of_batch(run.batch)) as letters:
         for applicant in applicants:
             for name, pin in letters.letter(applicant.row_number).pins.items():
                 found[f"{PIN} {name} of row {applicant.row_number}"] = pin
@@ -200,7 +204,7 @@ def secrets(run: Run) -> dict[str, str | bytes]:
     return {
         **found,
         **portraits(applicants),
-        **store_keys(keys),
+        **store_keys(keys, run.batch),
         **card_keys(run, keys),
         **pins(run, keys, applicants),
     }

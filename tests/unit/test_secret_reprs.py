@@ -36,6 +36,9 @@ HARMLESS: Final = {
     "personalization.intake.delivery.Delivery.pictures": "an object that shows nothing",
     "personalization.intake.sample.residents.Draft.cells": "synthetic residents",
     "personalization.intake.sample.residents.Draft.pictures": "drawn faces",
+    "personalization.keys.administration.FileKeyAdministration.passphrase": "where it is, not what it is",
+    "personalization.keys.ceremony.Component.key": "the name of a key",
+    "personalization.production.operators.Operator.public_key": "a public key",
     "personalization.keys.hsm.store.HsmKeyStoreLocation.pin": "where it is, not what it is",
     "personalization.keys.file_store.FileKeyStoreLocation.passphrase": "where it is, not what it is",
 }

@@ -11,18 +11,19 @@ Source: OASIS PKCS #11 Current Mechanisms Specification 2.40, clauses 2.3 (ECDSA
 from __future__ import annotations
 
 import json
-import os
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import load_der_public_key
-from pkcs11 import Attribute, GCMParams, Mechanism, Object, ObjectClass, Session, exceptions
+from pkcs11 import Attribute, Mechanism, Object, ObjectClass, Session, exceptions
 from pkcs11.util.ec import encode_ec_public_key
 
 from personalization.errors import PersonalizationError
+from personalization.keys.batch_keys import BATCH_KEYS, BatchKeyStore
 from personalization.keys.certificates import REHEARSAL_LABEL
 from personalization.keys.check_values import (
     AES_CHECK_INPUT,
@@ -31,9 +32,11 @@ from personalization.keys.check_values import (
     pair_check_value,
 )
 from personalization.keys.derivation import derivation_inputs
+from personalization.keys.hsm import batch_objects
+from personalization.keys.hsm.batch_objects import TokenSealer
 from personalization.keys.hsm.templates import APPLICATION, DESCRIPTOR, INWARD
 from personalization.keys.hsm.token import TokenPlace, close_session, failure, open_session, reported
-from personalization.keys.keystore import KEY_USES, KeyName, KeyUse, require_use
+from personalization.keys.keystore import KEY_USES, KeyName, KeyStore, KeyUse, require_use
 from personalization.keys.passphrase import PassphraseSource
 from personalization.keys.process import keep_memory_private
 
@@ -41,20 +44,7 @@ FORMAT: Final = "permitcard key store"
 VERSION: Final = 1
 
 _PREFIX: Final = f"{APPLICATION}."
-_NONCE: Final = 12
-_TAG_BITS: Final = 128
-_SHORTEST_SEALED: Final = 28
 _DIGEST: Final = 32
-
-_UNOPENED: Final = (
-    exceptions.EncryptedDataInvalid,
-    exceptions.EncryptedDataLenRange,
-    exceptions.DataInvalid,
-    exceptions.DataLenRange,
-    exceptions.GeneralError,
-    exceptions.FunctionFailed,
-)
-"""What tokens say when a tag does not match: the standard leaves it open, and SoftHSM says CKR_GENERAL_ERROR."""
 
 T = TypeVar("T")
 _Handle = Any
@@ -163,32 +153,18 @@ class HsmKeyStore:
         return self._asked(lambda: bytes(wrapping.wrap_key(master, mechanism=Mechanism.AES_KEY_WRAP)))
 
     def seal(self, name: KeyName, plaintext: bytes, associated: bytes) -> bytes:
-        """Encrypt and authenticate in the token; see `KeyStore.seal`.
-
-        The nonce is drawn by the host: a token that draws it itself (PKCS #11 3.0) is not at hand everywhere.
-        """
+        """Encrypt and authenticate in the token; see `KeyStore.seal`."""
         require_use(name, KeyUse.SEAL)
-        key, nonce = self._key(name), os.urandom(_NONCE)
-        parameters = GCMParams(nonce, associated, _TAG_BITS)
-        return nonce + self._asked(
-            lambda: bytes(key.encrypt(plaintext, mechanism=Mechanism.AES_GCM, mechanism_param=parameters))
-        )
+        return self._sealer(self._key(name)).seal(plaintext, associated)
 
     def unseal(self, name: KeyName, sealed: bytes, associated: bytes) -> bytes:
         """Undo `seal` with the key in use or a former one; see `KeyStore.unseal`."""
         require_use(name, KeyUse.SEAL)
         self._key(name)
-        if len(sealed) >= _SHORTEST_SEALED:
-            parameters = GCMParams(sealed[:_NONCE], associated, _TAG_BITS)
-            for key in self._keys[name]:
-                try:
-                    opened = key.decrypt(sealed[_NONCE:], mechanism=Mechanism.AES_GCM, mechanism_param=parameters)
-                except _UNOPENED:
-                    self._mac(key, AES_CHECK_INPUT, Mechanism.AES_CMAC)  # a token that is gone fails here too
-                except exceptions.PKCS11Error as error:
-                    raise failure(self._place, error) from None
-                else:
-                    return bytes(opened)
+        for key in self._keys[name]:
+            opened = self._sealer(key).unseal(sealed, associated)
+            if opened is not None:
+                return opened
         raise PersonalizationError("sealed-data-refused", key=name.value)
 
     def recognise(self, value: bytes) -> bytes:
@@ -208,6 +184,41 @@ class HsmKeyStore:
         if name not in self._certificates:
             raise self._missing(name)
         return self._certificates[name]
+
+    def make_batch_keys(self, batch: str) -> dict[KeyName, bytes]:
+        """Make the sealing keys of a batch in the token; see `KeyStore.make_batch_keys`."""
+        with self._writing() as session:
+            batch_objects.make(session, batch)
+        sealers = self._batch(batch)
+        return {name: sealer.check_value() for name, sealer in sealers.items()}
+
+    def of_batch(self, batch: str) -> KeyStore:
+        """See `KeyStore.of_batch`."""
+        return BatchKeyStore(self, self._batch(batch))
+
+    def destroy_batch_keys(self, batch: str) -> bool:
+        """See `KeyStore.destroy_batch_keys`."""
+        with self._writing() as session:
+            return batch_objects.destroy(session, batch)
+
+    def _batch(self, batch: str) -> dict[KeyName, TokenSealer]:
+        with reported(self._place):
+            sealers = batch_objects.find(self._session, batch, self._failure)
+        if len(sealers) != len(BATCH_KEYS):
+            raise PersonalizationError("batch-keys-missing", exit_code=3, batch=batch)
+        return sealers
+
+    @contextmanager
+    def _writing(self) -> Generator[Session]:
+        """A second session, which may make and destroy objects; it shares the login of the first."""
+        with reported(self._place), self._session.token.open(rw=True) as session:
+            yield session
+
+    def _sealer(self, key: _Handle) -> TokenSealer:
+        return TokenSealer(key, self._failure)
+
+    def _failure(self, error: exceptions.PKCS11Error) -> PersonalizationError:
+        return failure(self._place, error)
 
     def _key(self, name: KeyName) -> _Handle:
         generations = self._keys.get(name)

@@ -27,6 +27,9 @@ from pkcs11 import Attribute, KeyType, MechanismFlag, ObjectClass
 from personalization.keys.keystore import KEY_USES, KeyName, KeyUse
 
 APPLICATION: Final = "permitcard"
+BATCH_APPLICATION: Final = "permitcard-batch"
+"""First part of the labels of batch keys."""
+
 DESCRIPTOR: Final = "permitcard.store"
 """Label of the data object that says what the store is."""
 
@@ -63,7 +66,8 @@ def capabilities(name: KeyName) -> MechanismFlag:
 def kept(name: KeyName) -> dict[Attribute, object]:
     """Whether and how a symmetric key of the user may leave."""
     leaves = KeyUse.LOAD_INTO_SAM in KEY_USES[name]
-    return {**_KEPT, **(_LEAVES_FOR_A_TRUSTED_KEY if leaves else _NEVER_LEAVES)}
+    # What may still change comes last: SoftHSM takes the attributes of an unwrapped key one after the other.
+    return {**(_LEAVES_FOR_A_TRUSTED_KEY if leaves else _NEVER_LEAVES), **_KEPT}
 
 
 def outward_wrapping(label: str, value: bytes) -> dict[Attribute, object]:

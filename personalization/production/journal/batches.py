@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -162,13 +162,16 @@ class BatchStatus:
         return self.good / self.seconds if self.seconds else 0.0
 
 
-def register_batch(journal: Journal, entry: BatchEntry, who: str) -> BatchFacts:
+def register_batch(
+    journal: Journal, entry: BatchEntry, who: str, *, facts: Mapping[str, object] | None = None
+) -> BatchFacts:
     """Take an accepted batch in; all of it or nothing.
 
     Args:
         journal: where to.
         entry: the batch with its rows.
         who: operator.
+        facts: more for the audit trail, such as who approved.
 
     Raises:
         PersonalizationError: "batch-known", the identifier or file is in the journal already; "permit-known", one of
@@ -177,7 +180,7 @@ def register_batch(journal: Journal, entry: BatchEntry, who: str) -> BatchFacts:
     try:
         with journal.transaction() as connection:
             batch_id = _insert(connection, entry)
-            counts = {"accepted": len(entry.rows), "rejected": len(entry.rejected)}
+            counts = {"accepted": len(entry.rows), "rejected": len(entry.rejected), **(facts or {})}
             record(connection, who, [Entry(What.BATCH_LOADED, batch_id, facts=counts)])
     except IntegrityError as error:
         code = "permit-known" if "rows" in str(error.orig) else "batch-known"
@@ -258,6 +261,22 @@ def change_batch(connection: Connection, batch_id: int, state: BatchState, reaso
     statement = update(Batch).where(Batch.id == batch_id, Batch.state.in_(sources))
     if connection.execute(statement.values(state=state.value, reason=reason)).rowcount != 1:
         raise PersonalizationError("batch-state", exit_code=2, wanted=state.value)
+
+
+def release_batch(journal: Journal, identifier: str, who: str, facts: Mapping[str, object]) -> None:
+    """Record that a complete batch leaves the centre.
+
+    Raises:
+        PersonalizationError: exit 2: "batch-unknown", "batch-not-complete", "batch-released".
+    """
+    batch = find_batch(journal, identifier)
+    if batch.state is not BatchState.COMPLETE:
+        raise PersonalizationError("batch-not-complete", exit_code=2, batch=identifier)
+    with journal.transaction() as connection:
+        found = select(Event.id).where(Event.batch_id == batch.id, Event.what == What.BATCH_RELEASED.value)
+        if connection.execute(found.limit(1)).first() is not None:
+            raise PersonalizationError("batch-released", exit_code=2, batch=identifier)
+        record(connection, who, [Entry(What.BATCH_RELEASED, batch.id, facts=facts)])
 
 
 def batch_status(journal: Journal, identifier: str) -> BatchStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -14,9 +15,13 @@ from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from personalization.errors import PersonalizationError
+from personalization.production.journal.chain import append_entries
 
-HEAD_REVISION: Final = "0001"
+HEAD_REVISION: Final = "0002"
 """Newest migration in `personalization.production.journal.migrations`; a test holds it there."""
+
+AUDIT_ENTRIES: Final = "audit_entries"
+"""Where a transaction's connection keeps what it will write to the audit trail."""
 
 _BUSY_TIMEOUT_S: Final = 60
 _MIGRATION_TIMEOUT_S: Final = 60
@@ -59,12 +64,17 @@ class Journal:
     def transaction(self) -> Generator[Connection]:
         """A transaction that writes; durable when the context has been left.
 
+        The audit entries that it recorded are chained and written just before it commits.
+
         Raises:
             PersonalizationError: "journal-unavailable", the database is locked for too long, full or gone.
         """
         try:
             with self.engine.begin() as connection:
+                entries: list[dict[str, object]] = []
+                connection.info[AUDIT_ENTRIES] = entries
                 yield connection
+                append_entries(connection, entries)
         except OperationalError as error:
             raise _unavailable(self.path, error) from error
 
@@ -82,6 +92,26 @@ class Journal:
         folder = self.path.with_name(self.path.name + ".locks")
         folder.mkdir(exist_ok=True)
         return FileLock(folder / f"{name}.lock")
+
+    def compact(self) -> None:
+        """Write the database anew without what was deleted from it, and empty its write-ahead log.
+
+        Raises:
+            PersonalizationError: "journal-unavailable".
+        """
+        if self.engine.dialect.name != "sqlite":
+            return  # VACUUM of a server is its administrator's; see docs/keys.md
+        try:
+            connection = self.engine.raw_connection()  # past the transactions that the engine begins
+            try:
+                cursor = connection.cursor()
+                cursor.execute("VACUUM")
+                cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor.close()
+            finally:
+                connection.close()
+        except (OperationalError, sqlite3.OperationalError) as error:
+            raise _unavailable(self.path, error) from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -136,6 +166,7 @@ def _prepare_connection(connection: _SqliteConnection, _record: object) -> None:
         "PRAGMA journal_mode = WAL",
         "PRAGMA synchronous = FULL",
         "PRAGMA foreign_keys = ON",
+        "PRAGMA secure_delete = ON",
         f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000}",
     ):
         cursor.execute(statement)

@@ -1,18 +1,15 @@
-"""The audit trail: entries commit in the transaction of what they tell of."""
+"""The audit trail: entries commit in the transaction of what they tell of, each linked to all before it."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection
 
-from personalization.production.journal.database import now_us
-from personalization.production.journal.tables import Event
-
-_INSERT: Final = insert(Event)
+from personalization.production.journal.database import AUDIT_ENTRIES, now_us
 
 
 class What(StrEnum):
@@ -35,6 +32,12 @@ class What(StrEnum):
     TAKEN_OVER = "taken-over"
     RECOVERED = "recovered"
     DISPOSED = "disposed"
+    CHECKPOINT = "checkpoint"
+    APPROVED = "approved"
+    REFUSED = "refused"
+    BATCH_RELEASED = "batch-released"
+    BATCH_ERASED = "batch-erased"
+    KEYS_CHANGED = "keys-changed"
 
 
 class Entry(NamedTuple):
@@ -58,23 +61,25 @@ class Entry(NamedTuple):
 
 
 def record(connection: Connection, who: str, entries: Sequence[Entry]) -> None:
-    """Write entries of ``who`` (an operator or a station) in the open transaction."""
-    if not entries:
-        return
+    """Have entries of ``who`` (an operator or a station) written as this transaction commits, and not without it.
+
+    Args:
+        connection: of `Journal.transaction`.
+        who: operator or station.
+        entries: what happened, in order.
+    """
     at = now_us()
-    connection.execute(
-        _INSERT,
-        [
-            {
-                "at": at,
-                "who": who,
-                "what": entry.what.value,
-                "batch_id": entry.batch_id,
-                "row_id": entry.row_id,
-                "blank_id": entry.blank_id,
-                "run_id": entry.run_id,
-                "facts": json.dumps(entry.facts, sort_keys=True) if entry.facts else None,
-            }
-            for entry in entries
-        ],
+    waiting: list[dict[str, object]] = connection.info[AUDIT_ENTRIES]
+    waiting.extend(
+        {
+            "at": at,
+            "who": who,
+            "what": entry.what.value,
+            "batch_id": entry.batch_id,
+            "row_id": entry.row_id,
+            "blank_id": entry.blank_id,
+            "run_id": entry.run_id,
+            "facts": json.dumps(entry.facts, sort_keys=True) if entry.facts else None,
+        }
+        for entry in entries
     )

@@ -195,7 +195,10 @@ class Evidence(Base):
 
 
 class Event(Base):
-    """Audit trail: who did what, when, to which batch, row, blank and run; ``facts`` is a JSON object."""
+    """Audit trail: who did what, when, to which batch, row, blank and run; ``facts`` is a JSON object.
+
+    ``id`` counts without a gap, ``link`` is the hash of this entry and all before it; see `journal.chain`.
+    """
 
     __tablename__ = "events"
 
@@ -208,6 +211,17 @@ class Event(Base):
     blank_id: Mapped[int | None] = mapped_column(ForeignKey("blanks.id"))
     run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
     facts: Mapped[str | None] = mapped_column(String)
+    link: Mapped[bytes | None] = mapped_column(_Digest)
+
+
+class AuditHead(Base):
+    """The end of the audit trail, one row: number and link of the last entry; who writes entries locks it first."""
+
+    __tablename__ = "audit_head"
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    number: Mapped[int] = mapped_column(BigInteger)
+    link: Mapped[bytes] = mapped_column(_Digest)
 
 
 class Shift(Base):

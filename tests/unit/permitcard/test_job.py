@@ -23,7 +23,7 @@ def centre(tmp_path: Path) -> Centre:
     return place
 
 
-def refuse(journal: Journal, entry: BatchEntry, who: str) -> None:
+def refuse(journal: Journal, entry: BatchEntry, who: str, **more: object) -> None:
     raise PersonalizationError("permit-known", batch=entry.identifier)
 
 
@@ -44,7 +44,7 @@ def test_refused_rows_are_sealed_before_the_journal_knows_the_batch(
 ) -> None:
     sealed: list[bool] = []
 
-    def look(journal: Journal, entry: BatchEntry, who: str) -> None:
+    def look(journal: Journal, entry: BatchEntry, who: str, **more: object) -> None:
         sealed.append(job.rejects(entry.identifier).exists())
 
     with Job.open(centre) as job:

@@ -190,3 +190,54 @@ def test_a_key_does_only_what_it_is_for(store: KeyStore, name: KeyName) -> None:
             continue
         with pytest.raises(PersonalizationError, match="key-use-refused"):
             attempt()
+
+
+BATCH = "RCO20260302101112345"
+
+
+def test_keys_of_a_batch_open_what_they_sealed_until_they_are_destroyed(store: KeyStore) -> None:
+    values = store.make_batch_keys(BATCH)
+    other = store.make_batch_keys("another-batch")
+    of_batch = store.of_batch(BATCH)
+    assert isinstance(of_batch, KeyStore)
+    assert values == {name: of_batch.check_value(name) for name in SEALERS}
+    assert len({*values.values(), *other.values(), *(store.check_value(name) for name in SEALERS)}) == 9
+    sealed = {name: of_batch.seal(name, b"personal", b"context") for name in SEALERS}
+    for name in SEALERS:
+        assert store.of_batch(BATCH).unseal(name, sealed[name], b"context") == b"personal"
+        for stranger in (store, store.of_batch("another-batch")):
+            with pytest.raises(PersonalizationError, match="sealed-data-refused"):
+                stranger.unseal(name, sealed[name], b"context")
+    assert store.destroy_batch_keys(BATCH)
+    assert not store.destroy_batch_keys(BATCH)
+    with pytest.raises(PersonalizationError) as caught:
+        store.of_batch(BATCH)
+    assert (caught.value.code, caught.value.exit_code) == ("batch-keys-missing", 3)
+    store.make_batch_keys(BATCH)
+    with pytest.raises(PersonalizationError, match="sealed-data-refused"):
+        store.of_batch(BATCH).unseal(SEALERS[0], sealed[SEALERS[0]], b"context")
+    for batch in (BATCH, "another-batch"):
+        assert store.destroy_batch_keys(batch)
+
+
+def test_everything_but_sealing_is_the_centres(store: KeyStore) -> None:
+    store.make_batch_keys(BATCH)
+    of_batch = store.of_batch(BATCH)
+    assert of_batch.derive(KeyName.CARD, "ROLE", CARD_NUMBER, 32) == store.derive(KeyName.CARD, "ROLE", CARD_NUMBER, 32)
+    assert of_batch.recognise(b"1") == store.recognise(b"1")
+    assert of_batch.wrap_master(KeyName.ISSUER) == store.wrap_master(KeyName.ISSUER)
+    assert of_batch.certificate(KeyName.AUDIT) == store.certificate(KeyName.AUDIT)
+    assert of_batch.production is store.production
+    assert len(of_batch.sign_digest(KeyName.AUDIT, bytes(32))) == 64
+    with pytest.raises(PersonalizationError, match="key-use-refused"):
+        of_batch.seal(KeyName.CARD, b"", b"")
+    with pytest.raises(TypeError, match="does not travel"):
+        pickle.dumps(of_batch)
+    store.destroy_batch_keys(BATCH)
+
+
+@pytest.mark.parametrize("name", ["", "../keys", "a/b", "a.b", "x" * 33, "批"])
+def test_a_batch_is_not_named_like_a_path(store: KeyStore, name: str) -> None:
+    for attempt in (store.make_batch_keys, store.of_batch, store.destroy_batch_keys):
+        with pytest.raises(PersonalizationError, match="batch-identifier-malformed"):
+            attempt(name)

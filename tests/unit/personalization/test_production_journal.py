@@ -300,6 +300,7 @@ def test_each_change_leaves_an_entry_that_refers_to_rows(journal: Journal, tmp_p
     batch = load_batch(journal, 1)
     with journal.transaction() as connection:
         make_and_pass(connection, batch.id, 1)
+    with journal.reading() as connection:
         found = connection.execute(select(Event.what, Event.who, Event.row_id).order_by(Event.id)).all()
     assert [row.what for row in found] == ["blanks-received", "batch-loaded", "claimed", "made", "good"]
     assert [(row.who, row.row_id) for row in found[2:]] == [("maker", 1), ("maker", 1), ("inspector", 1)]

@@ -1,0 +1,161 @@
+"""``permitcard keys rotate``, ``export``, ``import``, ``destroy``: single keys, two operators, a signed record each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from permitcard.commands.options import CentreOption, console_of
+from personalization.errors import PersonalizationError
+from personalization.keys.keystore import KeyName
+
+if TYPE_CHECKING:
+    from permitcard.centre import Centre
+    from personalization.keys.administration import KeyAdministration
+
+group = typer.Typer(rich_markup_mode=None)
+
+KeyArgument = Annotated[KeyName, typer.Argument(help="The key.", metavar="KEY")]
+WRAPPED_KIND: Final = "permitcard wrapped key"
+
+
+@group.command("rotate")
+def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path("centre")) -> None:
+    """Put a new key in use; the one before opens what it sealed until it is destroyed."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    console = console_of(context)
+    place = Centre(centre)
+    with Job.open(place) as job:
+        approval = job.two_for_keys(key)
+        job.keys.close()
+    change = administration(place).replace(key)
+    facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper()}
+    with Job.open(place) as job:
+        path = job.changed_key(key, "rotated", facts, approval)
+    console.say("keys.rotated", key=key.value, path=path, **facts)
+    console.result({"key": key.value, **facts, "record": str(path)})
+
+
+@group.command("export")
+def export(
+    context: typer.Context,
+    key: KeyArgument,
+    file: Annotated[Path, typer.Argument(help="File to write.", metavar="FILE")],
+    centre: CentreOption = Path("centre"),
+) -> None:
+    """Wrap a key under the exchange key (RFC 3394) for another centre that holds it too."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+    from personalization.atomic_file import write_atomically
+
+    console = console_of(context)
+    place = Centre(centre)
+    with Job.open(place) as job:
+        approval = job.two_for_keys(key)
+        values = {name: job.keys.check_value(name).hex().upper() for name in (key, KeyName.EXCHANGE)}
+        job.keys.close()
+    wrapped = administration(place).export(key)
+    document = {
+        "kind": WRAPPED_KIND,
+        "key": key.value,
+        "check_value": values[key],
+        "under": values[KeyName.EXCHANGE],
+        "wrapped": wrapped.hex().upper(),
+    }
+    write_atomically(file, json.dumps(document, indent=2).encode() + b"\n", replace=False)
+    with Job.open(place) as job:
+        path = job.changed_key(key, "exported", {"check_value": values[key], "under": document["under"]}, approval)
+    console.say("keys.exported", key=key.value, path=file, check_value=values[key])
+    console.result({"key": key.value, "file": str(file), "check_value": values[key], "record": str(path)})
+
+
+@group.command("import")
+def take_in(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="File that the other centre wrote.", metavar="FILE")],
+    centre: CentreOption = Path("centre"),
+) -> None:
+    """Take in a key that came wrapped under the exchange key, and put it in use."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    console = console_of(context)
+    place = Centre(centre)
+    key, wrapped, under, expected = _read_wrapped(file)
+    with Job.open(place) as job:
+        approval = job.two_for_keys(key)
+        ours = job.keys.check_value(KeyName.EXCHANGE).hex().upper()
+        job.keys.close()
+    if under != ours:
+        raise PersonalizationError("exchange-key-other", exit_code=2, file=str(file), under=under, ours=ours)
+    change = administration(place).take_in(key, wrapped)
+    facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper()}
+    with Job.open(place) as job:
+        path = job.changed_key(key, "imported", facts, approval)
+    if facts["after"] != expected:
+        raise PersonalizationError("imported-check-value", key=key.value, found=facts["after"], expected=expected)
+    console.say("keys.rotated", key=key.value, path=path, **facts)
+    console.result({"key": key.value, **facts, "record": str(path)})
+
+
+@group.command("destroy")
+def destroy(
+    context: typer.Context,
+    key: KeyArgument,
+    check_value: Annotated[str, typer.Argument(help="Check value of the former key.", metavar="CHECK_VALUE")],
+    centre: CentreOption = Path("centre"),
+) -> None:
+    """Destroy a former key, and write a signed record of it."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+
+    console = console_of(context)
+    place = Centre(centre)
+    try:
+        value = bytes.fromhex(check_value)
+    except ValueError:
+        raise PersonalizationError("former-key-missing", exit_code=2, key=key.value, check_value=check_value) from None
+    with Job.open(place) as job:
+        approval = job.two_for_keys(key)
+        job.keys.close()
+    administration(place).destroy(key, value)
+    with Job.open(place) as job:
+        path = job.changed_key(key, "destroyed", {"check_value": value.hex().upper()}, approval)
+    console.say("keys.destroyed", key=key.value, check_value=value.hex().upper(), path=path)
+    console.result({"key": key.value, "destroyed": value.hex().upper(), "record": str(path)})
+
+
+def administration(place: Centre) -> KeyAdministration:
+    """What changes keys of a centre's store."""
+    if not place.hsm.exists():
+        from personalization.keys.administration import FileKeyAdministration
+
+        return FileKeyAdministration(place.keys, place.passphrase_source())
+    from permitcard.centre import OFFICER_PIN_VARIABLE, PIN_VARIABLE
+    from personalization.keys.hsm.administration import HsmKeyAdministration
+    from personalization.keys.hsm.making import Maker
+
+    officer = place.pin_source(OFFICER_PIN_VARIABLE)
+    return HsmKeyAdministration(Maker(place.token(), place.pin_source(PIN_VARIABLE), officer))
+
+
+def _read_wrapped(file: Path) -> tuple[KeyName, bytes, str, str]:
+    try:
+        document = json.loads(file.read_bytes())
+        if document["kind"] != WRAPPED_KIND:
+            raise PersonalizationError("document-malformed", exit_code=2, place=str(file))
+        return (
+            KeyName(document["key"]),
+            bytes.fromhex(document["wrapped"]),
+            str(document["under"]),
+            str(document["check_value"]),
+        )
+    except OSError:
+        raise PersonalizationError("document-missing", exit_code=2, file=str(file)) from None
+    except (ValueError, KeyError, TypeError):
+        raise PersonalizationError("document-malformed", exit_code=2, place=str(file)) from None

@@ -1,0 +1,126 @@
+"""Changing single keys of a store after its ceremony: replace, export, take in, destroy."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, Protocol
+
+from personalization.errors import PersonalizationError
+from personalization.keys.file_store import FileKeyStore
+from personalization.keys.keystore import KEY_LENGTHS, KeyName
+from personalization.keys.passphrase import PassphraseSource
+
+_USAGE: Final = 2
+
+KEPT: Final = frozenset({KeyName.RECOGNITION})
+"""Keys that are never replaced: earlier issues would not be known again."""
+
+
+class Change(NamedTuple):
+    """What a change did, by check values.
+
+    Attributes:
+        before: of the key that was in use.
+        after: of the key that is.
+    """
+
+    before: bytes
+    after: bytes
+
+
+class KeyAdministration(Protocol):
+    """What two people may do to single symmetric keys of a store."""
+
+    def replace(self, name: KeyName) -> Change:
+        """Put a new key at random in use; the one before opens what it sealed until it is destroyed.
+
+        Raises:
+            PersonalizationError: "key-not-replaceable" (exit 2).
+        """
+        ...
+
+    def export(self, name: KeyName) -> bytes:
+        """A key under ``EXCHANGE``, RFC 3394.
+
+        Raises:
+            PersonalizationError: "key-not-exportable" (exit 2), the store lets this key leave to nobody.
+        """
+        ...
+
+    def take_in(self, name: KeyName, wrapped: bytes) -> Change:
+        """Put a key that came under ``EXCHANGE`` in use; as `replace`.
+
+        Raises:
+            PersonalizationError: "wrapped-key-refused": under another key, changed, or of another length.
+        """
+        ...
+
+    def destroy(self, name: KeyName, check_value: bytes) -> None:
+        """Destroy a former key.
+
+        Raises:
+            PersonalizationError: "former-key-missing" (exit 2), there is none of that check value.
+        """
+        ...
+
+
+def require_replaceable(name: KeyName) -> None:
+    """Refuse key pairs, which have certificates, and keys that must stay.
+
+    Raises:
+        PersonalizationError: "key-not-replaceable", exit 2.
+    """
+    if name not in KEY_LENGTHS or name in KEPT:
+        raise PersonalizationError("key-not-replaceable", exit_code=_USAGE, key=name.value)
+
+
+@dataclass(frozen=True, slots=True)
+class FileKeyAdministration:
+    """Changes to a file store; each is the whole file, old or new.
+
+    Attributes:
+        path: the file.
+        passphrase: where the passphrase is.
+    """
+
+    path: Path
+    passphrase: PassphraseSource
+
+    def replace(self, name: KeyName) -> Change:
+        """See `KeyAdministration.replace`."""
+        require_replaceable(name)
+        return self._put(name, os.urandom(KEY_LENGTHS[name]))
+
+    def export(self, name: KeyName) -> bytes:
+        """See `KeyAdministration.export`."""
+        if name not in KEY_LENGTHS or name is KeyName.EXCHANGE:
+            raise PersonalizationError("key-not-exportable", exit_code=_USAGE, key=name.value)
+        return self._open().wrapped(name)
+
+    def take_in(self, name: KeyName, wrapped: bytes) -> Change:
+        """See `KeyAdministration.take_in`."""
+        require_replaceable(name)
+        value = self._open().unwrapped(wrapped)
+        if len(value) != KEY_LENGTHS[name]:
+            raise PersonalizationError("wrapped-key-refused")
+        return self._put(name, value)
+
+    def destroy(self, name: KeyName, check_value: bytes) -> None:
+        """See `KeyAdministration.destroy`."""
+        changed = self._open().without_former(name, check_value)
+        if changed is None:
+            raise PersonalizationError(
+                "former-key-missing", exit_code=_USAGE, key=name.value, check_value=check_value.hex().upper()
+            )
+        changed.save(self.path, self.passphrase.read())
+
+    def _put(self, name: KeyName, value: bytes) -> Change:
+        store = self._open()
+        changed = store.with_key(name, value)
+        changed.save(self.path, self.passphrase.read())
+        return Change(store.check_value(name), changed.check_value(name))
+
+    def _open(self) -> FileKeyStore:
+        return FileKeyStore.open(self.path, self.passphrase.read())

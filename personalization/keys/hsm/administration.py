@@ -1,0 +1,154 @@
+"""Changes to single keys of a token: a new generation beside the old one, and the old one destroyed when told."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pkcs11 import Attribute, Mechanism, ObjectClass, Session, exceptions
+
+from personalization.errors import PersonalizationError
+from personalization.keys.administration import Change, require_replaceable
+from personalization.keys.check_values import AES_CHECK_INPUT, CHECK_VALUE_LENGTH
+from personalization.keys.hsm.making import WRAPPING_KEYS, Maker, make_symmetric, make_wrapping
+from personalization.keys.hsm.store import HsmKeyStore, label_of
+from personalization.keys.hsm.templates import INWARD, capabilities, kept, key_type
+from personalization.keys.hsm.token import Login, logged_in, reported
+from personalization.keys.keystore import KEY_LENGTHS, KeyName
+
+_USAGE: Final = 2
+_BITS: Final = 8
+_REFUSED: Final = (
+    exceptions.WrappedKeyInvalid,
+    exceptions.WrappedKeyLenRange,
+    exceptions.EncryptedDataInvalid,
+    exceptions.EncryptedDataLenRange,
+    exceptions.GeneralError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class HsmKeyAdministration:
+    """A `KeyAdministration` of a token.
+
+    Attributes:
+        maker: token and PINs; the security officer's is needed for wrapping keys only.
+    """
+
+    maker: Maker
+
+    def replace(self, name: KeyName) -> Change:
+        """See `KeyAdministration.replace`."""
+        require_replaceable(name)
+        before = self._check_value(name)
+        generation = self._generations(name)[-1] + 1
+        if name not in WRAPPING_KEYS:
+            with self._user() as session:
+                make_symmetric(session, name, generation)
+        else:
+            officer = self.maker.security_officer.read()
+            with self._user() as session:
+                value = session.generate_random(KEY_LENGTHS[name] * _BITS)
+            with logged_in(self.maker.place, officer, Login.SECURITY_OFFICER, write=True) as session:
+                make_wrapping(session, name, generation, value)
+        return Change(before, self._check_value(name))
+
+    def export(self, name: KeyName) -> bytes:
+        """See `KeyAdministration.export`; the token lets none but role masters leave."""
+        with self._user() as session:
+            exchange = self._key(session, KeyName.EXCHANGE, self._newest(session, KeyName.EXCHANGE))
+            if name not in KEY_LENGTHS:
+                raise _not_exportable(name)
+            key = self._key(session, name, self._newest(session, name))
+            try:
+                return bytes(exchange.wrap_key(key, mechanism=Mechanism.AES_KEY_WRAP))
+            except (exceptions.KeyUnextractable, exceptions.KeyNotWrappable):
+                raise _not_exportable(name) from None
+
+    def take_in(self, name: KeyName, wrapped: bytes) -> Change:
+        """See `KeyAdministration.take_in`; the key is unwrapped in the token."""
+        require_replaceable(name)
+        if name in WRAPPING_KEYS or len(wrapped) != KEY_LENGTHS[name] + _BITS:
+            raise PersonalizationError("wrapped-key-refused")
+        before = self._check_value(name)
+        with self._user() as session:
+            label = f"{label_of(KeyName.EXCHANGE, self._newest(session, KeyName.EXCHANGE))}.{INWARD}"
+            inward: Any = session.get_key(object_class=ObjectClass.SECRET_KEY, label=label)
+            label = label_of(name, self._newest(session, name) + 1)
+            try:
+                inward.unwrap_key(
+                    ObjectClass.SECRET_KEY,
+                    key_type(name),
+                    wrapped,
+                    label=label,
+                    mechanism=Mechanism.AES_KEY_WRAP,
+                    store=True,
+                    capabilities=capabilities(name),
+                    template=kept(name),
+                )
+            except _REFUSED:
+                raise PersonalizationError("wrapped-key-refused") from None
+        return Change(before, self._check_value(name))
+
+    def destroy(self, name: KeyName, check_value: bytes) -> None:
+        """See `KeyAdministration.destroy`."""
+        with self._user() as session:
+            for generation in self._found(session, name)[:-1]:
+                key = self._key(session, name, generation)
+                value = bytes(key.sign(AES_CHECK_INPUT, mechanism=Mechanism.AES_CMAC))[:CHECK_VALUE_LENGTH]
+                if value == check_value:
+                    for label in (label_of(name, generation), f"{label_of(name, generation)}.{INWARD}"):
+                        for item in list(session.get_objects({Attribute.LABEL: label})):
+                            item.destroy()
+                    return
+        raise PersonalizationError(
+            "former-key-missing", exit_code=_USAGE, key=name.value, check_value=check_value.hex().upper()
+        )
+
+    @contextmanager
+    def _user(self) -> Generator[Session]:
+        with logged_in(self.maker.place, self.maker.user.read(), write=True) as session:
+            yield session
+
+    def _check_value(self, name: KeyName) -> bytes:
+        store = HsmKeyStore.open(self.maker.place, self.maker.user.read())
+        try:
+            return store.check_value(name)
+        finally:
+            store.close()
+
+    def _generations(self, name: KeyName) -> list[int]:
+        with self._user() as session:
+            return self._found(session, name)
+
+    def _newest(self, session: Session, name: KeyName) -> int:
+        return self._found(session, name)[-1]
+
+    def _found(self, session: Session, name: KeyName) -> list[int]:
+        """Generations of a key, ascending.
+
+        Raises:
+            PersonalizationError: "key-missing", exit 3.
+        """
+        start = label_of(name, 0)[:-1]
+        with reported(self.maker.place):
+            labels = [
+                str(item[Attribute.LABEL]) for item in session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY})
+            ]
+        found = sorted(
+            int(label.removeprefix(start))
+            for label in labels
+            if label.startswith(start) and label.removeprefix(start).isdecimal()
+        )
+        if not found:
+            raise PersonalizationError("key-missing", exit_code=3, key=name.value, place=self.maker.place.label)
+        return found
+
+    def _key(self, session: Session, name: KeyName, generation: int) -> Any:
+        return session.get_key(object_class=ObjectClass.SECRET_KEY, label=label_of(name, generation))
+
+
+def _not_exportable(name: KeyName) -> PersonalizationError:
+    return PersonalizationError("key-not-exportable", exit_code=_USAGE, key=name.value)

@@ -1,0 +1,54 @@
+"""What operators are trusted with, and what takes two of them."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+
+class Role(StrEnum):
+    """What an operator can be trusted with."""
+
+    RECEIVE = "receive"
+    PREPARE = "prepare"
+    RUN = "run"
+    INSPECT = "inspect"
+    RELEASE = "release"
+    KEYS = "keys"
+
+
+class Act(StrEnum):
+    """What takes two operators."""
+
+    ACCEPT_GOOD = "accept-good"
+    RELEASE = "release"
+    REMAKE = "re-make"
+    ERASE = "erase"
+    KEYS = "keys"
+
+
+class Pair(NamedTuple):
+    """Roles of the two.
+
+    Attributes:
+        acts: role of the one who acts.
+        approves: role of the one who approves before.
+        apart_from_makers: neither of them may have run the batch.
+    """
+
+    acts: Role
+    approves: Role
+    apart_from_makers: bool = False
+
+
+ACTS: Final = MappingProxyType(
+    {
+        Act.ACCEPT_GOOD: Pair(Role.PREPARE, Role.RELEASE),
+        Act.RELEASE: Pair(Role.RELEASE, Role.INSPECT, apart_from_makers=True),
+        Act.REMAKE: Pair(Role.RUN, Role.RELEASE),
+        Act.ERASE: Pair(Role.RELEASE, Role.KEYS),
+        Act.KEYS: Pair(Role.KEYS, Role.RELEASE),
+    }
+)
+"""Acts that take two, and the roles that they need."""

@@ -1,0 +1,139 @@
+"""Erasing a batch: its keys first, so that every copy is closed, then all that can be removed, then a certificate.
+
+| what | how |
+|---|---|
+| sealed files, in the folder and in any backup | the batch's keys are destroyed |
+| the batch's folder, rejected rows included | removed |
+| report | removed; what is left of it can be written again, without masked values |
+| images of simulated cards | overwritten and removed |
+| the delivered file | overwritten and removed wherever it is below the given places, known by its SHA-256 |
+| the journal | masked values are taken out, pages and write-ahead log rewritten |
+
+A step that finds its work done goes on, so that an erasure that was interrupted is done again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from personalization.errors import PersonalizationError
+from personalization.keys.batch_key_files import overwrite_and_remove
+from personalization.keys.batch_keys import BATCH_KEYS
+from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.signed_document import sign_document
+from personalization.production.journal.database import Journal
+from personalization.production.journal.erasure import card_locations, forget, require_erasable, source_hash
+from personalization.production.operators import Approval, approved
+
+CERTIFICATE_KIND: Final = "permitcard erasure certificate"
+VERSION: Final = 1
+_SIMULATED: Final = "sim:"
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Premises:
+    """Where traces of a batch are.
+
+    Attributes:
+        root: the centre's folder; addresses of simulated cards are relative to it.
+        folders: of the batch alone: sealed files, report.
+        inputs: files and folders in which the delivered file may lie.
+    """
+
+    root: Path
+    folders: Sequence[Path]
+    inputs: Sequence[Path]
+
+
+def erase_batch(
+    journal: Journal, keys: KeyStore, identifier: str, premises: Premises, who: str, approval: Approval | None
+) -> dict[str, object]:
+    """Erase a batch; returns the signed certificate.
+
+    Args:
+        journal: the open journal.
+        keys: the centre's store.
+        identifier: the batch.
+        premises: where to look.
+        who: operator.
+        approval: of the second operator; None in a rehearsal of one person.
+
+    Raises:
+        PersonalizationError: "batch-unknown", "batch-at-work", "batch-erased" (exit 2); what the store says (exit 3).
+        OSError: a file cannot be removed; the keys are destroyed by then, and erasing may be begun again.
+    """
+    batch_id = require_erasable(journal, identifier)
+    values = _check_values(keys, identifier)
+    keys.destroy_batch_keys(identifier)
+    cards = sum(_remove(path) for path in _images(premises.root, card_locations(journal, batch_id)))
+    inputs = sum(_remove(path) for path in _inputs(premises.inputs, source_hash(journal, batch_id)))
+    files = sum(_remove_folder(folder) for folder in premises.folders)
+    erased = {"cards": cards, "inputs": inputs, "files": files}
+    forget(journal, batch_id, who, {**erased, "keys": values, **approved(approval)})
+    document = {
+        "kind": CERTIFICATE_KIND,
+        "version": VERSION,
+        "batch": identifier,
+        "rehearsal": not keys.production,
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "by": who,
+        "approved_by": approved(approval)["approved_by"],
+        "destroyed_keys": values,
+        "removed": erased,
+    }
+    return sign_document(document, keys)
+
+
+def _check_values(keys: KeyStore, identifier: str) -> dict[str, str]:
+    """Check values of the batch's keys; empty when an earlier attempt has destroyed them."""
+    try:
+        batch_keys = keys.of_batch(identifier)
+    except PersonalizationError as error:
+        if error.code != "batch-keys-missing":
+            raise
+        return {}
+    return {KeyName(name).value: batch_keys.check_value(name).hex() for name in BATCH_KEYS}
+
+
+def _images(root: Path, locations: Iterable[str]) -> Iterator[Path]:
+    for location in locations:
+        if location.startswith(_SIMULATED):
+            yield root / location.removeprefix(_SIMULATED)
+
+
+def _inputs(places: Iterable[Path], wanted: bytes) -> Iterator[Path]:
+    """Every file below ``places`` that is the delivered one, whatever it is called."""
+    for place in places:
+        for path in [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []:
+            if path.is_file() and _sha256(path) == wanted:
+                yield path
+
+
+def _sha256(path: Path) -> bytes:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while part := stream.read(_CHUNK):
+            digest.update(part)
+    return digest.digest()
+
+
+def _remove(path: Path) -> int:
+    if not path.exists():
+        return 0
+    overwrite_and_remove(path)
+    return 1
+
+
+def _remove_folder(folder: Path) -> int:
+    if not folder.is_dir():
+        return 0
+    count = sum(path.is_file() for path in folder.rglob("*"))
+    shutil.rmtree(folder)
+    return count

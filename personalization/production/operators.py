@@ -1,0 +1,233 @@
+"""Who may do what, and what takes two: the roster of a centre, and approvals in the audit trail.
+
+``operators.toml`` of the centre::
+
+    [operators.li]
+    system_user = "li"                      # the operating system's user; the name of the table when absent
+    roles = ["receive", "prepare", "run"]
+
+    [operators.wang]
+    public_key = "3059…"                    # instead: SubjectPublicKeyInfo of a key in wang's own PKCS#11 token
+    roles = ["inspect", "release", "keys"]
+
+An approval is an entry of the audit trail. It holds for one act on one subject, for one day, and once.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, Self
+
+from sqlalchemy import select
+
+from personalization.errors import PersonalizationError
+from personalization.production.acts import ACTS, Act, Role
+from personalization.production.journal.database import Journal, now_us
+from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.tables import Batch, Event
+
+_USAGE: Final = 2
+_DAY_US: Final = 24 * 60 * 60 * 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """One person.
+
+    Attributes:
+        name: in the audit trail.
+        roles: what the person may do.
+        system_user: name at the operating system; None for one who proves a key instead.
+        public_key: SubjectPublicKeyInfo of that key, DER.
+    """
+
+    name: str
+    roles: frozenset[Role]
+    system_user: str | None = None
+    public_key: bytes | None = None
+
+    def require(self, role: Role) -> None:
+        """Refuse what the person may not do.
+
+        Raises:
+            PersonalizationError: "role-missing", exit 2.
+        """
+        if role not in self.roles:
+            raise PersonalizationError("role-missing", exit_code=_USAGE, operator=self.name, role=role.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Roster:
+    """All operators of a centre.
+
+    Attributes:
+        operators: by name; empty in a rehearsal of one person, who may then do everything alone.
+    """
+
+    operators: Mapping[str, Operator]
+
+    @classmethod
+    def load(cls, path: Path, *, production: bool) -> Self:
+        """Read the roster.
+
+        Args:
+            path: the file; a rehearsal may do without.
+            production: whether the centre's keys are for real cards.
+
+        Raises:
+            PersonalizationError: exit 2: "operators-missing", a production centre has none; "operators-malformed".
+        """
+        if not path.exists():
+            if production:
+                raise PersonalizationError("operators-missing", exit_code=_USAGE, file=str(path))
+            return cls({})
+        try:
+            table = tomllib.loads(path.read_text("utf-8"))["operators"]
+            operators = {name: _operator(name, row) for name, row in table.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            raise PersonalizationError("operators-malformed", exit_code=_USAGE, file=str(path)) from None
+        users = [one.system_user for one in operators.values() if one.system_user is not None]
+        if not operators or len(users) != len(set(users)):
+            raise PersonalizationError("operators-malformed", exit_code=_USAGE, file=str(path))
+        return cls(operators)
+
+    @property
+    def alone(self) -> bool:
+        """True in a rehearsal without a roster: one person does everything."""
+        return not self.operators
+
+    def of_user(self, system_user: str) -> Operator:
+        """The operator whom the operating system knows by that name.
+
+        Raises:
+            PersonalizationError: "operator-unknown", exit 2.
+        """
+        if self.alone:
+            return Operator(system_user, frozenset(Role), system_user)
+        found = next((one for one in self.operators.values() if one.system_user == system_user), None)
+        if found is None:
+            raise PersonalizationError("operator-unknown", exit_code=_USAGE, operator=system_user)
+        return found
+
+    def named(self, name: str) -> Operator:
+        """The operator of that name, who has yet to prove a key.
+
+        Raises:
+            PersonalizationError: "operator-unknown", exit 2.
+        """
+        found = self.operators.get(name)
+        if found is None or found.public_key is None:
+            raise PersonalizationError("operator-unknown", exit_code=_USAGE, operator=name)
+        return found
+
+
+def _operator(name: str, row: Mapping[str, object]) -> Operator:
+    roles = row["roles"]
+    if not isinstance(roles, list) or set(row) - {"roles", "system_user", "public_key"}:
+        raise ValueError("an operator has roles, and a system user or a public key")
+    granted = frozenset(Role(str(role)) for role in roles)  # pyright: ignore[reportUnknownArgumentType]  # checked by Role
+    key = row.get("public_key")
+    if key is not None:
+        if "system_user" in row:
+            raise ValueError("an operator is known by one thing")
+        return Operator(name, granted, None, bytes.fromhex(str(key)))
+    return Operator(name, granted, str(row.get("system_user", name)))
+
+
+class Approval(NamedTuple):
+    """An approval that holds.
+
+    Attributes:
+        entry: its number in the audit trail.
+        by: who approved.
+    """
+
+    entry: int
+    by: str
+
+
+def approve(journal: Journal, operator: Operator, act: Act, subject: str) -> None:
+    """Record that an operator approves an act.
+
+    Args:
+        journal: the open journal.
+        operator: who approves.
+        act: what.
+        subject: batch identifier, or the SHA-256 (hex) of a delivered file.
+
+    Raises:
+        PersonalizationError: "role-missing", exit 2.
+    """
+    operator.require(ACTS[act].approves)
+    _require_apart(journal, operator.name, act, subject)
+    with journal.transaction() as connection:
+        batch_id = connection.execute(select(Batch.id).where(Batch.identifier == subject)).scalar()
+        facts = {"act": act.value, "subject": subject}
+        record(connection, operator.name, [Entry(What.APPROVED, batch_id, facts=facts)])
+
+
+def require_two(journal: Journal, roster: Roster, operator: Operator, act: Act, subject: str) -> Approval | None:
+    """Let an operator act when a second one has approved; None where one person may do everything.
+
+    Raises:
+        PersonalizationError: exit 2: "role-missing"; "maker-inspects", who ran a batch does not release it;
+            "approval-missing".
+    """
+    operator.require(ACTS[act].acts)
+    if roster.alone:
+        return None
+    _require_apart(journal, operator.name, act, subject)
+    approval = _find(journal, operator.name, act, subject)
+    if approval is None:
+        raise PersonalizationError(
+            "approval-missing", exit_code=_USAGE, act=act.value, subject=subject, role=ACTS[act].approves.value
+        )
+    return approval
+
+
+def approved(approval: Approval | None) -> dict[str, object]:
+    """What the entry of an act says of its approval; the approval is used up when that entry is written."""
+    return (
+        {"approval": None, "approved_by": None}
+        if approval is None
+        else {
+            "approval": approval.entry,
+            "approved_by": approval.by,
+        }
+    )
+
+
+def _require_apart(journal: Journal, name: str, act: Act, subject: str) -> None:
+    if not ACTS[act].apart_from_makers:
+        return
+    ran = (
+        select(Event.id)
+        .join(Batch, Batch.id == Event.batch_id)
+        .where(Batch.identifier == subject, Event.what == What.BATCH_RUNNING.value, Event.who == name)
+        .limit(1)
+    )
+    with journal.reading() as connection:
+        if connection.execute(ran).first() is not None:
+            raise PersonalizationError("maker-inspects", exit_code=_USAGE, operator=name, batch=subject)
+
+
+def _find(journal: Journal, actor: str, act: Act, subject: str) -> Approval | None:
+    """The newest approval by somebody else that is a day old at most and was not used."""
+    since = now_us() - _DAY_US
+    with journal.reading() as connection:
+        given = connection.execute(
+            select(Event.id, Event.who, Event.facts)
+            .where(Event.what == What.APPROVED.value, Event.at >= since, Event.who != actor)
+            .order_by(Event.id.desc())
+        ).all()
+        later = connection.execute(select(Event.facts).where(Event.at >= since, Event.facts.is_not(None))).scalars()
+        used = {json.loads(facts or "{}").get("approval") for facts in later}
+    wanted = {"act": act.value, "subject": subject}
+    for row in given:
+        if json.loads(row.facts or "{}") == wanted and row.id not in used:
+            return Approval(row.id, row.who)
+    return None

@@ -1,0 +1,285 @@
+"""Components, their combination, changes of single keys on both stores, and documents that prove it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pkcs11 import Attribute, ObjectClass
+
+from permitcard.specimen import specimen_keys
+from personalization.errors import PersonalizationError
+from personalization.keys.administration import FileKeyAdministration, KeyAdministration
+from personalization.keys.ceremony import (
+    Component,
+    combine,
+    entered,
+    new_component,
+    read_component,
+    transcript,
+    write_component,
+)
+from personalization.keys.file_store import FileKeyStore
+from personalization.keys.hsm.administration import HsmKeyAdministration
+from personalization.keys.hsm.making import Maker, create_hsm_store
+from personalization.keys.hsm.store import HsmKeyStore
+from personalization.keys.hsm.token import TokenPlace, logged_in
+from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, KeyName, KeyStore
+from personalization.keys.passphrase import PassphraseSource
+from personalization.keys.signed_document import open_document, read_signed, sign_document, written
+from tests.doubles.softhsm import OFFICER_PIN, USER_PIN, fresh_token
+
+CUSTODIANS = ("li", "wang", "zhao")
+
+
+@given(values=st.lists(st.binary(min_size=16, max_size=16), min_size=2, max_size=5, unique=True))
+def test_a_key_is_the_xor_of_all_components(values: list[bytes]) -> None:
+    components = [Component(KeyName.CARD, str(number), value) for number, value in enumerate(values)]
+    expected = reduce(lambda one, other: bytes(a ^ b for a, b in zip(one, other, strict=True)), values)
+    if not any(expected):
+        with pytest.raises(PersonalizationError, match="key-weak"):
+            combine(KeyName.CARD, components)
+        return
+    assert combine(KeyName.CARD, components) == expected
+    assert combine(KeyName.CARD, components[::-1]) == expected
+    if len(components) > 2 and any(components[0].value):
+        assert combine(KeyName.CARD, components[1:]) != expected, "all are needed"
+
+
+@pytest.mark.parametrize(
+    ("parts", "code"),
+    [
+        ([("li", b"a")], "custodians-too-few"),
+        ([], "custodians-too-few"),
+        ([("li", b"a"), ("li", b"b")], "custodian-twice"),
+        ([("li", b"a"), ("wang", b"a")], "components-equal"),
+        ([("li", b"\x01"), ("wang", b"\x02"), ("zhao", b"\x03")], "key-weak"),
+    ],
+)
+def test_what_makes_no_key_is_refused(parts: list[tuple[str, bytes]], code: str) -> None:
+    components = [Component(KeyName.CARD, who, part * 16) for who, part in parts]
+    with pytest.raises(PersonalizationError) as caught:
+        combine(KeyName.CARD, components)
+    assert (caught.value.code, caught.value.exit_code) == (code, 2)
+
+
+@pytest.mark.parametrize("name", list(KEY_LENGTHS))
+def test_a_component_comes_back_from_its_file_and_shows_nothing(tmp_path: Path, name: KeyName) -> None:
+    component = new_component(name, "li")
+    path = tmp_path / "component.txt"
+    write_component(path, component)
+    assert path.stat().st_mode & 0o077 == 0
+    assert read_component(path) == component
+    assert component.value.hex() not in repr(component).lower()
+    with pytest.raises(PersonalizationError, match="component-exists"):
+        write_component(path, component)
+
+
+def test_a_slip_of_the_finger_is_seen_by_the_check_value() -> None:
+    component = new_component(KeyName.CARD, "li")
+    value, check_value = component.value.hex(), component.check_value.hex()
+    assert entered(KeyName.CARD, "li", value, check_value) == component
+    slipped = ("0" if value[0] != "0" else "1") + value[1:]
+    for typed, checked, code in (
+        (slipped, check_value, "component-check-value"),
+        (value[:-2], check_value, "component-malformed"),
+        ("no hexadecimal", check_value, "component-malformed"),
+        (value, "zz", "component-malformed"),
+    ):
+        with pytest.raises(PersonalizationError, match=code) as caught:
+            entered(KeyName.CARD, "li", typed, checked)
+        assert typed not in str(caught.value)
+    for name in KEY_PAIRS:
+        with pytest.raises(PersonalizationError, match="component-of-a-pair"):
+            new_component(name, "li")
+
+
+@pytest.mark.parametrize("content", ["", "x", "permitcard key component\nkey: card", "other\nkey: card\ncustodian: li"])
+def test_what_is_no_component_file_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "component.txt"
+    path.write_text(content, "utf-8")
+    with pytest.raises(PersonalizationError, match="component-file-malformed"):
+        read_component(path)
+    with pytest.raises(PersonalizationError, match="component-file-missing"):
+        read_component(tmp_path / "none.txt")
+
+
+def test_a_transcript_tells_check_values_and_no_component() -> None:
+    store = specimen_keys()
+    parts = {KeyName.CARD: [new_component(KeyName.CARD, who) for who in CUSTODIANS]}
+    document = transcript(store, parts, ["chen"], rehearsal=True, place="keys.json")
+    signed = sign_document(document, store)
+    text = written(signed).decode().lower()
+    for part in parts[KeyName.CARD]:
+        assert part.value.hex() not in text
+        assert part.check_value.hex() in text
+    assert open_document(signed, "transcript", store.certificate(KeyName.AUTHORITY)) == document
+
+
+def change_document(signed: dict[str, object]) -> None:
+    document = signed["document"]
+    assert isinstance(document, dict)
+    document["rehearsal"] = False
+
+
+def change_signature(field: str, value: str) -> Callable[[dict[str, object]], None]:
+    def change(signed: dict[str, object]) -> None:
+        signature = signed["signature"]
+        assert isinstance(signature, dict)
+        signature[field] = value
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (change_document, "document-not-genuine"),
+        (change_signature("value", "00" * 64), "document-not-genuine"),
+        (change_signature("value", "01" * 64), "document-not-genuine"),
+        (change_signature("value", "01"), "document-malformed"),
+        (change_signature("algorithm", "none"), "document-malformed"),
+        (change_signature("certificate", "00"), "document-malformed"),
+    ],
+)
+def test_a_changed_document_is_not_genuine(
+    tmp_path: Path, change: Callable[[dict[str, object]], None], code: str
+) -> None:
+    store = specimen_keys()
+    signed = sign_document(transcript(store, {}, [], rehearsal=True, place="x"), store)
+    change(signed)
+    path = tmp_path / "document.json"
+    path.write_bytes(written(signed))
+    with pytest.raises(PersonalizationError, match=code):
+        read_signed(path, store.certificate(KeyName.AUTHORITY))
+
+
+def test_a_document_of_another_authority_is_not_genuine(tmp_path: Path) -> None:
+    other = FileKeyStore.create(tmp_path / "keys.json", b"another centre", scrypt_n=16)
+    signed = sign_document({"kind": "x"}, other)
+    assert open_document(json.loads(written(signed)), "x") == {"kind": "x"}
+    with pytest.raises(PersonalizationError, match="document-not-genuine"):
+        open_document(signed, "x", specimen_keys().certificate(KeyName.AUTHORITY))
+
+
+class Administered:
+    """A store on one of the back ends, and who changes it."""
+
+    def __init__(self, kind: str, folder: Path) -> None:
+        os.environ |= {"TEST_PHRASE": "a long phrase", "TEST_HSM_PIN": USER_PIN, "TEST_HSM_SO_PIN": OFFICER_PIN}
+        self.file = folder / "keys.json"
+        self.place: TokenPlace | None = None
+        self.administration: KeyAdministration
+        if kind == "file":
+            FileKeyStore.create(self.file, b"a long phrase", scrypt_n=16)
+            self.administration = FileKeyAdministration(self.file, PassphraseSource.environment("TEST_PHRASE"))
+            return
+        hsm, label = fresh_token()
+        self.place = TokenPlace(hsm.module, label)
+        officer = PassphraseSource.environment("TEST_HSM_SO_PIN")
+        maker = Maker(self.place, PassphraseSource.environment("TEST_HSM_PIN"), officer)
+        create_hsm_store(maker, production=False)
+        self.administration = HsmKeyAdministration(maker)
+
+    def open(self) -> KeyStore:
+        if self.place is None:
+            return FileKeyStore.open(self.file, b"a long phrase")
+        return HsmKeyStore.open(self.place, USER_PIN.encode())
+
+    def check_value(self, name: KeyName) -> bytes:
+        store = self.open()
+        try:
+            return store.check_value(name)
+        finally:
+            store.close()
+
+
+@pytest.fixture(params=["file", "hsm"])
+def administered(request: pytest.FixtureRequest, tmp_path: Path) -> Administered:
+    return Administered(request.param, tmp_path)
+
+
+def test_a_key_is_replaced_and_the_one_before_destroyed(administered: Administered) -> None:
+    changes = administered.administration
+    store = administered.open()
+    sealed = store.seal(KeyName.TRANSPORT, b"content", b"")
+    store.close()
+    for name in (KeyName.CARD, KeyName.TRANSPORT, KeyName.EXCHANGE):
+        before = administered.check_value(name)
+        change = changes.replace(name)
+        assert change == (before, administered.check_value(name))
+        assert change.before != change.after
+    store = administered.open()
+    assert store.unseal(KeyName.TRANSPORT, sealed, b"") == b"content", "a former key opens what it sealed"
+    former = changes.replace(KeyName.TRANSPORT).before
+    store.close()
+    with pytest.raises(PersonalizationError, match="former-key-missing"):
+        changes.destroy(KeyName.TRANSPORT, administered.check_value(KeyName.TRANSPORT))
+    changes.destroy(KeyName.TRANSPORT, former)
+    with pytest.raises(PersonalizationError, match="former-key-missing"):
+        changes.destroy(KeyName.TRANSPORT, former)
+    for name in (KeyName.RECOGNITION, *KEY_PAIRS):
+        with pytest.raises(PersonalizationError, match="key-not-replaceable"):
+            changes.replace(name)
+
+
+def test_a_key_travels_under_the_exchange_key(administered: Administered) -> None:
+    changes = administered.administration
+    original = administered.check_value(KeyName.ISSUER)
+    wrapped = changes.export(KeyName.ISSUER)
+    assert len(wrapped) == 24
+    changes.replace(KeyName.ISSUER)
+    assert administered.check_value(KeyName.ISSUER) != original
+    changes.take_in(KeyName.ISSUER, wrapped)
+    assert administered.check_value(KeyName.ISSUER) == original
+    spoilt = wrapped[:-1] + bytes((wrapped[-1] ^ 1,))
+    for blob in (spoilt, wrapped[:-8], b""):
+        with pytest.raises(PersonalizationError, match="wrapped-key-refused"):
+            changes.take_in(KeyName.ISSUER, blob)
+    assert administered.check_value(KeyName.ISSUER) == original
+    for name in (KeyName.EXCHANGE, KeyName.DOCUMENT_SIGNER):
+        with pytest.raises(PersonalizationError, match="key-not-exportable"):
+            changes.export(name)
+
+
+def test_a_role_master_that_was_taken_in_leaves_for_a_trusted_key_only(tmp_path: Path) -> None:
+    administered = Administered("hsm", tmp_path)
+    wrapped = administered.administration.export(KeyName.ISSUER)
+    administered.administration.take_in(KeyName.ISSUER, wrapped)
+    assert administered.place is not None
+    with logged_in(administered.place, USER_PIN.encode()) as session:
+        found: Any = session.get_key(object_class=ObjectClass.SECRET_KEY, label="permitcard.issuer.2")
+        assert found[Attribute.WRAP_WITH_TRUSTED]
+        assert found[Attribute.SENSITIVE]
+        assert not found[Attribute.MODIFIABLE]
+        assert len(list(session.get_objects({Attribute.LABEL: "permitcard.issuer.2"}))) == 1
+
+
+def test_a_token_lets_no_master_out_that_no_sam_needs(tmp_path: Path) -> None:
+    changes = Administered("hsm", tmp_path).administration
+    for name in (KeyName.CARD, KeyName.FACTORY, KeyName.RECOGNITION, KeyName.TRANSPORT):
+        with pytest.raises(PersonalizationError, match="key-not-exportable"):
+            changes.export(name)
+
+
+def test_both_back_ends_take_the_keys_of_a_ceremony(tmp_path: Path) -> None:
+    parts = {name: [new_component(name, who) for who in CUSTODIANS] for name in KEY_LENGTHS}
+    given = {name: combine(name, components) for name, components in parts.items()}
+    file = FileKeyStore.create(tmp_path / "keys.json", b"a long phrase", given=given, scrypt_n=16)
+    hsm, label = fresh_token()
+    place = TokenPlace(hsm.module, label)
+    os.environ |= {"TEST_HSM_PIN": USER_PIN, "TEST_HSM_SO_PIN": OFFICER_PIN}
+    officer = PassphraseSource.environment("TEST_HSM_SO_PIN")
+    maker = Maker(place, PassphraseSource.environment("TEST_HSM_PIN"), officer)
+    create_hsm_store(maker, production=True, organization="Test centre", given=given)
+    store = HsmKeyStore.open(place, USER_PIN.encode())
+    assert [store.check_value(name) for name in KEY_LENGTHS] == [file.check_value(name) for name in KEY_LENGTHS]
+    assert store.derive(KeyName.CARD, "ROLE", b"", 32) == file.derive(KeyName.CARD, "ROLE", b"", 32)
+    store.close()

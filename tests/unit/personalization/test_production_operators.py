@@ -1,0 +1,218 @@
+"""Operators: who may do what, what takes two, and that who made does not inspect."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from pkcs11 import Attribute, KeyType, MechanismFlag
+from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
+
+from permitcard.operator_login import operator_of, system_user
+from personalization.errors import PersonalizationError
+from personalization.keys.hsm.operator_token import OPERATOR_LABEL, prove
+from personalization.keys.hsm.token import TokenPlace, logged_in
+from personalization.production.acts import ACTS, Act, Role
+from personalization.production.journal.batches import BatchEntry, change_batch, register_batch, release_batch
+from personalization.production.journal.database import Journal, now_us, open_journal
+from personalization.production.journal.events import Entry, What, record
+from personalization.production.operators import Operator, Roster, approve, approved, require_two
+from personalization.production.states import BatchState
+from tests.doubles.softhsm import USER_PIN, fresh_token
+
+EVERYTHING = frozenset(Role)
+LI, WANG, ZHAO = (Operator(name, EVERYTHING, name) for name in ("li", "wang", "zhao"))
+ROSTER = Roster({one.name: one for one in (LI, WANG, ZHAO)})
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    with open_journal(tmp_path / "journal.sqlite") as opened:
+        yield opened
+
+
+@pytest.fixture
+def batch(journal: Journal) -> str:
+    entry = BatchEntry("B1", bytes(32), "330381", 0, "p", "s", ())
+    facts = register_batch(journal, entry, "li")
+    with journal.transaction() as connection:
+        change_batch(connection, facts.id, BatchState.RUNNING)
+        record(connection, "li", [Entry(What.BATCH_RUNNING, facts.id)])
+        change_batch(connection, facts.id, BatchState.COMPLETE)
+    return "B1"
+
+
+def code(attempt: pytest.ExceptionInfo[PersonalizationError]) -> tuple[str, int]:
+    return attempt.value.code, attempt.value.exit_code
+
+
+@pytest.mark.parametrize("act", [act for act in Act if not ACTS[act].apart_from_makers])
+def test_an_act_takes_a_second_operator(journal: Journal, batch: str, act: Act) -> None:
+    with pytest.raises(PersonalizationError) as caught:
+        require_two(journal, ROSTER, WANG, act, batch)
+    assert code(caught) == ("approval-missing", 2)
+    approve(journal, WANG, act, batch)
+    with pytest.raises(PersonalizationError, match="approval-missing"):
+        require_two(journal, ROSTER, WANG, act, batch)  # one's own
+    approval = require_two(journal, ROSTER, ZHAO, act, batch)
+    assert approval is not None
+    assert approval.by == "wang"
+    for other in (one for one in Act if one is not act and not ACTS[one].apart_from_makers):
+        with pytest.raises(PersonalizationError, match="approval-missing"):
+            require_two(journal, ROSTER, ZHAO, other, batch)
+    with pytest.raises(PersonalizationError, match="approval-missing"):
+        require_two(journal, ROSTER, ZHAO, act, "another batch")
+
+
+def test_an_approval_holds_once(journal: Journal, batch: str) -> None:
+    approve(journal, WANG, Act.RELEASE, batch)
+    approval = require_two(journal, ROSTER, ZHAO, Act.RELEASE, batch)
+    release_batch(journal, batch, "zhao", approved(approval))
+    with pytest.raises(PersonalizationError, match="approval-missing"):
+        require_two(journal, ROSTER, ZHAO, Act.RELEASE, batch)
+    with pytest.raises(PersonalizationError, match="batch-released"):
+        release_batch(journal, batch, "zhao", {})
+
+
+def test_an_approval_holds_for_a_day(journal: Journal, batch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    approve(journal, WANG, Act.ERASE, batch)
+    tomorrow = now_us() + 25 * 3600 * 1_000_000
+    monkeypatch.setattr("personalization.production.operators.now_us", lambda: tomorrow)
+    with pytest.raises(PersonalizationError, match="approval-missing"):
+        require_two(journal, ROSTER, ZHAO, Act.ERASE, batch)
+
+
+def test_who_made_neither_releases_nor_approves_it(journal: Journal, batch: str) -> None:
+    with pytest.raises(PersonalizationError) as caught:
+        approve(journal, LI, Act.RELEASE, batch)
+    assert code(caught) == ("maker-inspects", 2)
+    approve(journal, WANG, Act.RELEASE, batch)
+    with pytest.raises(PersonalizationError, match="maker-inspects"):
+        require_two(journal, ROSTER, LI, Act.RELEASE, batch)
+    assert require_two(journal, ROSTER, ZHAO, Act.RELEASE, batch) is not None
+
+
+@pytest.mark.parametrize("act", list(Act))
+def test_both_need_their_roles(journal: Journal, batch: str, act: Act) -> None:
+    pair = ACTS[act]
+    assert pair.acts is not pair.approves
+    lacking_one = Operator("zhao", EVERYTHING - {pair.acts}, "zhao")
+    lacking_other = Operator("wang", EVERYTHING - {pair.approves}, "wang")
+    with pytest.raises(PersonalizationError) as caught:
+        require_two(journal, ROSTER, lacking_one, act, batch)
+    assert code(caught) == ("role-missing", 2)
+    with pytest.raises(PersonalizationError, match="role-missing"):
+        approve(journal, lacking_other, act, batch)
+
+
+def test_a_rehearsal_of_one_person_stays_usable(journal: Journal, batch: str, tmp_path: Path) -> None:
+    roster = Roster.load(tmp_path / "none.toml", production=False)
+    assert roster.alone
+    alone = roster.of_user("li")
+    for act in Act:
+        assert require_two(journal, roster, alone, act, batch) is None
+    assert approved(None) == {"approval": None, "approved_by": None}
+
+
+def test_production_needs_a_roster(tmp_path: Path) -> None:
+    with pytest.raises(PersonalizationError) as caught:
+        Roster.load(tmp_path / "none.toml", production=True)
+    assert code(caught) == ("operators-missing", 2)
+
+
+def roster_file(path: Path, text: str) -> Path:
+    path.write_text(text, "utf-8")
+    return path
+
+
+def test_a_roster_knows_users_by_name_and_by_key(tmp_path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1()).public_key()
+    encoded = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    path = roster_file(
+        tmp_path / "operators.toml",
+        f"""[operators.li]
+roles = ["run", "prepare"]
+[operators.wang]
+system_user = "wang.x"
+roles = ["inspect"]
+[operators.zhao]
+public_key = "{encoded.hex()}"
+roles = []
+""",
+    )
+    roster = Roster.load(path, production=True)
+    assert roster.of_user("li").roles == {Role.RUN, Role.PREPARE}
+    assert roster.of_user("wang.x").name == "wang"
+    assert roster.named("zhao").public_key == encoded
+    for user in ("zhao", "nobody"):
+        with pytest.raises(PersonalizationError, match="operator-unknown"):
+            roster.of_user(user)
+    with pytest.raises(PersonalizationError, match="operator-unknown"):
+        roster.named("li")
+    with pytest.raises(PersonalizationError, match="role-missing"):
+        roster.named("zhao").require(Role.KEYS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "[operators]",
+        "operators = 1",
+        "[operators.li]",
+        '[operators.li]\nroles = "run"',
+        '[operators.li]\nroles = ["rule"]',
+        '[operators.li]\nroles = []\npublic_key = "zz"',
+        '[operators.li]\nroles = []\npublic_key = "00"\nsystem_user = "li"',
+        "[operators.li]\nroles = []\nrole = 1",
+        '[operators.li]\nroles = []\n[operators.wang]\nroles = []\nsystem_user = "li"',
+        "[",
+    ],
+)
+def test_a_roster_that_makes_no_sense_is_refused(tmp_path: Path, text: str) -> None:
+    path = roster_file(tmp_path / "operators.toml", text)
+    with pytest.raises(PersonalizationError) as caught:
+        Roster.load(path, production=False)
+    assert code(caught) == ("operators-malformed", 2)
+
+
+def test_the_environment_does_not_say_who_somebody_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = system_user()
+    for variable in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.setenv(variable, "somebody else")
+    assert system_user() == before
+
+
+def test_an_operator_proves_a_key_in_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    hsm, label = fresh_token()
+    place = TokenPlace(hsm.module, label)
+    with logged_in(place, USER_PIN.encode(), write=True) as session:
+        curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
+        public, _ = session.create_domain_parameters(KeyType.EC, curve, local=True).generate_keypair(
+            label=OPERATOR_LABEL, store=True, capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY
+        )
+        encoded = encode_ec_public_key(public)
+    prove(place, USER_PIN.encode(), encoded, "zhao")
+    other = ec.generate_private_key(ec.SECP256R1()).public_key()
+    strange = other.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    for key in (strange, b"no key"):
+        with pytest.raises(PersonalizationError) as caught:
+            prove(place, USER_PIN.encode(), key, "zhao")
+        assert code(caught) == ("operator-not-proved", 2)
+    zhao = Operator("zhao", EVERYTHING, None, encoded)
+    roster = Roster({"zhao": zhao})
+    monkeypatch.setenv("PERMITCARD_OPERATOR", "zhao")
+    with pytest.raises(PersonalizationError, match="operator-token-nowhere"):
+        operator_of(roster)
+    monkeypatch.setenv("PERMITCARD_OPERATOR_MODULE", hsm.module)
+    monkeypatch.setenv("PERMITCARD_OPERATOR_TOKEN", label)
+    monkeypatch.setenv("PERMITCARD_OPERATOR_PIN", USER_PIN)
+    assert operator_of(roster) == zhao
+    assert os.environ["PERMITCARD_OPERATOR_PIN"] == USER_PIN
+    monkeypatch.setenv("PERMITCARD_OPERATOR", "nobody")
+    with pytest.raises(PersonalizationError, match="operator-unknown"):
+        operator_of(roster)
