@@ -16,11 +16,13 @@ clause 4.
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.utils import CryptographyDeprecationWarning
 
 from card_os.globalplatform.key_types import CURVES, Curve, find_curve, point_of, public_key, verify_ecdsa
 from card_os.iso7816 import tlv
@@ -55,6 +57,15 @@ _ORDER: Final = (
     *_TAGS_OTHER,
     _TAG_PUBLIC_KEY,
     _TAG_SIGNATURE,
+)
+
+_MALFORMED: Final = (
+    ValueError,
+    tlv.TlvError,
+    UnsupportedAlgorithm,
+    CryptographyDeprecationWarning,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
 )
 
 
@@ -94,7 +105,7 @@ def parse_certificate(raw: bytes) -> Certificate:
     """
     try:
         return _parse_x509(raw) if raw[:1] == bytes((_X509_START,)) else _parse_own(raw)
-    except (ValueError, tlv.TlvError, UnsupportedAlgorithm, x509.ExtensionNotFound) as error:
+    except _MALFORMED as error:
         raise WrongData("the certificate is malformed") from error
 
 
@@ -127,7 +138,10 @@ def _parse_own(raw: bytes) -> Certificate:
 
 
 def _parse_x509(raw: bytes) -> Certificate:
-    parsed = x509.load_der_x509_certificate(raw)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", CryptographyDeprecationWarning)  # of a serial number that is not positive
+        parsed = x509.load_der_x509_certificate(raw)
+        serial = parsed.serial_number
     key = parsed.public_key()
     if not isinstance(key, ec.EllipticCurvePublicKey):
         raise ValueError("no key on a curve")  # noqa: TRY004 - what is wrong is the certificate, not a type
@@ -136,7 +150,7 @@ def _parse_x509(raw: bytes) -> Certificate:
         raise ValueError("a curve that the card does not know")
     signs, agrees = _usage(parsed)
     return Certificate(
-        parsed.serial_number.to_bytes((parsed.serial_number.bit_length() + 7) // 8, "big"),
+        serial.to_bytes((serial.bit_length() + 7) // 8, "big"),
         _authority(parsed),
         curve,
         point_of(key),

@@ -50,6 +50,8 @@ _SEQUENCE_LIMITS: Final = {Protocol.SCP02: 1 << 16, Protocol.SCP03: 1 << 24}
 _ATTRIBUTES: Final = 0x00
 _UNKNOWN_ACCESS: Final = 0xFF
 _SHORT_LENGTH: Final = 0xFF
+_SET_LENGTHS: Final = {KeyType.DES: (16,), KeyType.AES: (16, 24, 32)}
+"""Bytes of each key of a set (table E-3; Amendment D, table 6-1)."""
 _PROTOCOLS: Final = {KeyType.DES: Protocol.SCP02, KeyType.AES: Protocol.SCP03}
 
 
@@ -231,14 +233,14 @@ def create_key_set(store: ObjectStore, owner: int, keys: KeySet) -> None:
 
 
 def load_key_set(store: ObjectStore, owner: int, version: int) -> KeySet | None:
-    """The values of a set, or None unless all three keys are there, of one type and length."""
+    """The values of a set, or None unless all three keys are there, of one type and a length for its protocol."""
     keys: list[DomainKey] = []
     for identifier in KeyIdentifier:
         key = load_key(store, owner, version, identifier)
         if key is None or key.key_type not in _PROTOCOLS:
             return None
         keys.append(key)
-    if not all(key.same_kind(keys[0]) for key in keys):
+    if not all(key.same_kind(keys[0]) for key in keys) or len(keys[0].value) not in _SET_LENGTHS[keys[0].key_type]:
         return None
     return KeySet(version, keys[0].value, keys[1].value, keys[2].value, keys[0].key_type)
 

@@ -126,6 +126,20 @@ def test_aes_keys_of_every_length_one_by_one(card: Card, host: Scp03Host, length
     assert host.open(0x33).hex() == "9000"
 
 
+def test_des_keys_of_24_bytes_make_no_set_for_scp02(card: Card, host: Scp03Host) -> None:
+    """Table E-3: the keys of SCP02 have 16 bytes."""
+    keys = [bytes(range(number, number + 24)) for number in (1, 2, 3)]
+    fields = [
+        b"\x80\x21\x18" + host.encrypt(key) + b"\x03" + ecb_encrypt(BlockCipher.TRIPLE_DES, key, bytes(8))[:3]
+        for key in keys
+    ]
+    assert put(host, 0, 0x81, 0x20, *fields).endswith("9000")
+    card.contact.process(SELECT_ISSUER)
+    assert Scp02Host(card.contact.process, NEW_DES, version=0x20).sw.hex() == "6a88"
+    assert Scp03Host(card.contact.process, AES_KEYS).sw.hex() == "9000"
+    assert card.faults == 0
+
+
 def test_an_rsa_key(card: Card, host: Scp03Host) -> None:
     """Table 11-75: modulus and exponent in clear, no check value; lengths 80, 81 80 and 82 … for 128 bytes and more."""
     for version, length in ((0x70, b"\x80"), (0x71, b"\x81\x80"), (0x72, b"\x82\x00\x80")):

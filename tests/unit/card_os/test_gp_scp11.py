@@ -356,6 +356,27 @@ def test_certificates_that_are_refused(card: Card, certificate: bytes, sw: str) 
     assert Scp11Host(card).sw.hex() == ("9000" if sw == "9000" else "6985")
 
 
+@pytest.mark.parametrize("make", [own_certificate, x509_certificate])
+def test_a_certificate_with_any_wrong_byte_is_no_fault(make: Callable[..., bytes]) -> None:
+    """Whatever is wrong in it, it is malformed, or what was signed is another."""
+    whole = make(HOST, AUTHORITY)
+    refused = 0
+    for at in range(len(whole)):
+        for flip in (0x01, 0x20, 0x80, 0xFF):
+            spoilt = whole[:at] + bytes((whole[at] ^ flip,)) + whole[at + 1 :]
+            try:
+                certificate = parse_certificate(spoilt)
+            except WrongData:
+                refused += 1
+                continue
+            assert not certificate.is_signed_by(CURVE, AUTHORITY.point) or certificate.signed == whole_signed(whole)
+    assert refused
+
+
+def whole_signed(whole: bytes) -> bytes:
+    return parse_certificate(whole).signed
+
+
 def test_keys_of_authorities_that_are_not_there(card: Card) -> None:
     assert offer(card, own_certificate(HOST, AUTHORITY), version=4) == "6a88"
     assert offer(card, own_certificate(HOST, AUTHORITY), identifier=0x11) == "6a88"
