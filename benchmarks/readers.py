@@ -28,6 +28,7 @@ from card_os.security.access import ALWAYS
 from reader_bridge.connection import CardConnection, ConnectionDescription, Interface, Protocol7816, ReaderError
 from reader_bridge.pcsc import PcscConnection
 from reader_bridge.pcscd import PcscService
+from reader_bridge.relay import RelayConnection
 from reader_bridge.simulated import SimulatedCard
 from reader_bridge.vpcd import VirtualReader
 
@@ -108,7 +109,7 @@ def _card(image: NvmImage) -> SimulatedCard:
 
 
 def _client() -> tuple[float, float]:
-    """Least µs of one READ BINARY of the card and of the null card, measured in turns."""
+    """Least µs of one READ BINARY in slot 0 and in slot 1, measured in turns."""
     with _connect("Virtual PCD 00 00") as card, _connect("Virtual PCD 00 01") as null:
         times = [(_measure(card), _measure(null)) for _ in range(_REPEATS)]
     ours, floors = zip(*times, strict=True)
@@ -137,14 +138,9 @@ def _measure(connection: CardConnection) -> float:
     return spent
 
 
-def run() -> list[Row]:
-    """Rows of (name, ours in µs, a null card's in µs)."""
-    null = NullCard(bytes(_ANSWER) + b"\x90\x00")
-    with (
-        _card(NvmImage.create()) as card,
-        PcscService() as service,
-        VirtualReader([card.connect(), null], service.port) as reader,
-    ):
+def _slots(first: CardConnection, second: CardConnection) -> tuple[float, float]:
+    """Least µs of one READ BINARY of each, in two slots of one reader."""
+    with PcscService() as service, VirtualReader([first, second], service.port) as reader:
         reader.wait_until_inserted()
         # The client is a process of its own: the PC/SC library finds one service in a process.
         command = [sys.executable, str(Path(__file__).resolve()), "--client"]
@@ -153,7 +149,19 @@ def run() -> list[Row]:
             command, env={**service.environment, "PYTHONPATH": path}, stdout=subprocess.PIPE, check=True
         )
     ours, floor = json.loads(done.stdout)
-    return [("READ BINARY of 253 B through pcscd and vpcd", ours, floor)]
+    return ours, floor
+
+
+def run() -> list[Row]:
+    """Rows of (name, ours in µs, the floor in µs): a null card, and the card itself for what stands before it."""
+    null = NullCard(bytes(_ANSWER) + b"\x90\x00")
+    with _card(NvmImage.create()) as card, _card(NvmImage.create()) as other:
+        plain = _slots(card.connect(), null)
+        relayed = _slots(RelayConnection(other.connect()), card.connect())
+    return [
+        ("READ BINARY of 253 B through pcscd and vpcd", *plain),
+        ("the same through a relay without rules, to the card", *relayed),
+    ]
 
 
 if __name__ == "__main__":
