@@ -27,6 +27,7 @@ from permitcard.commands import (
     gp,
     key_changes,
     keys,
+    matrix,
     permit,
     readers,
     relay,
@@ -60,6 +61,7 @@ application = typer.Typer(
 demo.register(application)
 sample.register(application)
 readers.register(application)
+matrix.register(application)
 relay.register(application)
 suite.register(application)
 tear.register(application)

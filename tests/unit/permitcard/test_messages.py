@@ -45,7 +45,7 @@ PARTS = {
     "state": {state.value for state in BatchState},
     "row": {state.value for state in RowState},
     "blank": {state.value for state in BlankState} | {"received"},
-    "stage": {"check", "stock", "prepare", "recover", "make", "inspect", "tear"},
+    "stage": {"check", "stock", "prepare", "recover", "make", "inspect", "tear", "matrix"},
     "tear.kind": {kind.value for kind in ViolationKind},
     "tear.moment": {moment.value for moment in CutMoment},
     "view": {"holder", "inspection"},
