@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from card_os.hardware.clock import VirtualClock
@@ -271,6 +271,41 @@ def test_noise_never_makes_a_wrong_answer(damage: float, loss: float) -> None:
     counts = play(1000, 10_3, damage, loss)
     assert counts["wrong"] == 0
     assert counts["answered"] > 200
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    faults=st.dictionaries(st.integers(0, 40), st.sampled_from(("lost", "parity", "dead")), max_size=12),
+    shapes=st.lists(st.tuples(st.integers(0, 40), st.sampled_from((0, 16, 256))), min_size=1, max_size=4),
+)
+def test_any_pattern_of_loss_and_wrong_parity_ends_right_or_clean(
+    faults: dict[int, str], shapes: list[tuple[int, int]]
+) -> None:
+    """Transmissions are lost as a whole, have one wrong moment in each character, or wrong parity without end."""
+    sent = 0
+
+    def disturb(_direction: Direction, data: bytes) -> bytes:
+        nonlocal sent
+        fault = faults.get(sent)
+        sent += 1
+        wrong = iter((1,) if fault == "parity" else ())
+        if fault == "lost":
+            return b""
+        return carry_characters(data, lambda moments: moments ^ (1 if fault == "dead" else next(wrong, 0)))
+
+    application = Filesystem()
+    reader = T0Reader(TIMING)
+    wire = Wire(reader, T0Card(), application, VirtualClock(), disturbance=disturb)
+    for number, (length, ne) in enumerate(shapes):
+        application.available = 7 if ne else 0
+        application.executed.clear()
+        application.random.seed(number)
+        expected = Random(number).randbytes(application.available) + b"\x90\x00"
+        result = wire.transmit(CommandApdu(0, 0xD6 if length else 0xB0, 0, 0, bytes(length), ne).encode())
+        assert len(application.executed) <= 1
+        if isinstance(result, Broken):
+            break
+        assert result.response == expected
 
 
 @pytest.mark.long
