@@ -9,7 +9,7 @@ from enum import StrEnum
 from card_os.iso7816.atr import AnswerError
 from permitcard.matrix.checks import CHECKS, Check
 from permitcard.matrix.subject import CheckFailed, CheckSkipped, Subject
-from permitcard.matrix.ways import Way
+from permitcard.matrix.ways import Way, known_application
 from personalization.errors import PersonalizationError
 from reader_bridge.connection import ReaderError
 from reader_bridge.stack import standard_stack
@@ -96,9 +96,10 @@ def _run_way(way: Way, checks: tuple[Check, ...]) -> Row:
     try:
         with connection:
             described = connection.description
-            cells = []
+            aid = way.aid or known_application(standard_stack(connection))
+            cells: list[Cell] = []
             for check in checks:
-                subject = Subject(connection, standard_stack(connection), described.answer, way.aid, way.open_file)
+                subject = Subject(connection, standard_stack(connection), described.answer, aid, way.open_file)
                 cells.append(_run_check(check, subject))
             return Row(
                 way.card,

@@ -9,7 +9,7 @@ from typing import Final
 
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from card_os.iso7816.atr import AnswerError, Atr, Ats, Capabilities, HistoricalBytes
-from reader_bridge.connection import CardConnection, Interface
+from reader_bridge.connection import CardConnection
 
 _CONTACTLESS_ATR: Final = b"\x80\x01"
 
@@ -50,7 +50,7 @@ class Subject:
         raw: the connection as the reader gives it.
         host: the same behind what hosts put around it: 61xx, 6Cxx, chains.
         answer: ATR or ATS.
-        aid: an application that is on the card.
+        known_aid: an application that is on the card; empty when none is known.
         open_file: makes a file of at least 1,024 bytes readable and returns its short identifier; None when nobody
             knows how.
     """
@@ -58,13 +58,19 @@ class Subject:
     raw: CardConnection
     host: CardConnection
     answer: bytes
-    aid: bytes
+    known_aid: bytes
     open_file: Callable[[CardConnection], int] | None = None
 
     @property
-    def contactless(self) -> bool:
-        """True over the field."""
-        return self.raw.description.interface is Interface.CONTACTLESS
+    def aid(self) -> bytes:
+        """An application that is on the card.
+
+        Raises:
+            CheckSkipped: none is known.
+        """
+        if not self.known_aid:
+            raise CheckSkipped("no-application")
+        return self.known_aid
 
     @cached_property
     def historical(self) -> bytes:

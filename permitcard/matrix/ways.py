@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Self
 
+from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import StatusWord
 from permitcard.products import boot, permit_profile
 from permitcard.specimen import HOLDER_PIN, SPECIMEN_BATCH, make_specimen
@@ -18,6 +19,7 @@ from reader_bridge.addresses import CardAddress, ConnectionFactory
 from reader_bridge.connection import CardConnection, ConnectionDescription, Interface, Protocol7816, ReaderError
 from reader_bridge.simulated import SimulatedCard, open_card
 from reader_bridge.stack import Wrapper
+from reader_bridge.trace.names import WELL_KNOWN
 from reader_bridge.wired import wired_connection
 
 _SHORT_DATA: Final = 255
@@ -35,14 +37,14 @@ class Way:
         card: name of the card.
         reader: name of the reader.
         connect: makes the connection, not powered yet.
-        aid: an application that is on the card.
+        aid: an application that is on the card; empty to look for one whose AID is published.
         open_file: makes a long file readable; None when nobody knows how.
     """
 
     card: str
     reader: str
     connect: Callable[[], CardConnection]
-    aid: bytes = ISSUER_DOMAIN_AID
+    aid: bytes = b""
     open_file: Opener | None = None
 
 
@@ -74,6 +76,15 @@ class ShortReader(Wrapper):
         if len(command) > _SHORT_DATA + 6 or (len(command) > 5 and not command[4]):  # noqa: PLR2004 - length fields
             raise ReaderError("transmission-failed", reason="the reader carries short APDUs only")
         return self.inner.transmit(command)
+
+
+def known_application(connection: CardConnection) -> bytes:
+    """AID of an application on the card: ours, or one whose AID is published; empty when there is none of them."""
+    for aid in (PERMIT_AID, ISSUER_DOMAIN_AID, *(row.aid for row in WELL_KNOWN)):
+        selected = connection.transmit(CommandApdu(0x00, 0xA4, 0x04, 0x00, aid, 256).encode())
+        if StatusWord.parse(selected).ok:
+            return aid
+    return b""
 
 
 def open_portrait(connection: CardConnection) -> int:

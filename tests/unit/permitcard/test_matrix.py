@@ -142,6 +142,23 @@ def test_each_fault_is_found_by_its_check(blank: SimulatedCard, fault: str) -> N
     assert outcomes(row)[fault] is Outcome.FAILED
 
 
+def test_an_application_is_looked_for_and_without_one_little_can_be_asked(blank: SimulatedCard) -> None:
+    found = run_matrix([Way("blank", "reader", blank.connect)])[0]
+    assert found.failed == 0
+    assert outcomes(found)["select"] is Outcome.PASSED
+
+    class Nameless(Wrapper):
+        __slots__ = ()
+
+        def transmit(self, command: bytes) -> bytes:
+            return b"\x6a\x82" if command[1] == 0xA4 and command[2] == 0x04 else self.inner.transmit(command)
+
+    concealed = run_matrix([Way("blank", "nameless", lambda: Nameless(blank.connect()))])[0]
+    reasons = {cell.check: cell.why for cell in concealed.cells if cell.outcome is Outcome.SKIPPED}
+    assert reasons["select"] == "no-application"
+    assert outcomes(concealed)["answer"] is Outcome.PASSED
+
+
 def test_a_reset_that_resets_nothing_is_found(blank: SimulatedCard) -> None:
     class Deaf(Wrapper):
         __slots__ = ()
