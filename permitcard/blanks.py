@@ -7,16 +7,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from card_os.answers import DEFAULT_ATR, DEFAULT_ATS
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
 from card_os.hardware.chip import DEFAULT_CHIP
 from card_os.hardware.image import ImageError, NvmImage
 from card_os.manufacture import manufacture
+from permitcard.products import permit_profile
 from personalization.keys.keystore import KeyName, KeyStore
+from personalization.profile_answers import answer_to_reset, answer_to_select
 from reader_bridge.connection import ReaderError
 
 if TYPE_CHECKING:
     from personalization.production.stock import NewBlank
+    from personalization.profile_rows import Interfaces
 
 FACTORY_KEY_VERSION: Final = 0xFF
 """Key version of the first set, by custom of GlobalPlatform cards."""
@@ -90,8 +94,15 @@ def make_blank(
         image = NvmImage.create(path, chip)
     except ImageError as error:
         raise ReaderError(error.code, **error.parameters) from error
-    manufacture(image.nvm(), data, factory_keys(keys, data.card_number))
+    atr, ats = profile_answers(permit_profile().interfaces)
+    manufacture(image.nvm(), data, factory_keys(keys, data.card_number), atr=atr, ats=ats)
     return image, data.card_number
+
+
+def profile_answers(interfaces: Interfaces) -> tuple[bytes, bytes]:
+    """ATR and ATS for manufacture, from a card profile; empty where the card says the same of its own accord."""
+    atr, ats = answer_to_reset(interfaces), answer_to_select(interfaces)
+    return (b"" if atr == DEFAULT_ATR else atr), (b"" if ats == DEFAULT_ATS else ats)
 
 
 def make_blanks(

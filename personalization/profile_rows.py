@@ -86,12 +86,50 @@ class Application(Row):
     privileges: HexBytes = b"\x00"
 
 
+class ContactLine(Row):
+    """What the ATR announces of the line; a default is not sent.
+
+    Attributes:
+        rates: TA1, F and D.
+        ifsc: greatest information field of T=1 that the card takes.
+        bwi: block waiting time integer of T=1.
+        cwi: character waiting time integer of T=1.
+    """
+
+    rates: HexInt = Field(default=0x11, ge=0x11, le=0xFF)
+    ifsc: int = Field(default=32, ge=1, le=254)
+    bwi: int = Field(default=4, ge=0, le=9)
+    cwi: int = Field(default=13, ge=0, le=15)
+
+
+class FieldLine(Row):
+    """What the ATS announces.
+
+    Attributes:
+        frame_size: FSC, greatest frame that the card takes, in bytes.
+        rates: TA1, bit rates.
+        fwi: frame waiting time integer.
+        sfgi: start-up frame guard time integer.
+        cid: the card takes a CID.
+        nad: the card takes a NAD.
+    """
+
+    frame_size: Literal[16, 24, 32, 40, 48, 64, 96, 128, 256] = 32
+    rates: HexInt = Field(default=0x00, ge=0x00, le=0xFF)
+    fwi: int = Field(default=4, ge=0, le=14)
+    sfgi: int = Field(default=0, ge=0, le=14)
+    cid: bool = True
+    nad: bool = False
+
+
 class Interfaces(Row):
     """How the chip behaves at its two interfaces."""
 
     arbitration: Literal["concurrent", "first"]
     historical_bytes: HexBytes = Field(max_length=15)
     protocols: tuple[str, ...]
+    contact: ContactLine = Field(default_factory=ContactLine)
+    contactless: FieldLine = Field(default_factory=FieldLine)
 
 
 class Usage(Row):

@@ -7,9 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from card_os.card import Card
+from card_os.globalplatform.keys import KeySet
+from card_os.globalplatform.production_data import ProductionData
 from card_os.hardware.clock import VirtualClock
+from card_os.hardware.image import NvmImage
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from card_os.iso7816.atr import Atr, Ats, Capabilities, CompactTag, HistoricalBytes
+from card_os.manufacture import manufacture
 from card_os.port import Port
 from card_os.transport.checks import crc_a, lrc
 from card_os.transport.events import Command, Reply
@@ -23,7 +27,11 @@ from card_os.transport.timing import ContactlessTiming
 from card_os.transport.type_a_card import TypeACard
 from card_os.transport.type_a_frames import Frame
 from card_os.transport.wire import Direction
-from permitcard.products import permit_profile
+from permitcard.blanks import profile_answers
+from permitcard.products import boot, permit_profile, sam_profile
+from personalization.profile import CardProfile
+from personalization.profile_answers import answer_to_reset, answer_to_select
+from personalization.profile_rows import Interfaces
 from reader_bridge.connection import CardConnection, Interface, Protocol7816
 from reader_bridge.simulated import SimulatedCard
 from reader_bridge.wired import WiredConnection
@@ -66,11 +74,45 @@ def send(connection: CardConnection, command: CommandApdu) -> ResponseApdu:
     return ResponseApdu.parse(connection.transmit(command.encode()))
 
 
-def test_the_answers_are_what_the_profile_says(atr: Atr, ats: Ats) -> None:
-    interfaces = permit_profile().interfaces
-    assert atr.historical == interfaces.historical_bytes
-    named = {0: "T=0", 1: "T=1"}
-    assert (*(named[number] for number in atr.protocols), "T=CL") == interfaces.protocols
+@pytest.mark.parametrize("profile", [permit_profile(), sam_profile()], ids=lambda profile: profile.name)
+def test_the_answers_are_made_from_the_profile(atr: Atr, ats: Ats, profile: CardProfile) -> None:
+    assert answer_to_reset(profile.interfaces) == atr.encode()
+    assert answer_to_select(profile.interfaces) == ats.encode()
+    assert profile_answers(profile.interfaces) == (b"", b"")  # the card says it of its own accord
+
+
+INTERFACES = {"arbitration": "concurrent", "historical_bytes": "80", "protocols": ("T=1", "T=CL")}
+
+
+def test_another_profile_gives_other_answers_and_the_machines_keep_them() -> None:
+    interfaces = Interfaces.model_validate(
+        INTERFACES
+        | {"contact": {"rates": "95", "ifsc": 100, "bwi": 2, "cwi": 7}, "contactless": {"frame_size": 64, "cid": False}}
+    )
+    made, field = profile_answers(interfaces)
+    parameters = LineParameters.from_atr(Atr.parse(made))
+    assert (parameters.protocols, parameters.rate_byte) == ((1,), 0x95)
+    assert (parameters.ifsc, parameters.bwi, parameters.cwi) == (100, 2, 7)
+    image = NvmImage.create()
+    manufacture(
+        image.nvm(), ProductionData(ic_serial_number=1), KeySet(0xFF, UID * 4, UID * 4, UID * 4), atr=made, ats=field
+    )
+    with SimulatedCard(image, boot) as card:
+        with WiredConnection(card.card.contact, Interface.CONTACT) as connection:
+            assert connection.description.answer == made
+            assert (
+                send(connection, CommandApdu(0x00, 0xA4, 0x04, 0x00, bytes(240), 256)).sw == 0x6A82
+            )  # in three blocks
+            assert send(connection, CommandApdu(0x00, 0xA4, 0x04, 0x0C, NAME)).sw.ok
+        with WiredConnection(card.card.contactless, Interface.CONTACTLESS) as connection:
+            assert connection.description.answer == field
+            assert send(connection, CommandApdu(0x00, 0xA4, 0x04, 0x0C, NAME)).sw.ok
+
+
+def test_defaults_are_not_sent() -> None:
+    interfaces = Interfaces.model_validate(INTERFACES | {"protocols": ("T=0",)})
+    assert answer_to_reset(interfaces).hex().upper() == "3B0180"
+    assert LineParameters.from_atr(Atr.parse(answer_to_reset(interfaces))).ifsc == 32
 
 
 # --------------------------------------------------------------------------------------------------- contacts
