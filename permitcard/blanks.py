@@ -70,6 +70,14 @@ def factory_keys(keys: KeyStore, card_number: bytes) -> KeySet:
     return KeySet(FACTORY_KEY_VERSION, enc, mac, dek)
 
 
+def domain_keys(keys: KeyStore, card_number: bytes, domain: str) -> KeySet:
+    """The factory set of another domain of one chip, derived from the vendor's master."""
+    enc, mac, dek = (
+        keys.derive(KeyName.FACTORY, f"SCP03 {use} {domain}", card_number, _KEY_BYTES) for use in ("ENC", "MAC", "DEK")
+    )
+    return KeySet(FACTORY_KEY_VERSION, enc, mac, dek)
+
+
 def make_blank(
     path: Path | None, keys: KeyStore, batch: int, serial: int, day: dt.date, *, chip: str = DEFAULT_CHIP
 ) -> tuple[NvmImage, bytes]:

@@ -17,7 +17,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from card_os.hardware.chip import DEFAULT_CHIP
-from permitcard.blanks import make_blank
+from card_os.hardware.image import ImageError, NvmImage
+from permitcard.blanks import domain_keys, factory_keys, make_blank
 from permitcard.products import boot, permit_profile
 from permitcard.recipes import SPECIMEN_PIN, permit_recipe, untimed
 from permitcard.testing.target import Target
@@ -29,7 +30,7 @@ from personalization.preparation.prepare import Preparer
 from personalization.preparation.record import PreparedRecord
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.terminal.holder import pin_block
-from reader_bridge.connection import Interface
+from reader_bridge.connection import Interface, ReaderError
 from reader_bridge.simulated import SimulatedCard
 
 HOLDER_PIN: Final = SPECIMEN_PIN
@@ -154,3 +155,49 @@ def make_blank_specimen(
     """
     image, card_number = make_blank(path, specimen_keys(), SPECIMEN_BATCH, serial, _FABRICATED, chip=chip)
     return SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}"), card_number
+
+
+def make_profile_specimen(
+    profile: str, path: Path | None = None, serial: int = 1, *, chip: str = DEFAULT_CHIP
+) -> tuple[SimulatedCard, bytes]:
+    """Make the card of a profile; it stays open. Returns it and its card number, 10 bytes.
+
+    Domains take keys derived from the published factory master where the profile has none.
+
+    Args:
+        profile: name of a profile that comes with the product, or the file of another one.
+        path: card file; None keeps the card in memory.
+        serial: IC serial number.
+        chip: name of the chip geometry.
+
+    Raises:
+        PersonalizationError: "card-profile-unreadable" or "card-profile-wrong", exit 2.
+        ReaderError: the file exists or cannot be made, or no such chip.
+    """
+    from card_os.globalplatform.card_profile import CardProfileError, load_profile, profile_names
+    from card_os.manufacture import manufacture_profile
+
+    try:
+        known = load_profile(profile)
+    except CardProfileError as error:
+        raise PersonalizationError(
+            "card-profile-wrong", exit_code=2, path=profile, where=error.where, reason=error.reason
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise PersonalizationError(
+            "card-profile-unreadable", exit_code=2, path=profile, known=", ".join(profile_names()), reason=str(error)
+        ) from error
+    number = replace(known.production, ic_serial_number=serial).card_number
+    try:
+        image = NvmImage.create(path, chip)
+    except ImageError as error:
+        raise ReaderError(error.code, **error.parameters) from error
+    keys = specimen_keys()
+    manufacture_profile(
+        image.nvm(),
+        known,
+        serial,
+        factory_keys=factory_keys(keys, number),
+        domain_keys={row.name: domain_keys(keys, number, row.name) for row in known.domains},
+    )
+    return SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}"), number

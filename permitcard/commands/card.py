@@ -12,6 +12,7 @@ import typer
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.commands import snapshot, wear
 from permitcard.commands.options import ChipOption, console_of
+from personalization.errors import PersonalizationError
 
 group = typer.Typer(help="Make, show, read and serve single cards.", no_args_is_help=True, rich_markup_mode=None)
 snapshot.register(group)
@@ -41,6 +42,12 @@ def new(
     context: typer.Context,
     card: CardArgument,
     blank: Annotated[bool, typer.Option("--blank", help="A blank card as a chip vendor delivers it.")] = False,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            help="A card after a card profile (TOML), by file or by name: test-keys is for GlobalPlatform programs."
+        ),
+    ] = None,
     serial: Annotated[int, typer.Option(min=1, help="Serial number of the chip.")] = 1,
     chip: ChipOption = DEFAULT_CHIP,
     applets: Annotated[
@@ -50,22 +57,26 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Make a specimen permit with published keys and PINs, or a blank card with published factory keys."""
+    """Make a specimen permit with published keys and PINs, a blank card, or the card of a profile."""
     from permitcard.applet_installation import WantedApplet, install_applets
-    from permitcard.specimen import make_blank_specimen, make_specimen
-    from personalization.errors import PersonalizationError
+    from permitcard.specimen import make_blank_specimen, make_profile_specimen, make_specimen
     from personalization.keys.keystore import KeyName
 
     console = console_of(context)
     wanted = [WantedApplet.parse(text) for text in applets or ()]
-    if blank:
+    if profile is not None and (blank or wanted):
+        raise PersonalizationError("profile-alone", exit_code=2)
+    if profile is not None:
+        made, card_number = make_profile_specimen(profile, card, serial, chip=chip)
+    elif blank:
         made, card_number = make_blank_specimen(card, serial, chip=chip)
     else:
         made, target = make_specimen(card, serial, chip=chip)
         card_number = target.card_number
     try:
         with made:
-            install_applets(made, wanted, card_number, KeyName.FACTORY if blank else KeyName.CARD)
+            if profile is None:
+                install_applets(made, wanted, card_number, KeyName.FACTORY if blank else KeyName.CARD)
     except PersonalizationError:
         card.unlink()
         raise
