@@ -96,7 +96,9 @@ def get_data(context: Context, command: CommandApdu) -> bytes:
         WrongLength: 6700, another data field.
         ReferenceDataNotFound: 6A88, there is no such object.
         SecurityStatusNotSatisfied: 6982, what traces a secured card, outside a secure channel session.
+        ConditionsNotSatisfied: 6985, the domain is locked.
     """
+    domain_session(context)
     tag, store, owner = command.p1 << 8 | command.p2, context.store, context.application.owner
     if tag == TAG_CERTIFICATE_STORE:
         return certificate_store(store, owner, command.data)
@@ -111,11 +113,13 @@ def get_data(context: Context, command: CommandApdu) -> bytes:
 
 
 def get_value(context: Context, command: CommandApdu) -> bytes:
-    """GET DATA with an interindustry class byte: the value only, but for the list of applications."""
+    """GET DATA with an interindustry class byte: the value only, where the answer is one data object of that tag."""
     answer = get_data(context, command)
-    if command.p1 << 8 | command.p2 == DataTag.APPLICATIONS:
+    try:
+        item = tlv.parse_one(answer)
+    except tlv.TlvError:
         return answer
-    return tlv.parse_one(answer).value
+    return item.value if item.tag == command.p1 << 8 | command.p2 else answer
 
 
 def store_objects(context: Context, platform: Platform, objects: Iterable[tlv.Tlv]) -> None:

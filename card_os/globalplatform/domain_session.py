@@ -147,11 +147,13 @@ def domain_session(context: Context) -> DomainSession:
     """The state of the selected domain.
 
     Raises:
-        ConditionsNotSatisfied: 6985, the domain is not selected.
+        ConditionsNotSatisfied: 6985, the domain is not selected, or it was locked since (5.3.2.4).
     """
     state = context.session.scratch.get(_SCRATCH_NAME)
     if not isinstance(state, DomainSession):
         raise ConditionsNotSatisfied("the security domain is not selected")
+    if context.application.locked:
+        raise ConditionsNotSatisfied("the domain is locked")
     return state
 
 
@@ -165,8 +167,7 @@ def authenticated_channel(context: Context) -> DomainChannel:
     channel = context.session.secure_channel
     if not isinstance(channel, DomainChannel) or not channel.authenticated:
         raise SecurityStatusNotSatisfied("no authenticated secure channel session")
-    if context.application.locked:
-        raise ConditionsNotSatisfied("the domain is locked")
+    domain_session(context)
     return channel
 
 
