@@ -111,7 +111,7 @@ class DomainProfile:
     privileges: Privilege
     parent: str
     channels: ChannelPolicy = DEFAULT_POLICY
-    data: Mapping[int, bytes] = field(default_factory=dict)
+    data: Mapping[int, bytes] = field(default_factory=dict, repr=False)
     keys: tuple[KeySet, ...] = ()
     packages: tuple[tuple[Aid, tuple[Aid, ...]], ...] = ()
 
