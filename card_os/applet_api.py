@@ -19,6 +19,7 @@ from card_os.iso7816.apdu import CommandApdu, SecureMessagingIndication
 from card_os.iso7816.status import StatusWord
 from card_os.security.access import ALWAYS, NEVER, AccessRule, Proof, explain
 from card_os.security.authentication import authentication_instructions
+from card_os.security.certificates import create_certificate_date
 from card_os.security.cryptography import (
     AesCmac,
     P256PrivateKey,
@@ -34,6 +35,7 @@ from card_os.security.cryptography import (
     sha256,
     unpad,
 )
+from card_os.security.dynamic_authentication import dynamic_authentication_instructions
 from card_os.security.key_generation import key_generation_instructions
 from card_os.security.key_kinds import KeyAlgorithm
 from card_os.security.keys import (
@@ -54,6 +56,7 @@ from card_os.security.pin import (
     pin_block,
     pin_instructions,
     pin_tries_left,
+    verification_requirement_instructions,
     verify_pin,
 )
 from card_os.security.security_operations import security_operation_instructions
@@ -359,9 +362,11 @@ __all__ = [
     "check_value",
     "cmac",
     "create_card_access_number",
+    "create_certificate_date",
     "create_key",
     "create_pin",
     "derive",
+    "dynamic_authentication_instructions",
     "equal",
     "explain",
     "find_key",
@@ -378,5 +383,6 @@ __all__ = [
     "security_operation_instructions",
     "sha256",
     "unpad",
+    "verification_requirement_instructions",
     "verify_pin",
 ]

@@ -32,6 +32,7 @@ from card_os.iso7816.errors import (
     SecurityStatusNotSatisfied,
     WrongData,
 )
+from card_os.security.pin import standing_proofs
 from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Runtime:
 
     __slots__ = (
         "_opaque",
+        "_standing",
         "card_number",
         "channels",
         "clock",
@@ -108,6 +110,7 @@ class Runtime:
         self.modules: Mapping[bytes, Applet] = {}
         self.channels: set[Channel] = set()
         self.running: Channel | None = None
+        self._standing: dict[int, int] = {}  # proofs that need no verification, by owner
 
     def load(self, resident: Iterable[Applet], loadable: Iterable[Applet] = ()) -> None:
         """Take the code that is there: in read-only memory, or to be run once its load file is loaded."""
@@ -117,13 +120,17 @@ class Runtime:
 
     def new_context(self, application: Application) -> Context:
         """A context with a new session and no proofs."""
-        session = Session()
+        owner = application.owner
+        standing = self._standing.get(owner)
+        if standing is None:
+            standing = self._standing[owner] = standing_proofs(self.store, owner)
+        session = Session(standing)
         return Context(
             application,
             session,
             0,
             self.store,
-            FileSystem(self.files, application.owner, session),
+            FileSystem(self.files, owner, session),
             self.randomness,
             self.clock,
             self.card_number,
@@ -211,6 +218,7 @@ class Runtime:
         ):
             raise ConditionsNotSatisfied("the application is selected on another channel")
         self.registry.remove(application)
+        self._standing.pop(application.owner, None)
         self.files.change(application.owner)
         running = self.running
         if running is not None and running.context is not None and running.context.application is application:
@@ -234,6 +242,8 @@ class Runtime:
         if failed and self.registry.changed:
             self.registry.reload()
         self.registry.changed = False
+        for owner in self.store.touched:
+            self._standing.pop(owner, None)
         if self.files.changed or self.store.touched:
             self.files.settle(failed=failed)
 

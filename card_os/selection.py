@@ -5,8 +5,9 @@ Source: ISO/IEC 7816-4:2020, clauses 8.2 and 11.2.2; GlobalPlatform Card Specifi
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from collections.abc import Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from card_os.files.life_cycle import FileLifeCycle
 from card_os.files.select import select_and_answer
@@ -18,7 +19,6 @@ from card_os.iso7816.errors import (
     CardError,
     FileDeactivatedWarning,
     FileNotFound,
-    FunctionNotSupported,
     IncorrectP1P2,
 )
 from card_os.security.access import Proof
@@ -37,12 +37,22 @@ _OVER_THE_FIELD: Final = (ContactlessState.ACTIVATED, ContactlessState.UNMANAGED
 _CONTACT_BIT: Final = 0x40
 _CONTACTLESS_BIT: Final = 0x80
 _OCCURRENCE: Final = 0x03
-_FIRST: Final = 0x00
-_NEXT: Final = 0x02
 _RESPONSE: Final = 0x0C
 _FCP: Final = 0x04
 _FMD: Final = 0x08
 _NO_RESPONSE: Final = 0x0C
+
+
+T = TypeVar("T")
+
+
+class Occurrence(IntEnum):
+    """Which one of several of one name; b2-b1 of P2 (table 63)."""
+
+    FIRST = 0
+    LAST = 1
+    NEXT = 2
+    PREVIOUS = 3
 
 
 class Selector:
@@ -68,19 +78,15 @@ class Selector:
 
         Raises:
             IncorrectP1P2: 6A86.
-            FunctionNotSupported: 6A81, last or previous occurrence.
             FileNotFound: 6A82, no (other) application matches.
             FileDeactivatedWarning: 6283 with the response, the final application of a locked card.
         """
         p2 = command.p2
         if p2 & ~(_OCCURRENCE | _RESPONSE):
             raise IncorrectP1P2("no such form of SELECT")
-        occurrence = p2 & _OCCURRENCE
-        if occurrence not in (_FIRST, _NEXT):
-            raise FunctionNotSupported("first and next occurrence only")
-        application = self._find(channel, command.data, following=occurrence == _NEXT)
+        application = self._find(channel, command.data, p2 & _OCCURRENCE)
         if application is None:
-            return self._select_df(channel, command, following=occurrence == _NEXT)
+            return self._select_df(channel, command, p2 & _OCCURRENCE)
         template = self.enter(channel, application)
         if p2 & _RESPONSE == _NO_RESPONSE:
             template = b""
@@ -92,34 +98,29 @@ class Selector:
             raise FileDeactivatedWarning("the card is locked", data=template)
         return template
 
-    def _select_df(self, channel: Channel, command: CommandApdu, *, following: bool) -> bytes:
+    def _select_df(self, channel: Channel, command: CommandApdu, occurrence: int) -> bytes:
         """A named DF inside the selected application, which stays selected."""
         context = channel.context
         if context is None:
             raise FileNotFound("no application with this name")
         files = context.files
-        file = files.by_name(command.data, after=files.current_df if following else None)
+        file = _occurrence(files.by_name(command.data), files.current_df, occurrence)
         if file is None:
             raise FileNotFound("no application and no DF with this name")
         context.proofs = int(context.session.proofs) | self._proof
         return select_and_answer(context, file, command.p2 & _RESPONSE)
 
-    def _find(self, channel: Channel, name: bytes, *, following: bool) -> Application | None:
+    def _find(self, channel: Channel, name: bytes, occurrence: int) -> Application | None:
         registry = self._runtime.registry
         if not name:
             application = registry.issuer_domain
             return application if application is not None and self.allowed(application) else None
-        if not following:
+        if occurrence == Occurrence.FIRST:
             exact = registry.by_aid(name)
             if exact is not None and self.allowed(exact):
                 return exact
-        after = None
-        if following and channel.context is not None and channel.context.application.aid.startswith(name):
-            after = channel.context.application
-        return next(self._candidates(name, after), None)
-
-    def _candidates(self, name: bytes, after: Application | None) -> Iterator[Application]:
-        return filter(self.allowed, self._runtime.registry.matching(name, after=after))
+        current = channel.context.application if channel.context is not None else None
+        return _occurrence(list(filter(self.allowed, registry.matching(name))), current, occurrence)
 
     def allowed(self, application: Application) -> bool:
         """True when an application may be selected on this interface in the card's present state.
@@ -190,6 +191,25 @@ class Selector:
         except Exception as fault:  # noqa: BLE001 - as above
             channel.clear_application()
             self._runtime.count_fault(fault)
+
+
+def _occurrence(named: Sequence[T], current: T | None, occurrence: int) -> T | None:
+    """The one of several of one name that P2 asks for (table 63); next and previous count from the current one.
+
+    Where the current one is none of them, next is the first and previous the last.
+    """
+    at = named.index(current) if current in named else None
+    match occurrence:
+        case _ if not named:
+            return None
+        case Occurrence.FIRST:
+            return named[0]
+        case Occurrence.LAST:
+            return named[-1]
+        case Occurrence.NEXT:
+            return named[0] if at is None else next(iter(named[at + 1 :]), None)
+        case _:
+            return named[-1] if at is None else next(iter(reversed(named[:at])), None)
 
 
 def _control_parameters(application: Application) -> bytes:

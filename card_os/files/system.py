@@ -87,18 +87,11 @@ class FileSystem:
         """The file that stands for the application's own DF, or None."""
         return self._table.directory(self._owner).names.get((APPLICATION_DF, ROOT_FID))
 
-    def by_name(self, name: bytes, *, after: File | None = None) -> File | None:
-        """The first DF whose name begins with ``name``; the exact name goes before, then identifiers decide.
-
-        Args:
-            name: a DF name or its beginning.
-            after: gives the one after this, when it is among them.
-        """
+    def by_name(self, name: bytes) -> list[File]:
+        """The DFs whose name begins with ``name``: the exact name first, the others in the order of identifiers."""
         named = [file for file in self.all() if file.spec.df_name and file.spec.df_name.startswith(name)]
         named.sort(key=lambda file: (file.spec.df_name != name, file.identifier))
-        if after in named:
-            named = named[named.index(after) + 1 :]
-        return named[0] if named else None
+        return named
 
     def all(self) -> list[File]:
         """Every file of the application."""

@@ -19,7 +19,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+from cryptography.hazmat.primitives.ciphers import BlockCipherAlgorithm, Cipher, algorithms, modes
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap
@@ -127,10 +127,15 @@ def derive(master: bytes, label: str, context: bytes, length: int) -> bytes:
 
 
 def kdf_counter(key: bytes, fixed: bytes, length: int) -> bytes:
-    """SP 800-108 in counter mode with AES-CMAC: MAC(i ‖ fixed) for i = 1, 2, …, the counter being one byte.
+    """SP 800-108 in counter mode with AES-CMAC; see `kdf_counter_of`."""
+    return kdf_counter_of(AesCmac(key), fixed, length)
+
+
+def kdf_counter_of(keyed: KeyedCmac, fixed: bytes, length: int) -> bytes:
+    """SP 800-108 in counter mode with CMAC: MAC(i ‖ fixed) for i = 1, 2, …, the counter being one byte.
 
     Args:
-        key: AES key, 16, 24 or 32 bytes.
+        keyed: CMAC of a cipher with blocks of 16 bytes under the key.
         fixed: fixed input data, which names purpose, context and length.
         length: bytes wanted, 1..4080.
 
@@ -139,7 +144,6 @@ def kdf_counter(key: bytes, fixed: bytes, length: int) -> bytes:
     """
     if not 1 <= length <= _MAX_DERIVED:
         raise ValueError(f"cannot derive {length} bytes")
-    keyed = AesCmac(key)
     blocks = (keyed.compute(bytes((counter,)) + fixed) for counter in range(1, -(-length // BLOCK) + 1))
     return b"".join(blocks)[:length]
 
@@ -152,16 +156,20 @@ def check_value(key: bytes) -> bytes:
     return aes_ecb_encrypt(key, _CHECK_VALUE_INPUT)[:CHECK_VALUE_LENGTH]
 
 
-class AesCmac:
-    """AES-CMAC under one key, keyed once and copied for each message."""
+class KeyedCmac:
+    """CMAC under one key, keyed once and copied for each message.
+
+    Args:
+        algorithm: a block cipher under its key.
+    """
 
     __slots__ = ("_keyed",)
 
-    def __init__(self, key: bytes) -> None:
-        self._keyed = CMAC(algorithms.AES(key))
+    def __init__(self, algorithm: BlockCipherAlgorithm) -> None:
+        self._keyed = CMAC(algorithm)
 
     def compute(self, message: bytes) -> bytes:
-        """The MAC of ``message``, 16 bytes."""
+        """The MAC of ``message``, one block long."""
         state = self._keyed.copy()
         state.update(message)
         return state.finalize()
@@ -173,26 +181,38 @@ class AesCmac:
         return hmac.compare_digest(state.finalize()[:length], mac)
 
 
-class AesCounterCbc:
-    """AES-CBC of many messages under one key, the IV of each being the encryption of a counter block.
+class AesCmac(KeyedCmac):
+    """AES-CMAC under one key."""
+
+    __slots__ = ()
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(algorithms.AES(key))
+
+
+class CounterCbc:
+    """CBC of many messages under one key of a cipher with blocks of 16 bytes, the IV being a counter, encrypted.
 
     ISO secure messaging (IV = AES(KS.ENC, SSC)) and SCP03 (ICV = AES(S-ENC, counter)) share this form. One running
     encryptor serves all messages: a block that is fed as ``previous ciphertext xor counter`` comes out as
     AES(counter), which is the IV, and chains into the first block of the message. A running decryptor is given the IV,
     made in the same way, as if it were the ciphertext before the message. A running cipher cannot be copied: it is
     rebuilt from the key.
+
+    Args:
+        algorithm: a block cipher under its key.
     """
 
     __slots__ = ("_decryptor", "_encryptor", "_last")
 
-    def __init__(self, key: bytes) -> None:
-        cipher = Cipher(algorithms.AES(key), modes.CBC(_ZERO_IV))
+    def __init__(self, algorithm: BlockCipherAlgorithm) -> None:
+        cipher = Cipher(algorithm, modes.CBC(_ZERO_IV))
         self._encryptor = cipher.encryptor()
         self._decryptor = cipher.decryptor()
         self._last = 0
 
     def encrypt(self, counter: int, data: bytes) -> bytes:
-        """Encrypt ``data`` (a multiple of 16 bytes, not empty) under the IV AES(``counter``, 16 bytes big-endian).
+        """Encrypt ``data`` (a multiple of 16 bytes, not empty) under the encrypted ``counter`` (16 bytes big-endian).
 
         Raises:
             ValueError: ``data`` is empty or no multiple of 16 bytes.
@@ -214,6 +234,15 @@ class AesCounterCbc:
         iv = self._encryptor.update((self._last ^ counter).to_bytes(BLOCK, "big"))
         self._last = int.from_bytes(iv, "big")
         return self._decryptor.update(iv + data)[BLOCK:]
+
+
+class AesCounterCbc(CounterCbc):
+    """`CounterCbc` with AES."""
+
+    __slots__ = ()
+
+    def __init__(self, key: bytes) -> None:
+        super().__init__(algorithms.AES(key))
 
 
 class P256PrivateKey:

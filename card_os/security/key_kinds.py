@@ -8,7 +8,7 @@ triple DES 24       K1 ‖ K2 ‖ K3                   CMAC, 8 bytes            
 SM4 16              the key                        CMAC, 16 bytes             the same
 P-256, P-384        private scalar or point        ECDSA r ‖ s over a digest  -
 SM2                 private scalar or point        SM2 r ‖ s over a digest    SM2, C1 ‖ C3 ‖ C2
-RSA 2048, 3072      p ‖ q, or the modulus          PKCS#1 v1.5                OAEP with SHA-256, deciphering only
+RSA 2048, 3072      p ‖ q, or the modulus          PKCS#1 v1.5                OAEP (SHA-256); v1.5 enciphers only
 password 6 to 16    ASCII digits                   -                          -
 ```
 
@@ -16,13 +16,14 @@ The public exponent of RSA is 65537. A digest is told by its length: 32 bytes ar
 begins with its Z value; 48 are SHA-384. Whatever is random comes from the injected source; ECDSA takes the nonce of
 RFC 6979.
 
-Deviates: the card enciphers nothing with RSA, for the library draws the random bytes of its padding itself.
+Deviates: nothing is deciphered with PKCS#1 v1.5: a card that tells right padding from wrong gives the text away.
 
 Source: NIST SP 800-38A and 800-38B; ISO/IEC 9797-1:2011; FIPS 186-5; RFC 8017; GB/T 32918.2 and 32918.4.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from enum import IntEnum
 from types import MappingProxyType
@@ -36,6 +37,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from card_os.security.block_ciphers import BlockCipher, block_cmac, cbc_decrypt, cbc_encrypt, pad, retail_mac
 from card_os.security.cryptography import equal, unpad
+from card_os.security.rsa_encryption import RsaPadding, rsa_encipher
 from card_os.security.sm2 import Sm2PrivateKey, Sm2PublicKey
 
 if TYPE_CHECKING:
@@ -168,8 +170,37 @@ def verify(algorithm: KeyAlgorithm, value: bytes, data: bytes, signature: bytes)
             raise ValueError(f"a key of kind {algorithm.name} does not verify")
 
 
-def encipher(algorithm: KeyAlgorithm, value: bytes, plaintext: bytes, randomness: Randomness) -> bytes:
+def verify_message(algorithm: KeyAlgorithm, value: bytes, message: bytes, signature: bytes) -> bool:
+    """True when ``signature`` is right for a message, digested as the key's kind has it.
+
+    SHA-256; for P-384 SHA-384; for SM2 SM3 with the default identity.
+
+    Raises:
+        ValueError: the key is not public.
+    """
+    if algorithm is KeyAlgorithm.SM2_PUBLIC:
+        return Sm2PublicKey(value).verify(message, signature)
+    if algorithm not in PUBLIC:
+        raise ValueError(f"a key of kind {algorithm.name} verifies no message")
+    digest = hashlib.sha384 if algorithm is KeyAlgorithm.EC_P384_PUBLIC else hashlib.sha256
+    return verify(algorithm, value, digest(message).digest(), signature)
+
+
+def encipher(
+    algorithm: KeyAlgorithm,
+    value: bytes,
+    plaintext: bytes,
+    randomness: Randomness,
+    scheme: RsaPadding = RsaPadding.OAEP,
+) -> bytes:
     """Encipher; the card pads.
+
+    Args:
+        algorithm: kind of the key.
+        value: the key.
+        plaintext: one byte or more; for RSA as much as the padding leaves room for.
+        randomness: where random bytes come from.
+        scheme: padding of RSA.
 
     Raises:
         ValueError: nothing to encipher, or a key that does not encipher.
@@ -178,6 +209,8 @@ def encipher(algorithm: KeyAlgorithm, value: bytes, plaintext: bytes, randomness
         raise ValueError("nothing to encipher")
     if algorithm is KeyAlgorithm.SM2_PUBLIC:
         return Sm2PublicKey(value).encrypt(plaintext, randomness)
+    if algorithm is KeyAlgorithm.RSA_PUBLIC:
+        return rsa_encipher(value, RSA_EXPONENT, plaintext, scheme, randomness)
     if algorithm not in _CIPHERS:
         raise ValueError(f"a key of kind {algorithm.name} does not encipher")
     cipher = _CIPHERS[algorithm]

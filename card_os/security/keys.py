@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from card_os.iso7816.errors import ReferenceDataNotFound, WrongData
 from card_os.security.cryptography import CHECK_VALUE_LENGTH, P256_LENGTH, check_value, equal
-from card_os.security.key_kinds import PUBLIC, KeyAlgorithm, check_key_value
+from card_os.security.key_kinds import PUBLIC, SYMMETRIC, KeyAlgorithm, check_key_value
 from card_os.security.tries import MAX_TRY_LIMIT, TRIES_LEFT_AT, initial_tries
 from card_os.storage.store import ObjectKind
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 AES_LENGTHS: Final = (16, 24, 32)
 PAIR_LENGTH: Final = 32
-"""Length of K.ENC ‖ K.MAC, two AES-128 keys."""
+"""Length of K.ENC ‖ K.MAC, two keys of AES-128, SM4 or triple DES with two keys."""
 CHIP_KEY: Final = 0xA0
 """Usual reference of the key that proves the card."""
 
@@ -51,7 +51,7 @@ class KeyUsage(IntFlag):
     """What a key may be used for; nothing else works with it."""
 
     TERMINAL = 1 << 0
-    """A terminal authenticates with it: EXTERNAL and MUTUAL AUTHENTICATE."""
+    """A terminal authenticates with it: EXTERNAL and, with a pair, MUTUAL AUTHENTICATE."""
     CHIP = 1 << 1
     """The card proves itself with it: INTERNAL AUTHENTICATE."""
     APPLICATION = 1 << 2
@@ -68,7 +68,7 @@ class KeyUsage(IntFlag):
     """PACE under a password."""
 
 
-_PUBLIC_USES: Final = int(KeyUsage.VERIFY | KeyUsage.ENCIPHER)
+_PUBLIC_USES: Final = int(KeyUsage.VERIFY | KeyUsage.ENCIPHER | KeyUsage.TERMINAL)
 
 
 class Key(NamedTuple):
@@ -122,10 +122,11 @@ def create_key(
     Args:
         context: the application's context.
         reference: 1..255, P2 of the commands.
-        value: as `key_kinds` says; AES: 16, 24 or 32 bytes, for usage TERMINAL the pair K.ENC ‖ K.MAC.
+        value: as `key_kinds` says; for usage TERMINAL a public key, or a pair K.ENC ‖ K.MAC of AES, SM4 or triple DES.
         usage: what it is for.
         algorithm: what it is.
-        role: 1..16, the `Proof.key` it gives; 0 gives none.
+        role: 1..16, the `Proof.key` it gives; 0 gives none. A public key that verifies and has a role is a trust
+            anchor, see `certificates`.
         try_limit: 1..15; 0 = authenticates nobody.
 
     Raises:
@@ -135,9 +136,11 @@ def create_key(
     """
     if not (0 < reference <= _MAX_REFERENCE and 0 <= role <= _MAX_ROLE and 0 <= try_limit <= MAX_TRY_LIMIT):
         raise WrongData("a key's reference, role or limit is out of range")
-    aes = algorithm is KeyAlgorithm.AES
-    if usage & KeyUsage.TERMINAL and not (aes and try_limit and role and len(value) == PAIR_LENGTH):
-        raise WrongData("a terminal's key is a pair with a role and tries")
+    pair = bool(usage & KeyUsage.TERMINAL) and algorithm in SYMMETRIC
+    if usage & KeyUsage.TERMINAL and not (
+        try_limit and role and (algorithm in PUBLIC or (pair and len(value) == PAIR_LENGTH))
+    ):
+        raise WrongData("a terminal's key is a pair or a public key, with a role and tries")
     if usage & KeyUsage.CHIP and algorithm is not KeyAlgorithm.EC_P256_PRIVATE:
         raise WrongData("the card proves itself with a key of P-256")
     password = algorithm is KeyAlgorithm.PASSWORD
@@ -146,7 +149,8 @@ def create_key(
     if algorithm in PUBLIC and usage & ~_PUBLIC_USES:
         raise WrongData("a public key verifies and enciphers only")
     try:
-        check_key_value(algorithm, value)
+        for part in (value[: PAIR_LENGTH // 2], value[PAIR_LENGTH // 2 :]) if pair else (value,):
+            check_key_value(algorithm, part)
     except ValueError:
         raise WrongData(f"no key of kind {algorithm.name}") from None
     length = bytes((len(value),)) if len(value) <= _MAX_SHORT_LENGTH else b"\x00" + len(value).to_bytes(2, "big")
@@ -173,6 +177,23 @@ def find_key(context: Context, reference: int, usage: KeyUsage) -> Key:
         value_at = _LONG_VALUE_AT
         length = int.from_bytes(body[_VALUE_AT:_LONG_VALUE_AT], "big")
     return Key(item, role, algorithm, allowed, limit, left, body[value_at : value_at + length])
+
+
+def implicit_terminal_key(context: Context) -> int:
+    """Reference of the terminal's key that P2 00 means: the only one, where it is a pair of triple DES.
+
+    Raises:
+        ReferenceDataNotFound: 6A88, there is none, or more than one.
+
+    Source: ICAO Doc 9303-11 (8th edition), clause 4.3.4: basic access control names no key.
+    """
+    store, owner = context.store, context.application.owner
+    found = [
+        item for item in store.owned(owner, ObjectKind.KEY) if store.read(item, _USAGE_AT, 1)[0] & KeyUsage.TERMINAL
+    ]
+    if len(found) != 1 or store.read(found[0], _USAGE_AT - 1, 1)[0] != KeyAlgorithm.TRIPLE_DES:
+        raise ReferenceDataNotFound("no key is implied")
+    return found[0].identifier
 
 
 def replace_key(context: Context, key: Key, value: bytes) -> None:

@@ -1,18 +1,21 @@
-"""PINs of an application: objects, VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER.
+"""PINs of an application: objects, VERIFY, CHANGE REFERENCE DATA, RESET RETRY COUNTER, ENABLE and DISABLE.
 
 A PIN is an object of kind PIN, the identifier of which is its reference (P2 of the commands):
 
 ```
 offset 0  1  tries left
 offset 1  1  try limit, 1..15
-offset 2  1  PIN number, 1..8: which `Proof.pin` it gives
+offset 2  1  PIN number, 1..8: which `Proof.pin` it gives; b8 = 1: verification is not required
 offset 3  1  reference of the PIN that unblocks it, 00 none
 offset 4  8  PIN block
 ```
 
 PINs travel and rest as PIN blocks of format 2: control 2, number of digits (4 to 12), digits, filled with F.
 
-Source: ISO/IEC 7816-4:2020, clauses 11.6.6 (VERIFY), 11.6.7 (CHANGE REFERENCE DATA), 11.6.10 (RESET RETRY COUNTER);
+A PIN whose verification is not required gives its proof to every session from selection on.
+
+Source: ISO/IEC 7816-4:2020, clauses 11.6.6 (VERIFY), 11.6.7 (CHANGE REFERENCE DATA), 11.6.8 and 11.6.9 (ENABLE and
+DISABLE VERIFICATION REQUIREMENT), 11.6.10 (RESET RETRY COUNTER);
 ISO 9564-1:2017, clause 9.3.4 (format 2).
 """
 
@@ -41,7 +44,7 @@ from card_os.storage.store import ObjectKind
 if TYPE_CHECKING:
     from card_os.applet_api import Context, Instruction
     from card_os.iso7816.apdu import CommandApdu
-    from card_os.storage.store import StoredObject
+    from card_os.storage.store import ObjectStore, StoredObject
 
 PIN_BLOCK_LENGTH: Final = 8
 MIN_DIGITS: Final = 4
@@ -55,7 +58,13 @@ _FORMAT_2: Final = 2
 _FILL: Final = "f"
 _CONTROLS: Final = frozenset(range(_FORMAT_2 << 4 | MIN_DIGITS, (_FORMAT_2 << 4 | MAX_DIGITS) + 1))
 _MAX_NUMBER: Final = 8
-_PROOFS: Final = (0, *(int(Proof.pin(number)) for number in range(1, _MAX_NUMBER + 1)))
+_NOT_REQUIRED: Final = 0x80
+_NUMBER_MASK: Final = 0x0F
+_PROOFS: Final = tuple(
+    int(Proof.pin(byte & _NUMBER_MASK)) if 1 <= byte & _NUMBER_MASK <= _MAX_NUMBER else 0
+    for byte in range(_NOT_REQUIRED + _MAX_NUMBER + 1)
+)
+"""Proof by the byte at offset 2."""
 _MAX_REFERENCE: Final = 0xFF
 _DGI_ENTRY: Final = 3 + PIN_BLOCK_LENGTH
 
@@ -313,6 +322,71 @@ def _renew(context: Context, item: StoredObject, body: bytes, block: bytes | Non
     """All tries, and a new PIN block unless None: both or neither."""
     with context.store.transaction():
         context.store.write(item, TRIES_LEFT_AT, body[1:2] + body[1:_BLOCK_AT] + (block or body[_BLOCK_AT:]))
+
+
+def _require_verification(context: Context, command: CommandApdu, *, required: bool) -> bytes:
+    if command.p1 != _P1_DEFAULT:
+        raise IncorrectP1P2("the PIN itself is needed: P1 00")
+    item = _find(context, command.p2)
+    _check_block(command.data)
+    body = context.store.read(item)
+    _compare(context, item, body, command.data)
+    number = body[2] & _NUMBER_MASK | (0 if required else _NOT_REQUIRED)
+    context.store.watched.add(item.slot)  # so that `standing_proofs` is asked again
+    with context.store.transaction():
+        context.store.write(item, TRIES_LEFT_AT, body[1:2] + body[1:2] + bytes((number,)))
+    if not required:
+        context.session.proofs |= _PROOFS[number]
+    return b""
+
+
+def enable_verification(context: Context, command: CommandApdu) -> bytes:
+    """ENABLE VERIFICATION REQUIREMENT (INS 28): P1 00, P2 reference, data PIN block.
+
+    The PIN is not verified afterwards; sessions on other channels keep what they have proved.
+
+    Raises:
+        VerificationFailed: 63CX, wrong PIN.
+        MethodBlocked: 6983, no tries left.
+    """
+    return _require_verification(context, command, required=True)
+
+
+def disable_verification(context: Context, command: CommandApdu) -> bytes:
+    """DISABLE VERIFICATION REQUIREMENT (INS 26): P1 00, P2 reference, data PIN block.
+
+    Raises:
+        VerificationFailed: 63CX, wrong PIN.
+        MethodBlocked: 6983, no tries left.
+    """
+    return _require_verification(context, command, required=False)
+
+
+def standing_proofs(store: ObjectStore, owner: int) -> int:
+    """The proofs of an application's PINs whose verification is not required."""
+    proofs = 0
+    for item in store.owned(owner, ObjectKind.PIN):
+        number = store.read(item, 2, 1)[0]
+        if number & _NOT_REQUIRED:
+            proofs |= _PROOFS[number]
+    return proofs
+
+
+def verification_requirement_instructions(
+    access: AccessRule = NEVER, states: frozenset[int] | None = None
+) -> tuple[Instruction, Instruction]:
+    """The rows of ENABLE and DISABLE VERIFICATION REQUIREMENT for an application's command table.
+
+    Args:
+        access: rule of both commands; never unless the application says so.
+        states: application life-cycle states in which they are allowed; None = every selectable state.
+    """
+    from card_os.applet_api import Instruction
+
+    return (
+        Instruction(0x28, "ENABLE VERIFICATION REQUIREMENT", enable_verification, access=access, states=states),
+        Instruction(0x26, "DISABLE VERIFICATION REQUIREMENT", disable_verification, access=access, states=states),
+    )
 
 
 def pin_instructions(

@@ -6,9 +6,12 @@ SET for verifying and enciphering, F3 RESTORE (P2 01) forgets all of it; P2 is t
 ```
 P2 B6   digital signature   data 83 or 84 ‖ 01 ‖ reference
 P2 B4   checksum (MAC)      the same
-P2 B8   confidentiality     the same
+P2 B8   confidentiality     the same; for enciphering with RSA 80 ‖ 01 ‖ 01 OAEP, 02 PKCS#1 v1.5 may go before
 P2 AA   hash                data 80 ‖ 01 ‖ 01 SHA-256, 02 SHA-384, 03 SM3
+P2 A4   authentication      P1 81 only: 83 name of a terminal whose certificate was verified
 ```
+
+With P1 81 and P2 B6, object 83 may also name the issuer of a certificate, see `certificates`.
 
 PERFORM SECURITY OPERATION (INS 2A) then does, by P1-P2:
 
@@ -18,6 +21,7 @@ PERFORM SECURITY OPERATION (INS 2A) then does, by P1-P2:
 00A8   verify signature       [9A digest] 9E signature
 8E80   compute checksum       data → MAC
 00A2   verify checksum        80 data, 8E MAC
+00BE   verify certificate     7F4E body, 5F37 signature
 8680   encipher               data → padding indicator ‖ cryptogram
 8086   decipher               padding indicator ‖ cryptogram → data
 ```
@@ -49,8 +53,10 @@ from card_os.iso7816.errors import (
     WrongLength,
 )
 from card_os.security.access import NEVER, AccessRule
+from card_os.security.certificates import choose_issuer, choose_terminal, forget_certificates, verify_certificate
 from card_os.security.key_kinds import SYMMETRIC, KeyAlgorithm, decipher, encipher, sign, verify
 from card_os.security.keys import Key, KeyUsage, find_key, has_key
+from card_os.security.rsa_encryption import RsaPadding
 from card_os.security.sm2 import sm3
 
 if TYPE_CHECKING:
@@ -63,6 +69,7 @@ _SCRATCH: Final = "security environment"
 class Template(IntEnum):
     """Control reference templates, P2 of MANAGE SECURITY ENVIRONMENT."""
 
+    AUTHENTICATION = 0xA4
     HASH = 0xAA
     CHECKSUM = 0xB4
     SIGNATURE = 0xB6
@@ -117,14 +124,17 @@ _USES: Final = MappingProxyType(
 )
 _DEFAULT_ENVIRONMENT: Final = 1
 _DEFAULT_HASH: Final = 1
+_ALGORITHM_OBJECT: Final = 3
+"""Bytes of an object 80 with one byte."""
 
 
 class _Environment:
     """What MANAGE SECURITY ENVIRONMENT set on one channel, and the digest that waits to be signed."""
 
-    __slots__ = ("digest", "hash_algorithm", "keys")
+    __slots__ = ("digest", "hash_algorithm", "keys", "padding")
 
     def __init__(self) -> None:
+        self.padding = RsaPadding.OAEP
         self.keys: dict[tuple[Template, KeyUsage], int] = {}
         self.hash_algorithm = _DEFAULT_HASH
         self.digest: bytes | None = None
@@ -146,29 +156,66 @@ def manage_security_environment(context: Context, command: CommandApdu) -> bytes
         WrongData: 6A80, not exactly the one object that the template takes.
     """
     if command.p1 == _Set.RESTORE:
-        if command.data:
-            raise WrongLength("RESTORE has no data")
-        if command.p2 != _DEFAULT_ENVIRONMENT:
-            raise ReferenceDataNotFound(f"no security environment {command.p2}")
-        context.session.scratch.pop(_SCRATCH, None)
-        return b""
-    environment = _environment(context)
-    if command.p2 == Template.HASH and command.p1 == _Set.COMPUTE:
-        (algorithm,) = _objects(command.data, (_Tag.ALGORITHM,))
-        if len(algorithm) != 1 or algorithm[0] not in _HASHES:
-            raise WrongData("no known hash algorithm")
-        environment.hash_algorithm = algorithm[0]
-        return b""
+        return _restore(context, command)
+    match command.p1, command.p2:
+        case _Set.COMPUTE, Template.HASH:
+            (algorithm,) = _objects(command.data, (_Tag.ALGORITHM,))
+            if len(algorithm) != 1 or algorithm[0] not in _HASHES:
+                raise WrongData("no known hash algorithm")
+            _environment(context).hash_algorithm = algorithm[0]
+        case _Set.VERIFY, Template.AUTHENTICATION:
+            (name,) = _objects(command.data, (_Tag.PUBLIC_REFERENCE,))
+            choose_terminal(context, name)
+        case _Set.VERIFY, Template.SIGNATURE if _names_issuer(context, command.data):
+            pass
+        case _:
+            _set_key(context, command)
+    return b""
+
+
+def _restore(context: Context, command: CommandApdu) -> bytes:
+    if command.data:
+        raise WrongLength("RESTORE has no data")
+    if command.p2 != _DEFAULT_ENVIRONMENT:
+        raise ReferenceDataNotFound(f"no security environment {command.p2}")
+    context.session.scratch.pop(_SCRATCH, None)
+    forget_certificates(context)
+    return b""
+
+
+def _set_key(context: Context, command: CommandApdu) -> None:
     try:
         template = Template(command.p2)
         usage = _USES[_Set(command.p1), template]
     except (ValueError, KeyError):
         raise IncorrectP1P2("no such function or template") from None
-    reference = _reference(command.data)
+    data, scheme = command.data, RsaPadding.OAEP
+    if usage is KeyUsage.ENCIPHER and data[:1] == bytes((_Tag.ALGORITHM,)):
+        scheme, data = _padding(data[:_ALGORITHM_OBJECT]), data[_ALGORITHM_OBJECT:]
+    reference = _reference(data)
     if not has_key(context, reference, usage):
         raise ReferenceDataNotFound(f"no key {reference:02X} for that")
+    environment = _environment(context)
     environment.keys[template, usage] = reference
-    return b""
+    if usage is KeyUsage.ENCIPHER:
+        environment.padding = scheme
+
+
+def _names_issuer(context: Context, data: bytes) -> bool:
+    """True when the template names the issuer of a certificate and no key of the card that verifies signatures too."""
+    (reference,) = _objects(data, (_Tag.PUBLIC_REFERENCE,)) if data[:1] == bytes((_Tag.PUBLIC_REFERENCE,)) else (b"",)
+    if not reference:
+        return False
+    chosen = choose_issuer(context, reference)
+    return chosen and len(reference) > 1
+
+
+def _padding(data: bytes) -> RsaPadding:
+    (number,) = _objects(data, (_Tag.ALGORITHM,))
+    try:
+        return RsaPadding(int.from_bytes(number, "big"))
+    except ValueError:
+        raise WrongData("no known padding") from None
 
 
 def _reference(data: bytes) -> int:
@@ -259,7 +306,8 @@ def _verify_checksum(context: Context, data: bytes) -> bytes:
 
 def _encipher(context: Context, data: bytes) -> bytes:
     key, algorithm = _key(context, Template.CONFIDENTIALITY, KeyUsage.ENCIPHER)
-    return _indicator(algorithm) + encipher(algorithm, key.value, data, context.randomness)
+    padding = _environment(context).padding
+    return _indicator(algorithm) + encipher(algorithm, key.value, data, context.randomness, padding)
 
 
 def _decipher(context: Context, data: bytes) -> bytes:
@@ -267,6 +315,11 @@ def _decipher(context: Context, data: bytes) -> bytes:
     if data[:1] != _indicator(algorithm):
         raise WrongData("another padding indicator than the key has")
     return decipher(algorithm, key.value, data[1:])
+
+
+def _verify_certificate(context: Context, data: bytes) -> bytes:
+    verify_certificate(context, data)
+    return b""
 
 
 def _indicator(algorithm: KeyAlgorithm) -> bytes:
@@ -281,6 +334,7 @@ class _Operation(IntEnum):
     VERIFY_SIGNATURE = 0x00A8
     COMPUTE_CHECKSUM = 0x8E80
     VERIFY_CHECKSUM = 0x00A2
+    VERIFY_CERTIFICATE = 0x00BE
     ENCIPHER = 0x8680
     DECIPHER = 0x8086
 
@@ -292,6 +346,7 @@ _OPERATIONS: Final[Mapping[int, Callable[[Context, bytes], bytes]]] = MappingPro
         _Operation.VERIFY_SIGNATURE: _verify_signature,
         _Operation.COMPUTE_CHECKSUM: _compute_checksum,
         _Operation.VERIFY_CHECKSUM: _verify_checksum,
+        _Operation.VERIFY_CERTIFICATE: _verify_certificate,
         _Operation.ENCIPHER: _encipher,
         _Operation.DECIPHER: _decipher,
     }
@@ -306,7 +361,7 @@ def perform_security_operation(context: Context, command: CommandApdu) -> bytes:
         FunctionNotSupported: 6A81, another operation.
         ConditionsNotSatisfied: 6985, no fitting key is set, or nothing was hashed.
         WrongData: 6A80, the data are not what the operation takes.
-        AuthenticationFailed: 6300, a signature or MAC is wrong.
+        AuthenticationFailed: 6300, a signature, a MAC or a certificate is wrong.
     """
     number = command.p1 << 8 | command.p2
     environment = _environment(context)

@@ -140,9 +140,23 @@ def test_management_data_of_an_application_is_its_name(contact: Port) -> None:
     assert send(contact, f"00A4040807{FIRST.hex()}00") == f"64094F07{FIRST.hex().upper()}" + OK
 
 
-@pytest.mark.parametrize(("p2", "sw"), [(0x01, "6A81"), (0x03, "6A81"), (0x09, "6A81"), (0x10, "6A86"), (0x80, "6A86")])
-def test_other_forms_of_selection_are_refused(contact: Port, p2: int, sw: str) -> None:
-    assert send(contact, f"00A404{p2:02X}07{FIRST.hex()}") == sw
+def test_the_last_and_the_previous_occurrence(contact: Port, applet: RecordingApplet) -> None:
+    """Table 63, b2-b1 of P2: 01 last, 11 previous."""
+    partial = FIRST[:-1]
+    assert select(contact, partial, 0x0D) == OK
+    assert applet.calls[-1] == ("select", SECOND)
+    assert select(contact, partial, 0x0F) == OK
+    assert applet.calls[-1] == ("select", FIRST)
+    assert select(contact, partial, 0x0F) == "6A82"
+    assert select(contact, b"\xf0\xf0", 0x0D) == "6A82"
+    contact.reset()
+    assert select(contact, partial, 0x0F) == OK  # none of them is current: the last one
+    assert applet.calls[-1] == ("select", SECOND)
+
+
+@pytest.mark.parametrize("p2", [0x10, 0x80, 0x11, 0x83])
+def test_other_forms_of_selection_are_refused(contact: Port, p2: int) -> None:
+    assert send(contact, f"00A404{p2:02X}07{FIRST.hex()}") == "6A86"
 
 
 def test_selection_cannot_be_chained(contact: Port) -> None:

@@ -557,7 +557,13 @@ def test_challenges_are_fresh(port: Port) -> None:
 
 @pytest.mark.parametrize(
     ("p1", "p2", "data", "ne", "status"),
-    [(1, 0, b"", 16, 0x6A86), (0, 1, b"", 16, 0x6A86), (0, 0, b"\x00", 16, 0x6700), (0, 0, b"", 8, 0x6700)],
+    [
+        (1, 0, b"", 16, 0x6A86),
+        (0, 1, b"", 16, 0x6A86),
+        (0, 0, b"\x00", 16, 0x6700),
+        (0, 0, b"", 7, 0x6700),
+        (0, 0, b"", 9, 0x6700),
+    ],
 )
 def test_malformed_get_challenge(port: Port, p1: int, p2: int, data: bytes, ne: int, status: int) -> None:
     assert send(port, 0x84, p1, p2, data, ne) == (b"", status)

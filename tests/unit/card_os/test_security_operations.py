@@ -308,9 +308,27 @@ def test_the_card_enciphers_with_sm2(port: Port) -> None:
     assert (SM2.decrypt(cryptogram[1:]), status) == (b"secret", 0x9000)
 
 
-def test_the_card_does_not_encipher_with_rsa(port: Port) -> None:
-    assert set_key(port, 0x81, 0xB8, 0x25) == 0x9000
-    assert perform(port, 0x8680, b"secret") == (b"", 0x6A80)
+@pytest.mark.parametrize("scheme", ["", "800101", "800102"])
+def test_the_card_enciphers_with_rsa(port: Port, scheme: str) -> None:
+    """7816-8, 5.3.7; RFC 8017: OAEP unless MANAGE SECURITY ENVIRONMENT says PKCS#1 v1.5; the owner deciphers it."""
+    assert send(port, 0x22, 0x81B8, bytes.fromhex(scheme + "830125"))[1] == 0x9000
+    answer, sw = perform(port, 0x8680, b"secret")
+    assert (answer[:1], sw) == (b"\x02", 0x9000)
+    kind = padding.PKCS1v15() if scheme == "800102" else padding.OAEP(padding.MGF1(SHA256()), SHA256(), None)
+    assert RSA_3072.decrypt(answer[1:], kind) == b"secret"
+
+
+@pytest.mark.parametrize(("scheme", "longest"), [("800101", 384 - 66), ("800102", 384 - 11)])
+def test_a_message_fits_its_padding_or_is_refused(port: Port, scheme: str, longest: int) -> None:
+    assert send(port, 0x22, 0x81B8, bytes.fromhex(scheme + "830125"))[1] == 0x9000
+    assert perform(port, 0x8680, b"\x01" * longest)[1] == 0x9000
+    assert perform(port, 0x8680, b"\x01" * (longest + 1)) == (b"", 0x6A80)
+    assert perform(port, 0x8680, b"") == (b"", 0x6A80)
+
+
+@pytest.mark.parametrize("data", ["800103830125", "80020101830125", "800101", "830125800101"])
+def test_an_unknown_padding_is_refused(port: Port, data: str) -> None:
+    assert send(port, 0x22, 0x81B8, bytes.fromhex(data))[1] == 0x6A80
 
 
 @pytest.mark.parametrize(
@@ -360,7 +378,8 @@ def test_manage_security_environment_refuses(port: Port, parameters: int, data: 
         (0x8680, "00", 0x6985, "no key is set"),
         (0x8086, "0100", 0x6985, "no key is set"),
         (0x8280, "00", 0x6A81, "another form of a cryptogram"),
-        (0x00BE, "00", 0x6A81, "certificates are not verified"),
+        (0x00BE, "00", 0x6985, "no issuer is named"),
+        (0x00AE, "00", 0x6A81, "certificates that do not describe themselves"),
         (0x0000, "00", 0x6A81, "no operation"),
     ],
 )
