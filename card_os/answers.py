@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from card_os.channels import CHANNEL_COUNT
+from card_os.hardware.voltage import ALL_CLASSES, class_indicator
 from card_os.iso7816.atr import (
     Atr,
     Ats,
@@ -32,6 +33,8 @@ _IFSC: Final = 0xFE
 _BWI_CWI: Final = 0x45
 _T1: Final = 1
 _T0: Final = 0
+_GLOBAL: Final = 15
+"""Stands for interface bytes that hold for every protocol."""
 _RATES: Final = 0x77
 """212, 424 and 848 kbit/s, each direction on its own."""
 
@@ -57,12 +60,13 @@ def historical_bytes() -> bytes:
 
 
 def default_atr() -> bytes:
-    """ATR of a card that speaks T=0 and T=1 (IFSC 254, BWI 4, CWI 5)."""
+    """ATR of a card that speaks T=0 and T=1 (IFSC 254, BWI 4, CWI 5) at all classes of voltage."""
     return Atr(
         groups=(
             InterfaceGroup(ta=_FI_DI),
             InterfaceGroup(protocol=_T0),
             InterfaceGroup(protocol=_T1, ta=_IFSC, tb=_BWI_CWI),
+            InterfaceGroup(protocol=_GLOBAL, ta=class_indicator(ALL_CLASSES)),
         ),
         historical=historical_bytes(),
     ).encode()

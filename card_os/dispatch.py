@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 from card_os.chaining import INS_ENVELOPES, INS_GET_RESPONSE, CommandChain, get_response, respond, unwrap_envelope
 from card_os.channels import CHANNEL_COUNT, Channel
 from card_os.globalplatform.registry import CardLifeCycle, Privilege
+from card_os.hardware.work import Work
 from card_os.iso7816.apdu import CLASS_BYTES, ClassByte, CommandApdu, SecureMessagingIndication
 from card_os.iso7816.errors import (
     CardError,
@@ -60,12 +61,29 @@ class Dispatcher:
         last_error: why the last command did not end with 9000, None after success.
     """
 
-    __slots__ = ("_channels", "_files", "_proof", "_runtime", "_selector", "_touched", "last_error")
+    __slots__ = (
+        "_byte_ns",
+        "_channels",
+        "_clock",
+        "_command_ns",
+        "_files",
+        "_proof",
+        "_protected_byte_ns",
+        "_runtime",
+        "_selector",
+        "_touched",
+        "last_error",
+    )
 
     def __init__(self, runtime: Runtime, interface: Proof) -> None:
         self._runtime = runtime
         self._files = runtime.files
         self._touched = runtime.store.touched  # what rules were read from has changed
+        self._clock = runtime.clock
+        times = self._clock.times
+        self._command_ns = times.get(Work.COMMAND, 0)
+        self._byte_ns = times.get(Work.BYTE, 0)
+        self._protected_byte_ns = times.get(Work.SECURE_MESSAGING_BYTE, 0)
         self._proof = int(interface)
         self._selector = Selector(runtime, interface)
         self._channels: dict[int, Channel] = {}
@@ -73,7 +91,12 @@ class Dispatcher:
         self._selector.enter_default(self._open(0))
 
     def process(self, raw: bytes) -> bytes:
-        """Execute one command APDU."""
+        """Execute one command APDU; it costs the time of the processor for it and for its bytes."""
+        answer = self._process(raw)
+        self._clock.now_ns += self._command_ns + self._byte_ns * (len(raw) + len(answer))
+        return answer
+
+    def _process(self, raw: bytes) -> bytes:
         self.last_error = None
         try:
             command = CommandApdu.parse(raw)
@@ -165,6 +188,7 @@ class Dispatcher:
             data, sw = self._guarded(channel, class_byte, plain, layer)
             if layer is not None:
                 data, sw = layer.wrap(data, sw)
+                self._clock.now_ns += self._protected_byte_ns * (len(command.data) + len(data))
         except CardError as error:
             self.last_error = error
             data, sw = error.data, error.sw

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from card_os.arbitration import Event
+from card_os.hardware.voltage import NOMINAL_MILLIVOLTS, class_of
 from card_os.iso7816.errors import CardTorn, MemoryFailure
 from card_os.security.access import Proof
 
@@ -37,13 +38,17 @@ class Port:
     Attributes:
         interface: which of the two.
         uid: contactless: the random UID of this activation, 4 bytes beginning with 08; empty without power.
+        last_cost_ns: virtual time that the last command took the card: processor, cryptography and memory, without the
+            line.
     """
 
-    __slots__ = ("_card", "_dispatcher", "_lock", "interface", "uid")
+    __slots__ = ("_card", "_clock", "_dispatcher", "_lock", "interface", "last_cost_ns", "uid")
 
     def __init__(self, card: Card, interface: Proof) -> None:
         self._card = card
         self._lock = card.lock
+        self._clock = card.clock
+        self.last_cost_ns = 0
         self._dispatcher: Dispatcher | None = None
         self.interface = interface
         self.uid = b""
@@ -53,14 +58,21 @@ class Port:
         """True between `power_on` and `power_off` or a cut."""
         return self._dispatcher is not None
 
-    def power_on(self) -> bytes:
+    def power_on(self, millivolts: int = NOMINAL_MILLIVOLTS) -> bytes:
         """Give power, or reset when it is on already; returns the ATR (contact) or the ATS (contactless).
 
         Power after a cut is power restored; a cut that is armed in the power supply may strike while the card boots.
 
+        Args:
+            millivolts: supply of the contact interface; the field has none.
+
         Raises:
-            PortMute: the other interface has the card, power was cut during boot, or the memory holds no sound store.
+            PortMute: the other interface has the card, power was cut during boot, the memory holds no sound store, or
+                the chip does not work with this supply.
         """
+        if self.interface is Proof.CONTACT and class_of(millivolts) is None:
+            self.power_off()
+            raise PortMute(f"{millivolts} mV is the supply of no class")
         return self._start(Event.POWER)
 
     def _start(self, event: Event) -> bytes:
@@ -91,19 +103,33 @@ class Port:
             dispatcher = self._dispatcher
             if dispatcher is None:
                 raise PortMute("the port has no power")
+            started = self._clock.now_ns
             try:
                 return dispatcher.process(bytes(command))
             except CardTorn as cut:
                 self._card.tear()
                 raise PortMute("power was cut") from cut
+            finally:
+                self.last_cost_ns = self._clock.now_ns - started
 
     def reset(self) -> bytes:
-        """Reset this interface: its channels and sessions are gone; returns ATR or ATS.
+        """Reset this interface (a warm reset): its channels and sessions are gone; returns ATR or ATS.
+
+        The chip boots again when the other interface has no power; else it goes on for that one.
 
         Raises:
             PortMute: the port has no power.
         """
         return self._start(Event.RESET)
+
+    def supply(self, millivolts: int) -> None:
+        """The contact supply changes while it is on: outside its class the card loses it, as by `power_off`.
+
+        A chip that has the field as well lives on by it; the contact interface is reset when its supply is right again.
+        """
+        with self._lock:
+            if self.interface is Proof.CONTACT and class_of(millivolts) is None:
+                self.power_off()
 
     def power_off(self) -> None:
         """Take power away; does nothing without power."""

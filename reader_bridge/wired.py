@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Protocol, Self, runtime_checkable
 
 from card_os.hardware.clock import VirtualClock
 from card_os.iso7816.atr import FRAME_SIZES, Atr, Ats
@@ -35,6 +35,16 @@ _BYTE_CYCLES: Final = 1152
 _NS: Final = 1_000_000_000
 _FIXED_UID: Final = b"\x08\x00\x00\x00"
 _FSDI: Final = len(FRAME_SIZES) - 1
+
+
+@runtime_checkable
+class TimedCard(Protocol):
+    """A card whose work takes virtual time, which decides when it asks its reader for more of it."""
+
+    @property
+    def clock(self) -> VirtualClock:
+        """Its virtual time."""
+        ...
 
 
 class WiredConnection:
@@ -121,7 +131,8 @@ class WiredConnection:
             self._clock,
             disturbance=self._disturbance,
             byte_ns=timing.etu_ns(CHARACTER_ETU),
-            extension=lambda work_ns: min(work_ns // waiting_ns, _MAX_WTX),
+            extension=lambda work_ns: work_ns // waiting_ns,
+            most=_MAX_WTX,
         )
 
     def _radio_wire(self) -> Wire:
@@ -146,7 +157,8 @@ class WiredConnection:
             self._clock,
             disturbance=self._disturbance,
             byte_ns=-(-_BYTE_CYCLES * _NS // CARRIER_HZ),
-            extension=lambda work_ns: min(work_ns // timing.fwt_ns, MAX_WTXM),
+            extension=lambda work_ns: work_ns // timing.fwt_ns,
+            most=MAX_WTXM,
         )
 
     def _mute(self, reason: str) -> ReaderError:
@@ -193,4 +205,5 @@ def wired_connection(
 ) -> WiredConnection:
     """A connection to one interface of a simulated card through its protocol."""
     port = card.card.contact if interface is Interface.CONTACT else card.card.contactless
-    return WiredConnection(port, interface, f"{card.name} (wire)", protocol=protocol)
+    clock = card.card.clock if isinstance(card.card, TimedCard) else None
+    return WiredConnection(port, interface, f"{card.name} (wire)", protocol=protocol, clock=clock)

@@ -78,6 +78,7 @@ def load_chips() -> dict[str, Chip]:
     return {
         name: Chip(name=name, kind=CellKind[row.pop("kind").upper()], **row)
         for name, row in tomllib.loads(text).items()
+        if row.pop("processor")
     }
 
 

@@ -36,6 +36,7 @@ from card_os.hardware.chip import DEFAULT_CHIP, CellKind, Chip, load_chips
 from card_os.hardware.clock import VirtualClock
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import PowerSupply
+from card_os.hardware.work import work_times
 
 IMAGE_VERSION: Final = 2
 _WORDS_VERSION: Final = 1  # the first release knew chips without page erase only; they are made and read as ever
@@ -168,15 +169,18 @@ class NvmImage:
         chip = _parse_header(raw, "snapshot")
         return cls(bytearray(raw), chip, None, None)
 
+    def _clock(self) -> VirtualClock:
+        return VirtualClock(times=work_times(self.chip.name))
+
     def nvm(self, clock: VirtualClock | None = None, power: PowerSupply | None = None) -> Nvm:
         """The memory of a chip that has this image; a clock and a supply of its own unless given."""
-        return Nvm(self._cells, self._wear, self.chip, clock or VirtualClock(), power or PowerSupply())
+        return Nvm(self._cells, self._wear, self.chip, clock or self._clock(), power or PowerSupply())
 
     def nvm_as(
         self, make: MemoryMaker[M_co], clock: VirtualClock | None = None, power: PowerSupply | None = None
     ) -> M_co:
         """A memory of another make on this image, for tools that watch or disturb it."""
-        return make(self._cells, self._wear, self.chip, clock or VirtualClock(), power or PowerSupply())
+        return make(self._cells, self._wear, self.chip, clock or self._clock(), power or PowerSupply())
 
     def snapshot(self) -> bytes:
         """The whole image; written to a file it is a card file, a clone of this one."""

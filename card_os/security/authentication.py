@@ -28,6 +28,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from card_os.hardware.work import Work
 from card_os.iso7816.errors import (
     AuthenticationFailed,
     ConditionsNotSatisfied,
@@ -40,7 +41,7 @@ from card_os.security.access import ALL_KEY_ROLES, ALWAYS, NEVER, AccessRule, Pr
 from card_os.security.block_ciphers import BlockCipher, block_cmac, cbc_decrypt, cbc_encrypt, pad, retail_mac
 from card_os.security.certificates import CertifiedKey, chosen_terminal
 from card_os.security.cryptography import P256PrivateKey, equal
-from card_os.security.key_kinds import KeyAlgorithm, verify_message
+from card_os.security.key_kinds import KeyAlgorithm, spend_on_cryptogram, spend_on_signature, verify_message
 from card_os.security.keys import Key, KeyUsage, find_key, implicit_terminal_key
 from card_os.security.proofs import give_proof, take_proof
 from card_os.security.secure_messaging import session
@@ -60,6 +61,8 @@ MIN_TERMINAL_CHALLENGE: Final = 8
 MAX_TERMINAL_CHALLENGE: Final = 32
 
 _SEED: Final = 16
+_PASSES_OF_MUTUAL: Final = 4
+"""Times that the data goes through the cipher: MAC and cryptogram, received and sent."""
 _FROM_TERMINAL: Final = b"\x01"
 _FROM_CARD: Final = b"\x02"
 _EXTERNAL: Final = b"\x03"
@@ -163,6 +166,7 @@ def _external_by_certificate(
     _require_plain(context)
     message = _signed_message(challenge)
     take_proof(context.session, terminal.proofs)
+    spend_on_signature(context.clock, terminal.algorithm, terminal.value, len(message))
     if not verify_message(terminal.algorithm, terminal.value, message, command.data):
         raise AuthenticationFailed("the signature is wrong")
     give_proof(context.session, terminal.proofs)
@@ -178,6 +182,7 @@ def _external(context: Context, command: CommandApdu, key: Key, pair: _Pair | No
     role = int(Proof.key(key.role))
     take_proof(context.session, role)
     left = spend_try(context.store, key.item, key.tries_left)
+    spend_on_signature(context.clock, KeyAlgorithm(key.algorithm), key.value, len(message))
     if pair is None:
         right = verify_message(KeyAlgorithm(key.algorithm), key.value, message, command.data)
     else:
@@ -214,6 +219,7 @@ def _mutual(context: Context, command: CommandApdu, key: Key, pair: _Pair, chall
     reference = bytes((key.item.identifier,))
     take_proof(context.session, int(Proof.key(key.role)))
     left = spend_try(context.store, key.item, key.tries_left)
+    spend_on_cryptogram(context.clock, KeyAlgorithm(key.algorithm), key.value, _PASSES_OF_MUTUAL * len(command.data))
     cryptogram, mac = command.data[: pair.cryptogram], command.data[pair.cryptogram :]
     if not equal(pair.mac(key, _FROM_TERMINAL + reference, cryptogram, cryptogram=True), mac):
         raise VerificationFailed(left)
@@ -247,6 +253,7 @@ def internal_authenticate(context: Context, command: CommandApdu) -> bytes:
     if not MIN_TERMINAL_CHALLENGE <= len(command.data) <= MAX_TERMINAL_CHALLENGE:
         raise WrongLength("a challenge of 8 to 32 bytes")
     key = find_key(context, command.p2, KeyUsage.CHIP)
+    context.clock.work(Work.P256_SIGN)
     return P256PrivateKey(key.value).sign(CHIP_SIGNATURE_PREFIX + command.data)
 
 

@@ -36,7 +36,7 @@ from typing import TYPE_CHECKING, Final
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import AuthenticationFailed, ConditionsNotSatisfied, ReferenceDataNotFound, WrongData
 from card_os.security.access import Proof
-from card_os.security.key_kinds import KeyAlgorithm, check_key_value, verify_message
+from card_os.security.key_kinds import KeyAlgorithm, check_key_value, spend_on_signature, verify_message
 from card_os.security.keys import KeyUsage, find_key
 from card_os.storage.store import ObjectKind
 
@@ -212,6 +212,7 @@ def verify_certificate(context: Context, data: bytes) -> None:
         raise WrongData(f"no certificate of the profile: {error}") from None
     if issuer.name and issuer_name != issuer.name:
         raise AuthenticationFailed("another issuer than the one that is named")
+    spend_on_signature(context.clock, issuer.algorithm, issuer.value, len(data))
     if not verify_message(issuer.algorithm, issuer.value, body.encode(), signature.value):
         raise AuthenticationFailed("the signature is wrong")
     _check_date(context, holder, effective)

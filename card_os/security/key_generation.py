@@ -25,6 +25,7 @@ from math import gcd, isqrt
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from card_os.hardware.work import Work
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import ConditionsNotSatisfied, IncorrectP1P2, WrongData
 from card_os.security.access import NEVER, AccessRule
@@ -147,8 +148,14 @@ def generate_asymmetric_key_pair(context: Context, command: CommandApdu) -> byte
     algorithm, value = KeyAlgorithm(key.algorithm), key.value
     if algorithm not in _PRIVATE:
         raise ConditionsNotSatisfied(f"no pairs of kind {algorithm.name}")
+    randomness, clock = context.randomness, context.clock
+    if algorithm is not KeyAlgorithm.RSA_PRIVATE:
+        clock.work(Work.POINT_MULTIPLICATION)
     if command.p1 == _P1_GENERATE:
-        value = generate_key(algorithm, len(value), context.randomness)
+        before = randomness.position
+        value = generate_key(algorithm, len(value), randomness)
+        if algorithm is KeyAlgorithm.RSA_PRIVATE:
+            clock.work(Work.RSA_CANDIDATE_BYTE, randomness.position - before)
         replace_key(context, key, value)
     parts = public_key(algorithm, value)
     tags = (_TAG_MODULUS, _TAG_EXPONENT) if algorithm is KeyAlgorithm.RSA_PRIVATE else (_TAG_POINT,)

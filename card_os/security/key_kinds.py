@@ -35,12 +35,14 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_ds
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from card_os.hardware.work import Work
 from card_os.security.block_ciphers import BlockCipher, block_cmac, cbc_decrypt, cbc_encrypt, pad, retail_mac
 from card_os.security.cryptography import equal, unpad
 from card_os.security.rsa_encryption import RsaPadding, rsa_encipher
 from card_os.security.sm2 import Sm2PrivateKey, Sm2PublicKey
 
 if TYPE_CHECKING:
+    from card_os.hardware.clock import VirtualClock
     from card_os.hardware.randomness import Randomness
 
 
@@ -114,6 +116,55 @@ def check_key_value(algorithm: KeyAlgorithm, value: bytes) -> None:
         case KeyAlgorithm.PASSWORD:
             if not (_MIN_PASSWORD <= len(value) <= _MAX_PASSWORD and value.isdigit()):
                 raise ValueError("a password has 6 to 16 digits")
+
+
+_SIGN_WORK: Final = MappingProxyType(
+    {
+        KeyAlgorithm.EC_P256_PRIVATE: Work.P256_SIGN,
+        KeyAlgorithm.EC_P384_PRIVATE: Work.P384_SIGN,
+        KeyAlgorithm.SM2_PRIVATE: Work.SM2_SIGN,
+        KeyAlgorithm.EC_P256_PUBLIC: Work.P256_VERIFY,
+        KeyAlgorithm.EC_P384_PUBLIC: Work.P384_VERIFY,
+        KeyAlgorithm.SM2_PUBLIC: Work.SM2_VERIFY,
+    }
+)
+_CIPHER_WORK: Final = MappingProxyType(
+    {
+        KeyAlgorithm.TRIPLE_DES: Work.TRIPLE_DES_BLOCK,
+        KeyAlgorithm.AES: Work.AES_BLOCK,
+        KeyAlgorithm.SM4: Work.SM4_BLOCK,
+        KeyAlgorithm.SM2_PUBLIC: Work.SM2_ENCRYPT,
+        KeyAlgorithm.SM2_PRIVATE: Work.SM2_DECRYPT,
+    }
+)
+_RSA_WORK: Final = MappingProxyType(
+    {
+        (KeyAlgorithm.RSA_PRIVATE, _RSA_BYTES[0]): Work.RSA2048_PRIVATE,
+        (KeyAlgorithm.RSA_PRIVATE, _RSA_BYTES[1]): Work.RSA3072_PRIVATE,
+        (KeyAlgorithm.RSA_PUBLIC, _RSA_BYTES[0]): Work.RSA2048_PUBLIC,
+        (KeyAlgorithm.RSA_PUBLIC, _RSA_BYTES[1]): Work.RSA3072_PUBLIC,
+    }
+)
+
+
+def spend_on_signature(clock: VirtualClock, algorithm: KeyAlgorithm, value: bytes, length: int) -> None:
+    """Spend the virtual time of signing, verifying or computing a MAC over ``length`` bytes with a key."""
+    if algorithm in SYMMETRIC:
+        clock.work(_CIPHER_WORK[algorithm], length // _CIPHERS[algorithm].block + 1)
+    elif algorithm in _SIGN_WORK:
+        clock.work(_SIGN_WORK[algorithm])
+    elif (algorithm, len(value)) in _RSA_WORK:
+        clock.work(_RSA_WORK[algorithm, len(value)])
+
+
+def spend_on_cryptogram(clock: VirtualClock, algorithm: KeyAlgorithm, value: bytes, length: int) -> None:
+    """Spend the virtual time of enciphering or deciphering ``length`` bytes with a key."""
+    if algorithm in SYMMETRIC:
+        clock.work(_CIPHER_WORK[algorithm], length // _CIPHERS[algorithm].block + 1)
+    elif algorithm in _CIPHER_WORK:
+        clock.work(_CIPHER_WORK[algorithm])
+    elif (algorithm, len(value)) in _RSA_WORK:
+        clock.work(_RSA_WORK[algorithm, len(value)])
 
 
 def sign(algorithm: KeyAlgorithm, value: bytes, data: bytes, randomness: Randomness) -> bytes:

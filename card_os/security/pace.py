@@ -28,6 +28,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from card_os.hardware.work import Work
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
     AuthenticationFailed,
@@ -64,6 +65,10 @@ _BRAINPOOL_P256R1: Final = 13
 _CURVES: Final = MappingProxyType({12: CurveName.P256, _BRAINPOOL_P256R1: CurveName.BRAINPOOL_P256R1})
 _WRONG_TOKEN_NS: Final = 1_000_000_000
 _CHAINED: Final = 0x10
+_MULTIPLICATIONS_TO_MAP: Final = 3
+"""Key of the card, agreed point, mapped generator."""
+_MULTIPLICATIONS_TO_AGREE: Final = 2
+"""Key of the card, shared point."""
 _TAG_ALGORITHM, _TAG_PASSWORD, _TAG_CURVE = 0x80, 0x83, 0x84
 _TAG_DYNAMIC: Final = 0x7C
 _TAG_PUBLIC_KEY: Final = 0x7F49
@@ -248,6 +253,7 @@ def _send_nonce(context: Context, exchange: _Exchange, _value: bytes) -> bytes:
 
 def _map(context: Context, exchange: _Exchange, value: bytes) -> bytes:
     group = exchange.group
+    context.clock.work(Work.POINT_MULTIPLICATION, _MULTIPLICATIONS_TO_MAP)
     private = _private(group, context.randomness)
     exchange.generator = map_generator(group, exchange.nonce, private, value)
     return group.public_point(private)
@@ -255,6 +261,7 @@ def _map(context: Context, exchange: _Exchange, value: bytes) -> bytes:
 
 def _agree(context: Context, exchange: _Exchange, value: bytes) -> bytes:
     group = exchange.group
+    context.clock.work(Work.POINT_MULTIPLICATION, _MULTIPLICATIONS_TO_AGREE)
     private = _private(group, context.randomness)
     exchange.own, exchange.theirs = group.multiply(private, exchange.generator), value
     if exchange.own == value:

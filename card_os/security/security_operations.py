@@ -42,6 +42,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
+from card_os.hardware.work import Work
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
     AuthenticationFailed,
@@ -54,7 +55,16 @@ from card_os.iso7816.errors import (
 )
 from card_os.security.access import NEVER, AccessRule
 from card_os.security.certificates import choose_issuer, choose_terminal, forget_certificates, verify_certificate
-from card_os.security.key_kinds import SYMMETRIC, KeyAlgorithm, decipher, encipher, sign, verify
+from card_os.security.key_kinds import (
+    SYMMETRIC,
+    KeyAlgorithm,
+    decipher,
+    encipher,
+    sign,
+    spend_on_cryptogram,
+    spend_on_signature,
+    verify,
+)
 from card_os.security.keys import Key, KeyUsage, find_key, has_key
 from card_os.security.rsa_encryption import RsaPadding
 from card_os.security.sm2 import sm3
@@ -124,6 +134,7 @@ _USES: Final = MappingProxyType(
 )
 _DEFAULT_ENVIRONMENT: Final = 1
 _DEFAULT_HASH: Final = 1
+_HASH_BLOCK: Final = 64
 _ALGORITHM_OBJECT: Final = 3
 """Bytes of an object 80 with one byte."""
 
@@ -261,6 +272,7 @@ def _key(context: Context, template: Template, usage: KeyUsage) -> tuple[Key, Ke
 
 def _hash(context: Context, data: bytes) -> bytes:
     environment = _environment(context)
+    context.clock.work(Work.HASH_BLOCK, len(data) // _HASH_BLOCK + 1)
     environment.digest = _HASHES[environment.hash_algorithm](data)
     return environment.digest
 
@@ -268,6 +280,7 @@ def _hash(context: Context, data: bytes) -> bytes:
 def _compute_signature(context: Context, data: bytes) -> bytes:
     digest = data or _take_digest(context)
     key, algorithm = _key(context, Template.SIGNATURE, KeyUsage.SIGN)
+    spend_on_signature(context.clock, algorithm, key.value, len(digest))
     return sign(algorithm, key.value, digest, context.randomness)
 
 
@@ -278,6 +291,7 @@ def _verify_signature(context: Context, data: bytes) -> bytes:
         (signature,) = _objects(data, (_Tag.SIGNATURE,))
         digest = _take_digest(context)
     key, algorithm = _key(context, Template.SIGNATURE, KeyUsage.VERIFY)
+    spend_on_signature(context.clock, algorithm, key.value, len(digest))
     if not verify(algorithm, key.value, digest, signature):
         raise AuthenticationFailed("the signature is wrong")
     return b""
@@ -293,12 +307,14 @@ def _take_digest(context: Context) -> bytes:
 
 def _compute_checksum(context: Context, data: bytes) -> bytes:
     key, algorithm = _key(context, Template.CHECKSUM, KeyUsage.SIGN)
+    spend_on_signature(context.clock, algorithm, key.value, len(data))
     return sign(algorithm, key.value, data, context.randomness)
 
 
 def _verify_checksum(context: Context, data: bytes) -> bytes:
     message, mac = _objects(data, (_Tag.PLAIN, _Tag.CHECKSUM))
     key, algorithm = _key(context, Template.CHECKSUM, KeyUsage.VERIFY)
+    spend_on_signature(context.clock, algorithm, key.value, len(message))
     if not verify(algorithm, key.value, message, mac):
         raise AuthenticationFailed("the MAC is wrong")
     return b""
@@ -307,6 +323,7 @@ def _verify_checksum(context: Context, data: bytes) -> bytes:
 def _encipher(context: Context, data: bytes) -> bytes:
     key, algorithm = _key(context, Template.CONFIDENTIALITY, KeyUsage.ENCIPHER)
     padding = _environment(context).padding
+    spend_on_cryptogram(context.clock, algorithm, key.value, len(data))
     return _indicator(algorithm) + encipher(algorithm, key.value, data, context.randomness, padding)
 
 
@@ -314,6 +331,7 @@ def _decipher(context: Context, data: bytes) -> bytes:
     key, algorithm = _key(context, Template.CONFIDENTIALITY, KeyUsage.DECIPHER)
     if data[:1] != _indicator(algorithm):
         raise WrongData("another padding indicator than the key has")
+    spend_on_cryptogram(context.clock, algorithm, key.value, len(data))
     return decipher(algorithm, key.value, data[1:])
 
 

@@ -97,9 +97,21 @@ class Wire:
         byte_ns: time of one byte on the wire, in nanoseconds.
         extension: how many waiting times the card asks for before it answers a command that it has executed in virtual
             time ``work_ns``; 0 = none.
+        most: how many it can ask for at once; more are asked for one after the other.
     """
 
-    __slots__ = ("_byte_ns", "_card", "_clock", "_disturbance", "_extension", "_process", "_reader", "_response")
+    __slots__ = (
+        "_byte_ns",
+        "_card",
+        "_clock",
+        "_disturbance",
+        "_extension",
+        "_left",
+        "_most",
+        "_process",
+        "_reader",
+        "_response",
+    )
 
     def __init__(
         self,
@@ -111,6 +123,7 @@ class Wire:
         disturbance: Disturbance = undisturbed,
         byte_ns: int = 0,
         extension: Callable[[int], int] | None = None,
+        most: int = 255,
     ) -> None:
         self._reader = reader
         self._card = card
@@ -119,6 +132,8 @@ class Wire:
         self._disturbance = disturbance
         self._byte_ns = byte_ns
         self._extension = extension
+        self._most = most
+        self._left = 0
         self._response = b""
 
     def transmit(self, command: bytes) -> Completed | Broken:
@@ -153,12 +168,21 @@ class Wire:
         if isinstance(event, Command):
             started = self._clock.now_ns
             self._response = self._process(event.apdu)
-            multiplier = self._extension(self._clock.now_ns - started) if self._extension is not None else 0
-            return self._extend(multiplier) if multiplier else self._card.answer(self._response)
+            self._left = self._extension(self._clock.now_ns - started) if self._extension is not None else 0
+            return self._go_on()
         if isinstance(event, Granted):
-            return self._card.answer(self._response)
+            return self._go_on()
         return event
 
-    def _extend(self, multiplier: int) -> Reply:
-        asked = self._card.extend(multiplier)
-        return asked if self._card.waiting else Reply(asked.data + self._card.answer(self._response).data)
+    def _go_on(self) -> Reply:
+        """Ask for the time that is still needed, then answer."""
+        sent = b""
+        while self._left:
+            multiplier = min(self._left, self._most)
+            self._left -= multiplier
+            asked = self._card.extend(multiplier)
+            if self._card.waiting:
+                return asked
+            sent += asked.data
+        answer = self._card.answer(self._response)
+        return Reply(sent + answer.data) if sent else answer
