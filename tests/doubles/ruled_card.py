@@ -11,6 +11,7 @@ from card_os.applet_api import create_pin, pin_block
 from card_os.card import Card
 from card_os.files.spec import FileStructure, Tag
 from card_os.globalplatform.registry import ISSUER_DOMAIN, ApplicationLifeCycle, Privilege
+from card_os.hardware.chip import DEFAULT_CHIP, Chip
 from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.randomness import SeededRandomness
@@ -29,9 +30,9 @@ def boot(nvm: Nvm) -> Card:
     return Card(nvm, [FileSystemApplet], randomness=SeededRandomness(1), security_domain=lambda _: DomainDouble())
 
 
-def new_ruled_image(parameters: bytes = MF_RULES) -> NvmImage:
+def new_ruled_image(parameters: bytes = MF_RULES, chip: Chip | str = DEFAULT_CHIP) -> NvmImage:
     """An image with the application selected by default, and PINs 1 and 2 under the references 81 and 82."""
-    image = blank_memory()
+    image = blank_memory(chip=chip)
     platform = boot(image.nvm()).platform
     application = platform.install(
         package_aid=aid.PACKAGE,

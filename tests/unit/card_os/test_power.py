@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 
@@ -128,7 +129,7 @@ class Expected:
 
 
 def act(card: Card, event: str) -> bool:
-    actions = {
+    actions: dict[str, Callable[[], object]] = {
         "contact on": card.contact.power_on,
         "contact off": card.contact.power_off,
         "contact reset": card.contact.reset,
