@@ -239,8 +239,10 @@ class Runtime:
 
     def settle(self, *, failed: bool) -> None:
         """After a command that changed the registry or file headers: decode again what may have been rolled back."""
-        if failed and self.registry.changed:
-            self.registry.reload()
+        if self.registry.changed:
+            self._standing.clear()
+            if failed:
+                self.registry.reload()
         self.registry.changed = False
         for owner in self.store.touched:
             self._standing.pop(owner, None)

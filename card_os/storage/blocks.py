@@ -15,6 +15,7 @@ block is free; a block whose header is all complement of blank has been given up
 
 from __future__ import annotations
 
+import re
 import struct
 from collections import deque
 from enum import IntEnum
@@ -29,7 +30,6 @@ _MASK: Final = 0xFFFF_FFFF
 _KIND_SHIFT: Final = 24
 _NUMBER_MASK: Final = 0xFFFF
 _RETIRED_BYTES: Final = 12  # of 16, for cells of a block that was given up may be stuck
-_GROUP: Final = 16
 
 
 class BlockKind(IntEnum):
@@ -71,44 +71,65 @@ def block_header(kind: BlockKind, number: int, sequence: int) -> bytes:
 
 
 def survey_blocks(cells: memoryview, block_bytes: int, erased: int) -> BlockSurvey:
-    """Sort the blocks of a memory; nothing is changed."""
-    blank = bytes((erased,)) * block_bytes
+    """Sort the blocks of a memory, whole blocks, by their first bytes; nothing is changed.
+
+    Most blocks are free: a run of them is compared with blank at once, so that booting costs little.
+    """
     survey = BlockSurvey({}, {}, [], deque(), [], set())
-    pages, born, log, free, garbage, retired = survey
-    nothing = _HEADER.unpack_from(blank)
-    heads = struct.Struct(f">IIII{block_bytes - HEADER_BYTES}x")
-    for block, head in enumerate(heads.iter_unpack(cells)):
-        if head == nothing:
-            free.append(block)
-            continue
-        first, sequence, not_first, not_sequence = head
-        if first ^ not_first != _MASK or sequence ^ not_sequence != _MASK:
-            start = block * block_bytes
-            given_up = cells[start : start + HEADER_BYTES].tobytes().count(erased ^ 0xFF) >= _RETIRED_BYTES
-            (retired.add if given_up else garbage.append)(block)
-        elif first >> _KIND_SHIFT == BlockKind.LOG:
-            log.append((sequence, block))
+    blank = bytes((erased,))
+    firsts = cells[::block_bytes].tobytes()
+    at = 0
+    for run in re.finditer(re.escape(blank) + b"+", firsts):
+        start, end = run.span()
+        for block in range(at, start):
+            _sort(cells, block, block_bytes, erased, survey)
+        whole = blank * ((end - start) * block_bytes)
+        if whole.startswith(cells[start * block_bytes : end * block_bytes]):
+            survey.free.extend(range(start, end))
         else:
-            page = first & _NUMBER_MASK
-            if born.get(page, 0) < sequence:
-                if page in pages:
-                    garbage.append(pages[page])
-                pages[page] = block
-                born[page] = sequence
-            else:
-                garbage.append(block)
-    log.sort()
-    _doubt(cells, survey, blank)
+            _doubt(cells, range(start, end), whole[:block_bytes], survey)
+        at = end
+    for block in range(at, len(firsts)):
+        _sort(cells, block, block_bytes, erased, survey)
+    survey.log.sort()
     return survey
 
 
-def _doubt(cells: memoryview, survey: BlockSurvey, blank: bytes) -> None:
-    """Blocks without header are free only when all of them is blank, not when a cut came before their header."""
-    size, free = len(blank), survey.free
-    group_bytes, blanks = size * _GROUP, blank * _GROUP
-    groups = sorted({block // _GROUP for block in free})
-    doubtful = {number for number in groups if cells[number * group_bytes :][:group_bytes].tobytes() != blanks}
-    for block in [block for block in free if block // _GROUP in doubtful]:
-        if cells[block * size : (block + 1) * size].tobytes() != blank:
-            free.remove(block)
+def _sort(cells: memoryview, block: int, block_bytes: int, erased: int, survey: BlockSurvey) -> None:
+    """Enter a block that does not begin blank."""
+    pages, born, log, _, garbage, retired = survey
+    first, sequence, not_first, not_sequence = _HEADER.unpack_from(cells, block * block_bytes)
+    if first ^ not_first != _MASK or sequence ^ not_sequence != _MASK:
+        if _given_up(cells, block * block_bytes, erased):
+            retired.add(block)
+        else:
+            garbage.append(block)
+    elif first >> _KIND_SHIFT == BlockKind.LOG:
+        log.append((sequence, block))
+    else:
+        page = first & _NUMBER_MASK
+        if born.get(page, 0) < sequence:
+            if page in pages:
+                garbage.append(pages[page])
+            pages[page] = block
+            born[page] = sequence
+        else:
+            garbage.append(block)
+
+
+def _given_up(cells: memoryview, start: int, erased: int) -> bool:
+    """True when a header is the complement of blank, as far as its cells still take it."""
+    return cells[start : start + HEADER_BYTES].tobytes().count(erased ^ 0xFF) >= _RETIRED_BYTES
+
+
+def _doubt(cells: memoryview, blocks: range, blank: bytes, survey: BlockSurvey) -> None:
+    """Blocks that begin blank are free only when all of them is blank, not when a cut came before their header."""
+    size = len(blank)
+    for block in blocks:
+        start = block * size
+        if blank.startswith(cells[start : start + size]):
+            survey.free.append(block)
+        elif _given_up(cells, start, blank[0]):
+            survey.retired.add(block)
+        else:
             survey.garbage.append(block)

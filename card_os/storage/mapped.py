@@ -14,13 +14,13 @@ from __future__ import annotations
 import contextlib
 import struct
 import zlib
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import MemoryFailure
-from card_os.storage.blocks import HEADER_BYTES, BlockKind, block_bytes_of, block_header, survey_blocks
+from card_os.storage.block_pool import BlockPool
+from card_os.storage.blocks import HEADER_BYTES, BlockKind, survey_blocks
 from card_os.storage.layout import JOURNAL_CAPACITY, ROW_BYTES, words
 
 _BYTES_A_SLOT: Final = 512
@@ -55,15 +55,13 @@ class MappedMemory:
         "_broken",
         "_cleansing_due",
         "_dirty",
-        "_free",
         "_log",
         "_log_blocks",
         "_map",
         "_nvm",
         "_page_bytes",
-        "_pages_a_block",
+        "_pool",
         "_ram",
-        "_retired",
         "_room",
         "_sequence",
         "_view",
@@ -80,15 +78,13 @@ class MappedMemory:
         self._nvm = nvm
         self.word_size = nvm.word_size
         self.erased = nvm.erased
-        self._block_bytes = block_bytes_of(nvm)
-        self._pages_a_block = self._block_bytes // nvm.page_size
+        self._pool = pool = BlockPool(nvm)
+        self._block_bytes = pool.block_bytes
         self._page_bytes = self._block_bytes - HEADER_BYTES
         self._blocks = nvm.size // self._block_bytes
-        self._blank = bytes((nvm.erased,)) * self._block_bytes
+        self._blank = pool.blank
         self._map: dict[int, int] = {}
         self._log: list[int] = []
-        self._free: deque[int] = deque()
-        self._retired: set[int] = set()
         self._dirty: set[int] = set()
         self._cleansing_due = False
         self._broken = False
@@ -102,7 +98,8 @@ class MappedMemory:
         raw = self._nvm.cells[: self._blocks * self._block_bytes]
         survey = survey_blocks(raw, self._block_bytes, self.erased)
         born, log, garbage = survey.born, survey.log, survey.garbage
-        self._map, self._free, self._retired = survey.pages, survey.free, survey.retired
+        pool = self._pool
+        self._map, pool.free, pool.retired = survey.pages, survey.free, survey.retired
         self._sequence = max(max(born.values(), default=0), log[-1][0] if log else 0)
         self._lay_out(raw, bool(born or log), len(garbage))
         self._ram = ram = bytearray((self.erased,)) * self.end
@@ -113,12 +110,12 @@ class MappedMemory:
             ram[page * size : (page + 1) * size] = raw[start : start + size]
         sound = self._replay(raw, born, log)
         for block in garbage:
-            self._release(block)
+            self._pool.release(block)
         if not sound:
             self._broken = True
             self._room = 0
             self.flush()
-        free = self._free
+        free = pool.free
         if free:
             free.rotate(-(self._sequence % len(free)))
         if not born:
@@ -302,12 +299,15 @@ class MappedMemory:
 
     def _record(self, body: bytes, flags: int) -> bytes:
         """The next record, as whole words; its sequence is later than that of every page."""
-        self._sequence += 1
-        record = _RECORD.pack(self._sequence, len(body) | flags) + body
+        record = _RECORD.pack(self._next(), len(body) | flags) + body
         record += _CRC.pack(zlib.crc32(record))
         if len(record) % self.word_size:
             record += self._blank[: -len(record) % self.word_size]
         return record
+
+    def _next(self) -> int:
+        self._sequence += 1
+        return self._sequence
 
     def _append_in_pieces(self, body: bytes, flags: int) -> None:
         """A record that the open block has no room for, or that follows a failure."""
@@ -322,7 +322,7 @@ class MappedMemory:
     def _has_room(self, length: int) -> bool:
         """True when the log can take that many bytes and a free block is left to write pages with."""
         more = -(-(length - self._room) // self._page_bytes)
-        return not self._broken and len(self._log) + more <= self._log_blocks and more < len(self._free)
+        return not self._broken and len(self._log) + more <= self._log_blocks and more < len(self._pool.free)
 
     def _write_pieces(self, record: bytes) -> bool:
         done, length, nvm = 0, len(record), self._nvm
@@ -345,23 +345,16 @@ class MappedMemory:
         self._room = 0
         if not self.flush():
             raise MemoryFailure("a block of the log is worn, and no sound memory is left")
-        if failed in self._free:
-            self._free.remove(failed)
-        self._retire(failed)
+        if failed in self._pool.free:
+            self._pool.free.remove(failed)
+        self._pool.retire(failed)
 
     def _open_log_block(self) -> bool:
-        block = self._take()
+        block = self._pool.take()
         self._log.append(block)
         self._at = block * self._block_bytes + HEADER_BYTES
         self._room = self._page_bytes
-        return self._write_header(block, BlockKind.LOG)
-
-    def _write_header(self, block: int, kind: BlockKind, number: int = 0) -> bool:
-        self._sequence += 1
-        header = block_header(kind, number, self._sequence)
-        at = block * self._block_bytes
-        self._nvm.write(at, header)
-        return self._nvm.read(at, HEADER_BYTES) == header
+        return self._pool.mark(block, BlockKind.LOG, 0, self._next())
 
     # ------------------------------------------------------------------ free memory
 
@@ -426,7 +419,7 @@ class MappedMemory:
         self._at = self._room = 0
         self._broken = False
         for block in log:
-            self._release(block)
+            self._pool.release(block)
         self._cleansing_due = False
         with contextlib.suppress(MemoryFailure):  # to level is a gain, not a need
             self._level()
@@ -438,48 +431,25 @@ class MappedMemory:
         content = self._view[page * size : (page + 1) * size].tobytes()
         used = words(len(content.rstrip(self._blank[:1])), self.word_size)
         while True:
-            block = self._take()
+            block = self._pool.take()
             at = block * self._block_bytes + HEADER_BYTES
             nvm.write(at, content[:used])
-            if nvm.read(at, size) == content and self._write_header(block, BlockKind.PAGE, page):
+            if nvm.read(at, size) == content and self._pool.mark(block, BlockKind.PAGE, page, self._next()):
                 break
-            self._retire(block)
+            self._pool.retire(block)
         old = self._map.get(page)
         self._map[page] = block
         if old is not None:
-            self._release(old)
-
-    def _take(self) -> int:
-        if not self._free:
-            raise MemoryFailure("no sound block is left")
-        return self._free.popleft()
-
-    def _release(self, block: int) -> None:
-        """Erase a block; it is free again when it is blank then."""
-        first = block * self._pages_a_block
-        for page in range(first, first + self._pages_a_block):
-            self._nvm.erase(page)
-        if self._nvm.read(block * self._block_bytes, self._block_bytes) == self._blank:
-            self._free.append(block)
-        else:
-            self._retire(block)
-
-    def _retire(self, block: int) -> None:
-        """Give a failed block up, with a header that says so when its cells still take it."""
-        self._retired.add(block)
-        first = block * self._pages_a_block
-        for page in range(first, first + self._pages_a_block):
-            self._nvm.erase(page)
-        self._nvm.write(block * self._block_bytes, bytes((self.erased ^ 0xFF,)) * HEADER_BYTES)
+            self._pool.release(old)
 
     def _level(self) -> None:
         """Move one page that stands still when its block is much less worn than the one that is next to be used."""
-        if not self._free:
+        if not self._pool.free:
             return
         page = self._sequence % (self.end // self._page_bytes)
         block = self._map.get(page)
-        wear, pages = self._nvm.wear, self._pages_a_block
-        if block is not None and wear[block * pages] + _LEVELLING_GAP < wear[self._free[0] * pages]:
+        wear = self._pool.wear
+        if block is not None and wear(block) + _LEVELLING_GAP < wear(self._pool.free[0]):
             self._write_page(page)
 
     # ------------------------------------------------------------------ for reports
@@ -488,12 +458,12 @@ class MappedMemory:
     def spares(self) -> int:
         """Free blocks beyond those that the log may take and the pages not yet written."""
         pages = self.end // self._page_bytes
-        return len(self._free) + len(self._log) + len(self._map) - self._log_blocks - pages
+        return len(self._pool.free) + len(self._log) + len(self._map) - self._log_blocks - pages
 
     @property
     def retired(self) -> int:
         """Blocks that were given up."""
-        return len(self._retired)
+        return len(self._pool.retired)
 
     def places_of(self, address: int, length: int) -> list[tuple[int, int]]:
         """Physical (start, end) of logical bytes in their pages now; what the log holds of them is not counted."""
@@ -523,4 +493,5 @@ class MappedMemory:
     @property
     def log_pages(self) -> list[int]:
         """Physical pages of the log now."""
-        return [block * self._pages_a_block + page for block in self._log for page in range(self._pages_a_block)]
+        pages = self._pool.pages_a_block
+        return [block * pages + page for block in self._log for page in range(pages)]

@@ -192,7 +192,7 @@ def test_a_counter_without_a_record_is_found(monkeypatch: pytest.MonkeyPatch) ->
     def write_word(memory: MappedMemory, address: int, word: bytes) -> None:
         memory._ram[address : address + len(word)] = word
         page = address // memory._page_bytes
-        memory._release(memory._map.pop(page))
+        memory._pool.release(memory._map.pop(page))
         memory._write_page(page)
 
     target = open_card_to_tear(SPECIMEN, chip=FLASH)

@@ -333,7 +333,7 @@ class ErasesTooEarly(MappedMemory):
     def _write_page(self, page: int) -> None:
         old = self._map.pop(page, None)
         if old is not None:
-            self._release(old)
+            self._pool.release(old)
         super()._write_page(page)
 
 
@@ -345,7 +345,7 @@ class ErasesLogFirst(MappedMemory):
     def flush(self) -> bool:
         log, self._log = self._log, []
         for block in log:
-            self._release(block)
+            self._pool.release(block)
         return super().flush()
 
 
@@ -356,12 +356,12 @@ class HeaderFirst(MappedMemory):
 
     def _write_page(self, page: int) -> None:
         old = self._map.get(page)
-        self._map[page] = block = self._take()
-        self._write_header(block, BlockKind.PAGE, page)
+        self._map[page] = block = self._pool.take()
+        self._pool.mark(block, BlockKind.PAGE, page, self._next())
         size = self._page_bytes
         self._nvm.write(block * self._block_bytes + HEADER_BYTES, bytes(self._ram[page * size : (page + 1) * size]))
         if old is not None:
-            self._release(old)
+            self._pool.release(old)
 
 
 class KeepsUncommittedContent(MappedMemory):
