@@ -10,7 +10,16 @@ from collections.abc import Callable, Mapping
 from time import thread_time_ns
 from typing import ClassVar
 
-from card_os.applet_api import AccessRule, Context, Instruction, Proof, instruction_table
+from card_os.applet_api import (
+    AccessRule,
+    Context,
+    Instruction,
+    Proof,
+    create_pin,
+    instruction_table,
+    pin_block,
+    pin_instructions,
+)
 from card_os.card import Card
 from card_os.files.commands import FILE_INSTRUCTIONS
 from card_os.files.spec import AccessMode, FileSpec, FileStructure
@@ -33,19 +42,25 @@ _SELECT = b"\x00\xa4\x04\x00\x07" + _AID + b"\x00"
 _READ = bytes.fromhex("00B00010C8")
 _UPDATE = bytes.fromhex("00D6001080") + bytes(range(128))
 _READ_RECORD = bytes.fromhex("00B2011420")
+_PIN = pin_block("1234")
+_VERIFY = bytes.fromhex("0020008108") + _PIN
 
 Row = tuple[str, float, float]
+_Floor = Callable[[bytes], bytes]
 
 
 class BenchmarkApplet:
-    """A transparent file of 1 KB and a record file, both under a rule with three alternatives."""
+    """A transparent file of 1 KB and a record file, both under a rule with three alternatives, and a PIN."""
 
     package_aid: ClassVar[bytes] = _AID[:-1]
     module_aid: ClassVar[bytes] = _AID
-    instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = instruction_table(*FILE_INSTRUCTIONS)
+    instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = instruction_table(
+        *FILE_INSTRUCTIONS, *pin_instructions()
+    )
 
     def install(self, context: Context, parameters: bytes) -> None:  # noqa: ARG002 - the protocol's arguments
-        """Create the files."""
+        """Create the files and a PIN."""
+        create_pin(context, 0x81, _PIN, number=1, try_limit=3)
         rules = dict.fromkeys(AccessMode, _RULE)
         context.files.create(FileSpec(0x0101, FileStructure.TRANSPARENT, 1024, 1, rules=rules))
         records = FileSpec(0x0102, FileStructure.LINEAR_FIXED, 384, 2, record_length=32, record_count=12, rules=rules)
@@ -99,8 +114,8 @@ def _command(port: Port, raw: bytes) -> Callable[[], object]:
     return lambda: port.process(raw)
 
 
-def _floors() -> tuple[Callable[[bytes], bytes], Callable[[bytes], bytes], Callable[[bytes], bytes]]:
-    content, cells = bytes(1024), bytearray(1024)
+def _floors() -> tuple[_Floor, _Floor, _Floor, _Floor]:
+    content, cells, pins = bytes(1024), bytearray(1024), {0x81: _PIN}
     names = {_AID: encode(0x6F, encode(0x84, _AID)) + b"\x90\x00"}
 
     def read(raw: bytes) -> bytes:
@@ -115,7 +130,10 @@ def _floors() -> tuple[Callable[[bytes], bytes], Callable[[bytes], bytes], Calla
     def select(raw: bytes) -> bytes:
         return names[raw[5 : 5 + raw[4]]]
 
-    return read, update, select
+    def verify(raw: bytes) -> bytes:
+        return b"\x90\x00" if pins[raw[3]] == raw[5:] else b"\x63\xc2"
+
+    return read, update, select, verify
 
 
 def run() -> list[Row]:
@@ -130,13 +148,14 @@ def _rows(chip: Chip) -> list[Row]:
     card = Card(image.nvm(), [BenchmarkApplet])
     port = card.contact
     port.power_on()
-    read, update, select = _floors()
+    read, update, select, verify = _floors()
     cells = image.snapshot()
     commands = (
         ("SELECT by AID", _SELECT, select),
         ("READ BINARY 200 B", b"\x00\xa4\x00\x0c\x02\x01\x01", None),
         ("READ BINARY 200 B", _READ, read),
         ("UPDATE BINARY 128 B, committed", _UPDATE, update),
+        ("VERIFY, the try spent and given back", _VERIFY, verify),
         ("READ RECORD 32 B by short identifier", _READ_RECORD, read),
     )
     rows: list[Row] = []

@@ -62,10 +62,8 @@ class Dispatcher:
     """
 
     __slots__ = (
-        "_byte_ns",
         "_channels",
         "_clock",
-        "_command_ns",
         "_files",
         "_proof",
         "_protected_byte_ns",
@@ -80,10 +78,7 @@ class Dispatcher:
         self._files = runtime.files
         self._touched = runtime.store.touched  # what rules were read from has changed
         self._clock = runtime.clock
-        times = self._clock.times
-        self._command_ns = times.get(Work.COMMAND, 0)
-        self._byte_ns = times.get(Work.BYTE, 0)
-        self._protected_byte_ns = times.get(Work.SECURE_MESSAGING_BYTE, 0)
+        self._protected_byte_ns = self._clock.times.get(Work.SECURE_MESSAGING_BYTE, 0)
         self._proof = int(interface)
         self._selector = Selector(runtime, interface)
         self._channels: dict[int, Channel] = {}
@@ -91,12 +86,7 @@ class Dispatcher:
         self._selector.enter_default(self._open(0))
 
     def process(self, raw: bytes) -> bytes:
-        """Execute one command APDU; it costs the time of the processor for it and for its bytes."""
-        answer = self._process(raw)
-        self._clock.now_ns += self._command_ns + self._byte_ns * (len(raw) + len(answer))
-        return answer
-
-    def _process(self, raw: bytes) -> bytes:
+        """Execute one command APDU."""
         self.last_error = None
         try:
             command = CommandApdu.parse(raw)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from card_os.arbitration import Event
 from card_os.hardware.voltage import NOMINAL_MILLIVOLTS, class_of
+from card_os.hardware.work import Work
 from card_os.iso7816.errors import CardTorn, MemoryFailure
 from card_os.security.access import Proof
 
@@ -42,12 +43,24 @@ class Port:
             line.
     """
 
-    __slots__ = ("_card", "_clock", "_dispatcher", "_lock", "interface", "last_cost_ns", "uid")
+    __slots__ = (
+        "_byte_ns",
+        "_card",
+        "_clock",
+        "_command_ns",
+        "_dispatcher",
+        "_lock",
+        "interface",
+        "last_cost_ns",
+        "uid",
+    )
 
     def __init__(self, card: Card, interface: Proof) -> None:
         self._card = card
         self._lock = card.lock
         self._clock = card.clock
+        self._command_ns = card.clock.times.get(Work.COMMAND, 0)
+        self._byte_ns = card.clock.times.get(Work.BYTE, 0)
         self.last_cost_ns = 0
         self._dispatcher: Dispatcher | None = None
         self.interface = interface
@@ -103,14 +116,16 @@ class Port:
             dispatcher = self._dispatcher
             if dispatcher is None:
                 raise PortMute("the port has no power")
-            started = self._clock.now_ns
+            clock = self._clock
+            started = clock.now_ns
             try:
-                return dispatcher.process(bytes(command))
+                answer = dispatcher.process(bytes(command))
             except CardTorn as cut:
                 self._card.tear()
                 raise PortMute("power was cut") from cut
-            finally:
-                self.last_cost_ns = self._clock.now_ns - started
+            clock.now_ns += self._command_ns + self._byte_ns * (len(command) + len(answer))
+            self.last_cost_ns = clock.now_ns - started
+            return answer
 
     def reset(self) -> bytes:
         """Reset this interface (a warm reset): its channels and sessions are gone; returns ATR or ATS.

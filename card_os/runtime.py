@@ -82,6 +82,7 @@ class Runtime:
     """
 
     __slots__ = (
+        "_code",
         "_opaque",
         "_standing",
         "card_number",
@@ -111,12 +112,14 @@ class Runtime:
         self.channels: set[Channel] = set()
         self.running: Channel | None = None
         self._standing: dict[int, int] = {}  # proofs that need no verification, by owner
+        self._code: dict[int, Applet | None] = {}  # what runs an application, by owner, until the registry changes
 
     def load(self, resident: Iterable[Applet], loadable: Iterable[Applet] = ()) -> None:
         """Take the code that is there: in read-only memory, or to be run once its load file is loaded."""
         code = list(resident)
         self.registry.announce(resident_files(code))
         self.modules = {applet.module_aid: applet for applet in (*code, *loadable)}
+        self._code.clear()
 
     def new_context(self, application: Application) -> Context:
         """A context with a new session and no proofs."""
@@ -150,6 +153,15 @@ class Runtime:
 
     def runs(self, application: Application) -> Applet | None:
         """The code that runs an application, None when it is missing or knows another schema of its objects."""
+        if self.registry.changed:
+            return self._find_code(application)
+        try:
+            return self._code[application.owner]
+        except KeyError:
+            applet = self._code[application.owner] = self._find_code(application)
+            return applet
+
+    def _find_code(self, application: Application) -> Applet | None:
         schema = application.data.state_schema
         if schema == OPAQUE_SCHEMA:
             return self._opaque
@@ -241,6 +253,7 @@ class Runtime:
         """After a command that changed the registry or file headers: decode again what may have been rolled back."""
         if self.registry.changed:
             self._standing.clear()
+            self._code.clear()
             if failed:
                 self.registry.reload()
         self.registry.changed = False

@@ -56,6 +56,7 @@ NO_UNBLOCKING: Final[Mapping[int, int]] = MappingProxyType({})
 _BLOCK_AT: Final = 4
 _FORMAT_2: Final = 2
 _FILL: Final = "f"
+_FILLING: Final = _FILL * 2 * PIN_BLOCK_LENGTH
 _CONTROLS: Final = frozenset(range(_FORMAT_2 << 4 | MIN_DIGITS, (_FORMAT_2 << 4 | MAX_DIGITS) + 1))
 _MAX_NUMBER: Final = 8
 _NOT_REQUIRED: Final = 0x80
@@ -90,8 +91,8 @@ def is_pin_block(block: bytes) -> bool:
     """True for a well-formed PIN block of format 2."""
     if len(block) != PIN_BLOCK_LENGTH or block[0] not in _CONTROLS:
         return False
-    digits = block.hex()[2:].rstrip(_FILL)
-    return len(digits) == block[0] & 0x0F and digits.isdecimal()
+    text, end = block.hex(), 2 + (block[0] & 0x0F)
+    return text[2:end].isdecimal() and text[end:] == _FILLING[end:]
 
 
 def create_pin(
