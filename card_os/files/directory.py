@@ -43,6 +43,7 @@ from card_os.files.spec import (
     Tag,
     decode_rules,
     encode_rules,
+    structure_of,
 )
 from card_os.iso7816 import tlv
 from card_os.security.access import NEVER, AccessRule
@@ -127,7 +128,7 @@ def encode_header(spec: FileSpec, parent: int) -> bytes:
         form = _FORMAT_WITH_ATTRIBUTES
     return b"".join(
         (
-            bytes((form, spec.structure, spec.life_cycle, spec.sfi)),
+            bytes((form, spec.descriptor, spec.life_cycle, spec.sfi)),
             spec.fid.to_bytes(2, "big"),
             parent.to_bytes(2, "big"),
             spec.size.to_bytes(2, "big"),
@@ -150,9 +151,10 @@ def decode_file(store: ObjectStore, item: StoredObject) -> File:
         objects = tlv.parse_all(own)
         own = b"".join(item.value for item in objects if item.tag == Tag.SECURITY)
         attributes = tlv.encode_all(item for item in objects if item.tag != Tag.SECURITY)
+    structure, simple_tlv = structure_of(raw[1])
     spec = FileSpec(
         fid=int.from_bytes(raw[4:6], "big"),
-        structure=FileStructure(raw[1]),
+        structure=structure,
         size=int.from_bytes(raw[8:10], "big"),
         sfi=raw[3],
         record_length=raw[10],
@@ -162,6 +164,7 @@ def decode_file(store: ObjectStore, item: StoredObject) -> File:
         data_coding=raw[_DATA_CODING_AT],
         df_name=store.read(item, rules_end, name_length) if name_length else b"",
         attributes=attributes,
+        simple_tlv=simple_tlv,
     )
     return File(item, spec, int.from_bytes(raw[6:8], "big"), rules_end + name_length, own)
 

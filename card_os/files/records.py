@@ -70,7 +70,7 @@ def record_number(context: Context, file: File, p1: int, mode: int) -> int:
             raise RecordNotFound("no current record")
         return number
     if p1:
-        raise FunctionNotSupported("records have no identifiers")
+        return _by_identifier(context, file, p1, mode)
     used, _ = context.files.record_state(file)
     current = session.current_record
     number = {
@@ -83,6 +83,30 @@ def record_number(context: Context, file: File, p1: int, mode: int) -> int:
         raise RecordNotFound("no such record")
     session.current_record = number
     return number
+
+
+def _by_identifier(context: Context, file: File, identifier: int, mode: int) -> int:
+    """The first, last, next or previous record with an identifier; without a current one next is first (7.3.3).
+
+    Raises:
+        FunctionNotSupported: 6A81, the records of the file are no SIMPLE-TLV data objects.
+        RecordNotFound: 6A83.
+    """
+    if not file.spec.simple_tlv:
+        raise FunctionNotSupported("records have no identifiers")
+    files, session, store = context.files, context.session, context.store
+    used, _ = files.record_state(file)
+    places = ((number, files.record_place(file, number)[0]) for number in range(1, used + 1))
+    named = [number for number, place in places if store.read(file.item, place, 1)[0] == identifier]
+    current = session.current_record
+    if mode == RecordMode.NEXT:
+        named = [number for number in named if number > current]
+    elif mode == RecordMode.PREVIOUS and current:
+        named = [number for number in named if number < current]
+    if not named:
+        raise RecordNotFound("no record has this identifier")
+    session.current_record = named[0 if mode in (RecordMode.FIRST, RecordMode.NEXT) else -1]
+    return session.current_record
 
 
 def read_record(context: Context, command: CommandApdu) -> bytes:

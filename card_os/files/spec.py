@@ -95,6 +95,7 @@ _NAMED_MODES: Final = {bits: tuple(mode for mode in MODES if bits & mode) for bi
 """The modes that an access mode byte names; a table, because every file is decoded when a card is first used."""
 OBJECT_STRUCTURES: Final = frozenset({FileStructure.DF, FileStructure.TLV})
 RECORD_STRUCTURES: Final = frozenset({FileStructure.LINEAR_FIXED, FileStructure.LINEAR_VARIABLE, FileStructure.CYCLIC})
+_SIMPLE_TLV: Final = frozenset(structure | 1 for structure in RECORD_STRUCTURES)
 _SHAREABLE: Final = 0x40
 _SFI_SHIFT: Final = 3
 CARD_DATA_CODING: Final = 0x21
@@ -127,6 +128,7 @@ class FileSpec:
         df_name: name of a DF, 1 to 16 bytes, empty for none.
         attributes: security attributes of the standard's forms as data objects, in the order they were given; on a DF
             also 8D, the EF in it that holds templates of security environments.
+        simple_tlv: each record is a SIMPLE-TLV data object, the tag of which is its identifier.
     """
 
     fid: int
@@ -140,6 +142,12 @@ class FileSpec:
     data_coding: int = CARD_DATA_CODING
     df_name: bytes = b""
     attributes: bytes = b""
+    simple_tlv: bool = False
+
+    @property
+    def descriptor(self) -> int:
+        """The file descriptor byte: the structure, and for record files whether records are SIMPLE-TLV."""
+        return self.structure | self.simple_tlv
 
     @property
     def write_function(self) -> WriteFunction:
@@ -162,7 +170,7 @@ class FileSpec:
             with_size: False leaves tag 80, of a DF tag 81, out.
             tag: outer tag, FCP (62) or FCI (6F).
         """
-        descriptor = bytes((self.structure,))
+        descriptor = bytes((self.descriptor,))
         if self.structure in RECORD_STRUCTURES:
             descriptor += bytes((self.data_coding,))
             descriptor += self.record_length.to_bytes(2, "big") + self.record_count.to_bytes(2, "big")
@@ -208,7 +216,7 @@ class FileSpec:
     @classmethod
     def _from_objects(cls, objects: dict[int, bytes], attributes: bytes) -> FileSpec:
         descriptor, identifier = objects[Tag.DESCRIPTOR], objects[Tag.IDENTIFIER]
-        structure = FileStructure(descriptor[0] & ~_SHAREABLE)
+        structure, simple_tlv = structure_of(descriptor[0] & ~_SHAREABLE)
         fid = int.from_bytes(identifier, "big")
         if len(identifier) != _FID_LENGTH or fid in _RESERVED_FIDS:
             raise WrongData("file identifier is reserved or not two bytes long")
@@ -246,7 +254,19 @@ class FileSpec:
             data_coding=data_coding,
             df_name=name,
             attributes=attributes,
+            simple_tlv=simple_tlv,
         )
+
+
+def structure_of(descriptor: int) -> tuple[FileStructure, bool]:
+    """The structure that a file descriptor byte says, and whether records are SIMPLE-TLV (table 12).
+
+    Raises:
+        ValueError: none that this file system knows.
+    """
+    if descriptor in _SIMPLE_TLV:
+        return FileStructure(descriptor & ~1), True
+    return FileStructure(descriptor), False
 
 
 def _attributes(items: list[tlv.Tlv]) -> bytes:

@@ -352,8 +352,17 @@ class FileSystem:
             self._store.write(file.item, file.body + place * file.stride, content)
             self._store.write(file.item, RECORDS_AT, bytes((used, newest)))
 
-    @staticmethod
-    def _record_content(file: File, data: bytes) -> bytes:
+    def check_record(self, file: File, content: bytes) -> None:
+        """See that a record of a file with SIMPLE-TLV records is one data object.
+
+        Raises:
+            NcInconsistentWithTlv: 6A85, it is not.
+        """
+        if file.spec.simple_tlv and not tlv.is_simple(content):
+            raise NcInconsistentWithTlv("a record of this file is one SIMPLE-TLV data object")
+
+    def _record_content(self, file: File, data: bytes) -> bytes:
+        self.check_record(file, data)
         length = file.spec.record_length
         if file.structure is FileStructure.LINEAR_VARIABLE:
             if not 1 <= len(data) <= length:

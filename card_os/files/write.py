@@ -108,6 +108,7 @@ def write_record(context: Context, command: CommandApdu) -> bytes:
         raise WrongLength("not the length of the record")
     store = context.store
     combined = _combined(file, store.read(file.item, place, length), command.data)
+    context.files.check_record(file, combined)
     with store.transaction():
         store.write(file.item, place, combined)
     return b""
@@ -142,6 +143,8 @@ def update_part_of_record(context: Context, command: CommandApdu) -> bytes:
     combine = _BITWISE.get(mode - _PARTIAL_FIRST)
     if combine is not None:
         data = bytes(map(combine, store.read(file.item, place + offset, len(data)), data))
+    record = store.read(file.item, place, length)
+    context.files.check_record(file, record[:offset] + data + record[offset + len(data) :])
     with store.transaction():
         store.write(file.item, place + offset, data)
     return b""

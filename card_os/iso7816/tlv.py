@@ -10,6 +10,8 @@ from typing import Final, NamedTuple
 
 _MAX_TAG_BYTES: Final = 3
 _MAX_LENGTH_BYTES: Final = 4
+_MIN_SIMPLE: Final = 2
+_LONG_SIMPLE: Final = 0xFF
 
 
 class TlvError(ValueError):
@@ -152,3 +154,13 @@ def parse_one(raw: bytes) -> Tlv:
 def find(raw: bytes, tag: int) -> bytes | None:
     """The value of the first object with ``tag`` at this level, or None."""
     return next((item.value for item in iterate(raw) if item.tag == tag), None)
+
+
+def is_simple(raw: bytes) -> bool:
+    """True for exactly one SIMPLE-TLV data object: tag 01..FE, length in 1 byte, or FF and 2 bytes (6.2)."""
+    if len(raw) < _MIN_SIMPLE or not 0 < raw[0] < _LONG_SIMPLE:
+        return False
+    if raw[1] != _LONG_SIMPLE:
+        return len(raw) == _MIN_SIMPLE + raw[1]
+    start = _MIN_SIMPLE + 2
+    return len(raw) >= start and len(raw) == start + int.from_bytes(raw[_MIN_SIMPLE:start], "big")
