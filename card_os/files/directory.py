@@ -28,7 +28,6 @@ FIDs are unique in a DF only.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
@@ -178,7 +177,7 @@ class Directory:
         shorts: by (parent, short identifier).
         sources: rows of the object table that rules were read from.
         refers: rules of a file lead to other files.
-        has_command_rules: rules of a file name commands.
+        has_command_rules: rules of a file name commands, or do not hold, so that they might.
     """
 
     __slots__ = ("_store", "files", "has_command_rules", "names", "refers", "shorts", "sources")
@@ -213,10 +212,10 @@ class Directory:
             return
         sources = RuleSources(self._store, self.files, self.names)
         for file in files:
-            file.take_rules(compile_rules(file.spec, sources.records(file), partial(sources.environments, file)))
+            file.take_rules(compile_rules(file.spec, sources.records(file), sources.environments(file)))
             tags = {item.tag for item in tlv.iterate(file.spec.attributes)}
             self.refers = self.refers or not tags.isdisjoint(_REFERRING)
-            self.has_command_rules = self.has_command_rules or bool(file.rules.commands)
+            self.has_command_rules = self.has_command_rules or bool(file.rules.commands or file.rules.broken)
         self.sources |= sources.slots
 
     def add(self, file: File) -> None:

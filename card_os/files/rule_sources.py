@@ -80,8 +80,7 @@ class RuleSources:
     def environments(self, file: File) -> Environments:
         """Environments of the nearest DF that names an EF for them; of a DF, its own before those above.
 
-        Raises:
-            ValueError: a template is malformed, or two have one number.
+        Where a template is malformed, or two have one number, there are none: conditions that need one are never.
         """
         df: File | None = file if file.structure is FileStructure.DF else self._above(file)
         while df is not None:
@@ -101,16 +100,23 @@ class RuleSources:
         known = self._environments.get(df.identifier)
         if known is not None:
             return known
-        found: dict[int, SecurityEnvironment] = {}
         inside = APPLICATION_DF if df is self._names.get((APPLICATION_DF, ROOT_FID)) else df.identifier
         source = self._find(fid, inside)
-        for content in self._contents(source) if source is not None else ():
+        try:
+            found = self._read_templates(source) if source is not None else NO_ENVIRONMENTS
+        except ValueError:
+            found = NO_ENVIRONMENTS
+        self._environments[df.identifier] = found
+        return found
+
+    def _read_templates(self, source: File) -> Environments:
+        found: dict[int, SecurityEnvironment] = {}
+        for content in self._contents(source):
             for item in tlv.iterate(content, padding=True):
                 number, meaning = environment(item.encode())
                 if number in found:
                     raise ValueError(f"two security environments have the number {number}")
                 found[number] = meaning
-        self._environments[df.identifier] = found
         return found
 
     def _contents(self, source: File) -> Iterator[bytes]:

@@ -25,7 +25,7 @@ Source: ISO/IEC 7816-4:2020, clauses 7.4.3 and 9.3. Which rule goes before is ou
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from enum import Enum
 from functools import lru_cache
 from types import MappingProxyType
@@ -144,19 +144,19 @@ def own_rules(raw: bytes) -> FileRules:
     return FileRules(MappingProxyType({operation: rules[mode] for mode in rules for operation in _OWN[mode]}))
 
 
-def compile_rules(spec: FileSpec, records: RecordSource, environments: Callable[[], Environments]) -> FileRules:
+def compile_rules(spec: FileSpec, records: RecordSource, environments: Environments) -> FileRules:
     """Compile the rules of a file with attributes of the standard's forms.
 
     Args:
         spec: the file, in its life-cycle state.
         records: where EF.ARR is read.
-        environments: gives what condition bytes with an environment mean; a `ValueError` of it breaks the rules.
+        environments: what condition bytes with an environment mean.
     """
     operations = {operation: rule for mode, rule in spec.rules.items() for operation in _OWN[mode]}
     names = _DF if spec.structure is FileStructure.DF else _EF
     try:
         attributes = compile_attributes(
-            tlv.parse_all(spec.attributes), LifeCycle.of(spec.life_cycle), records=records, environments=environments()
+            tlv.parse_all(spec.attributes), LifeCycle.of(spec.life_cycle), records=records, environments=environments
         )
         for mode, rule in attributes.modes.items():
             operation = names.get(mode)

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from card_os.iso7816.apdu import CommandApdu
 
 _MAX_IDENTIFIER: Final = 0xFFFF
+_INS_SELECT: Final = 0xA4
 _BUFFERED: Final = 1024
 """Bytes that one command may write within the transaction's buffer, beside its other writes."""
 
@@ -119,11 +120,17 @@ class FileSystem:
     def require_command(self, command: CommandApdu, proofs: int) -> None:
         """Ask the current DF's rule for a command by its header; a command that it does not name is free.
 
+        Where the DF's rules do not hold, nobody knows what they would name: all but leaving by SELECT is refused.
+
         Raises:
             SecurityStatusNotSatisfied: 6982.
         """
         df = self.current_df or self.root
-        rule = None if df is None else df.rules.command_rule(command)
+        if df is None:
+            return
+        if df.rules.broken and command.ins != _INS_SELECT:
+            raise SecurityStatusNotSatisfied(f"the access rules of the current DF do not hold: {df.rules.broken}")
+        rule = df.rules.command_rule(command)
         if rule is not None and not rule.allows(proofs):
             raise SecurityStatusNotSatisfied(f"the current DF's rule for this command: {explain(rule, proofs)}")
 

@@ -241,7 +241,10 @@ def test_environments_of_a_df_say_what_condition_bytes_mean(port: Port) -> None:
     send(port, SELECT, 0x000C, b"\x00\x0a")
     assert send(port, UPDATE, 0, template * 2)[1] == GRANTED
     assert reading(port) == REFUSED
-    assert why(port) == "the access rules do not hold: two security environments have the number 3"
+    assert why(port) == "the rule is never"
+    send(port, SELECT, 0x000C, b"\x00\x0a")
+    assert send(port, UPDATE, 0, template + bytes(len(template)))[1] == GRANTED
+    assert reading(port) == GRANTED
 
 
 @pytest.mark.parametrize(
@@ -290,6 +293,27 @@ def test_a_rule_of_a_df_that_names_a_command_is_asked_by_the_dispatcher(port: Po
     send(port, SELECT, 0x000C, b"\x50\x00")
     verify(port, 1)
     assert send(port, 0x20, 0x82)[1] == 0x63C3
+
+
+def test_a_df_whose_rules_are_broken_lets_nobody_do_anything_but_leave(port: Port) -> None:
+    """What the record named is not known: VERIFY of PIN 2, which it bound to PIN 1, does not become free."""
+    rule = bytes.fromhex("85022082") + PIN_1_OBJECT
+    new_ef_arr(port, rule)
+    attributes = bytes.fromhex("8C03060000") + bytes.fromhex("8B032F0601")
+    assert create(port, 0x5000, attributes, structure=FileStructure.DF) == GRANTED
+    assert send(port, 0x20, 0x82)[1] == REFUSED
+    send(port, SELECT, 0x000C, b"\x2f\x06")
+    assert send(port, UPDATE_RECORD, 0x0104, rule[:-1])[1] == GRANTED
+    assert send(port, SELECT, 0x000C, b"\x50\x00")[1] == GRANTED
+    for command in ((0x20, 0x82), (0x20, 0x81), (GET_DATA, 0x0050), (READ, 0)):
+        assert send(port, *command, ne=1)[1] == REFUSED
+        assert why(port).startswith("the access rules of the current DF do not hold: ")
+    assert send(port, SELECT, 0x000C, b"\x3f\x00")[1] == GRANTED
+    assert send(port, 0x20, 0x82)[1] == 0x63C3
+    send(port, SELECT, 0x000C, b"\x2f\x06")
+    assert send(port, UPDATE_RECORD, 0x0104, rule)[1] == GRANTED
+    send(port, SELECT, 0x000C, b"\x50\x00")
+    assert send(port, 0x20, 0x81)[1] == 0x63C3
 
 
 def test_the_dispatcher_asks_in_the_class_of_the_command_whatever_the_channel(port: Port) -> None:
