@@ -125,7 +125,7 @@ def erases_too_early(original: Callable[..., None]) -> Callable[..., None]:
     def write_page(memory: MappedMemory, page: int) -> None:
         old = memory._map.pop(page, None)
         if old is not None:
-            memory._release(old)
+            memory._pool.release(old)
         original(memory, page)
 
     return write_page
@@ -134,13 +134,13 @@ def erases_too_early(original: Callable[..., None]) -> Callable[..., None]:
 def marks_first(memory: MappedMemory, page: int) -> None:
     """A page is made valid by its header, and then gets its content."""
     size = memory._page_bytes
-    block, old = memory._take(), memory._map.get(page)
-    memory._write_header(block, BlockKind.PAGE, page)
+    block, old = memory._pool.take(), memory._map.get(page)
+    memory._pool.mark(block, BlockKind.PAGE, page, memory._next())
     content = memory._view[page * size : (page + 1) * size].tobytes()
     memory._nvm.write(block * memory._block_bytes + HEADER_BYTES, content)
     memory._map[page] = block
     if old is not None:
-        memory._release(old)
+        memory._pool.release(old)
 
 
 def test_a_deletion_without_its_scrub_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
