@@ -19,8 +19,9 @@ from card_os.iso7816.atr import (
     InterfaceGroup,
 )
 
-_SELECTION: Final = 0b1101_1111
-"""Full and partial DF name, FID, implicit selection, SFI, record number and identifier; no path."""
+_SELECTION: Final = 0b1101_1110
+"""Full and partial DF name, FID, implicit selection, SFI, record number; no path, and no record identifier: these are
+of single files, whose descriptor bytes tell of them."""
 _DATA_CODING: Final = 0x21
 """Write functions proprietary, data unit one byte."""
 MOST_CHANNELS: Final = 8
