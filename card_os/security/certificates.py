@@ -116,7 +116,7 @@ class CertifiedKey:
 
     name: bytes
     algorithm: KeyAlgorithm
-    value: bytes
+    value: bytes = field(repr=False)
     kind: HolderKind
     roles: int
     expiration: bytes = b""
