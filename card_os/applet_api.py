@@ -63,6 +63,7 @@ from card_os.security.security_operations import security_operation_instructions
 
 if TYPE_CHECKING:
     from card_os.files.system import FileSystem
+    from card_os.globalplatform.cardholder_verification import GlobalPin
     from card_os.globalplatform.registry import Application, Privilege, Registry, RegistryData
     from card_os.hardware.clock import VirtualClock
     from card_os.hardware.randomness import Randomness
@@ -133,6 +134,20 @@ class CardControl(Protocol):
 
         Raises:
             SecurityStatusNotSatisfied: 6982, the application has not the privilege of terminating the card.
+        """
+        ...
+
+    @property
+    def global_pin(self) -> GlobalPin:
+        """The PIN that all applications share; what changes it asks for the CVM management privilege."""
+        ...
+
+    def activate_contactless(self, application: Application, *, active: bool) -> None:
+        """Make an application answer over the field, or no longer, on its own behalf (Amendment C, 7.2).
+
+        Raises:
+            SecurityStatusNotSatisfied: 6982, the application has not the contactless self-activation privilege.
+            ConditionsNotSatisfied: 6985, it is in that state already, or not selectable.
         """
         ...
 

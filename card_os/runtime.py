@@ -12,12 +12,15 @@ from card_os.applet_api import Applet, Context, Session
 from card_os.files.directory import FileTable
 from card_os.files.system import FileSystem
 from card_os.globalplatform.card_policy import MissingCode, load_card_policy
+from card_os.globalplatform.cardholder_verification import GlobalPin
+from card_os.globalplatform.life_cycle import activate
 from card_os.globalplatform.production_data import CARD_NUMBER_LENGTH, card_number
 from card_os.globalplatform.registry import (
     CARD_OWNER,
     Application,
     CardLifeCycle,
     CardObject,
+    ContactlessState,
     LoadFileLifeCycle,
     Privilege,
     Registry,
@@ -74,6 +77,7 @@ class Runtime:
 
     Attributes:
         registry: applications and life cycles.
+        global_pin: the PIN that all applications share.
         card_number: the chip's own number, 10 bytes; zeros when the card holds no CPLC.
         files: decoded files of all applications.
         modules: all code by module AID.
@@ -90,6 +94,7 @@ class Runtime:
         "clock",
         "faults",
         "files",
+        "global_pin",
         "modules",
         "randomness",
         "registry",
@@ -104,6 +109,7 @@ class Runtime:
         self.faults = faults
         self.registry = Registry(store)
         self.registry.recover()
+        self.global_pin = GlobalPin(store)
         self._opaque = OpaqueApplet()
         cplc = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.PRODUCTION_DATA)
         self.card_number = bytes(CARD_NUMBER_LENGTH) if cplc is None else card_number(store.read(cplc))
@@ -241,6 +247,12 @@ class Runtime:
         if not application.privileges & Privilege.CARD_TERMINATE:
             raise SecurityStatusNotSatisfied("the application may not terminate the card")
         self.registry.set_card_life_cycle(CardLifeCycle.TERMINATED)
+
+    def activate_contactless(self, application: Application, *, active: bool) -> None:
+        """See `CardControl.activate_contactless`."""
+        if not application.privileges & Privilege.CONTACTLESS_SELF_ACTIVATION:
+            raise SecurityStatusNotSatisfied("the application may not activate itself")
+        activate(self.registry, application, ContactlessState.ACTIVATED if active else ContactlessState.DEACTIVATED)
 
     def end_sessions(self, application: Application) -> None:
         """See `Platform.end_sessions`."""
