@@ -37,7 +37,7 @@ from card_os.security.cryptography import (
 )
 from card_os.security.dynamic_authentication import dynamic_authentication_instructions
 from card_os.security.key_generation import key_generation_instructions
-from card_os.security.key_kinds import KeyAlgorithm
+from card_os.security.key_kinds import KeyAlgorithm, verify
 from card_os.security.keys import (
     CHIP_KEY,
     Key,
@@ -399,5 +399,6 @@ __all__ = [
     "sha256",
     "unpad",
     "verification_requirement_instructions",
+    "verify",
     "verify_pin",
 ]

@@ -32,6 +32,7 @@ _GROUPINGS: Final = {
     "load_key": "AES-256 key (32), stored under reference 9F until the application is PERSONALIZED",
     "masters": "repeated: reference (1) ‖ 00 ‖ 00 ‖ length (1) ‖ master, AES key wrap (RFC 3394) under the load "
     "key (24) ‖ leftmost 3 bytes of CMAC(master, 16 × 00)",
+    "clock": "public key of the clock authority, 04 ‖ x ‖ y (65), stored under reference A1 ‖ first bound YYYYMMDD (8)",
     "keys": "repeated: reference (1) ‖ role (1) ‖ try limit (1) ‖ length (1) ‖ key ‖ check value (3)",
     "pins": "repeated: reference (1) ‖ PIN number (1) ‖ try limit (1) ‖ PIN block (8)",
     "chip": "private key of P-256 (32), stored under reference A0",

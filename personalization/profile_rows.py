@@ -313,7 +313,7 @@ class DgiRow(Row):
     """
 
     identifier: str
-    kind: Literal["files", "content", "load_key", "masters", "keys", "pins", "chip", "identification"]
+    kind: Literal["files", "content", "clock", "load_key", "masters", "keys", "pins", "chip", "identification"]
     encrypted: bool = False
     title: Title
 

@@ -4,6 +4,7 @@
 |---|---|---|
 | files | 0062 | FCP templates |
 | content | FID of a file | offset (2) ‖ bytes; any number of them |
+| content | 8102 | key of the clock authority and first bound of the date; may be left out |
 | keys | 8000 | role keys and concealment key |
 | PINs | 8010 | holder and unblocking PIN; may be left out |
 | chip | 8101 | private key of the chip |
@@ -22,6 +23,7 @@ from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from applet.permit.bound import load_clock_key
 from card_os.applet_api import load_chip_key, load_keys, load_pins
 from card_os.applet_services import ApplicationLifeCycle, ObjectKind
 from card_os.iso7816.errors import ConditionsNotSatisfied, ReferenceDataNotFound, WrongData, WrongLength
@@ -120,6 +122,10 @@ def _load_chip_key(context: Context, identifier: int, value: bytes) -> None:  # 
     load_chip_key(context, value)
 
 
+def _load_clock_key(context: Context, identifier: int, value: bytes) -> None:  # noqa: ARG001 - one signature for all rows
+    load_clock_key(context, value)
+
+
 def _load_identification(context: Context, identifier: int, value: bytes) -> None:  # noqa: ARG001 - one signature for all rows
     if not 0 < len(value) <= MAX_IDENTIFICATION or not value.isascii():
         raise WrongData("profile name and version are 1 to 32 ASCII characters")
@@ -130,6 +136,7 @@ _CONTENT: Final = _Grouping(Stage.CONTENT, frozenset({Stage.FILES, Stage.CONTENT
 _GROUPINGS: Final[Mapping[int, _Grouping]] = MappingProxyType(
     {
         0x0062: _Grouping(Stage.FILES, frozenset({Stage.NEW}), _load_files),
+        0x8102: _Grouping(Stage.CONTENT, frozenset({Stage.FILES, Stage.CONTENT}), _load_clock_key),
         0x8000: _Grouping(Stage.KEYS, frozenset({Stage.FILES, Stage.CONTENT}), _load_keys),
         0x8010: _Grouping(Stage.PINS, frozenset({Stage.KEYS}), _load_pins),
         0x8101: _Grouping(Stage.CHIP, frozenset({Stage.KEYS, Stage.PINS}), _load_chip_key),

@@ -23,6 +23,7 @@ from permitcard.commands import (
     card,
     ceremony,
     demo,
+    desk,
     electronic,
     gp,
     key_changes,
@@ -77,6 +78,7 @@ application.add_typer(gp.group, name="gp")
 application.add_typer(permit.group, name="permit")
 application.add_typer(electronic.group, name="pass")
 application.add_typer(trace.group, name="trace")
+application.add_typer(desk.group, name="desk")
 
 _FLAGS: Final = frozenset({"--json"})
 _MISTYPED: Final = frozenset(

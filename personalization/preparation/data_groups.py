@@ -88,6 +88,10 @@ SOURCES: Final[Mapping[str, Source]] = MappingProxyType(
         "status_date": lambda a, _: a.issue_date,
         "valid_from": lambda a, _: a.issue_date,
         "valid_until": lambda _, __: UNLIMITED,
+        "changes": lambda _, __: bytes(2),
+        "points": lambda _, __: None,
+        "points_date": lambda _, __: None,
+        "services": lambda _, __: None,
         "reserved": lambda _, __: "",
     }
 )

@@ -30,6 +30,9 @@ _INTERNAL_AUTHENTICATE: Final = 0x88
 _TAG_CONCEALED: Final = 0xDF20
 _TAG_PROFILE: Final = 0xDF21
 _TAG_DATE: Final = 0xDF22
+_TAG_CHANGES: Final = 0xDF25
+_TAG_CORRECTION: Final = 0xDF26
+_TAG_BOUND: Final = 0xDF27
 
 
 def select(channel: CardChannel, aid: bytes) -> bytes:
@@ -138,8 +141,56 @@ class TerminalSession:
         Raises:
             CardRefused: 6982 for a role that may not.
         """
-        data = today.strftime("%Y%m%d").encode("ascii")
-        transmit(self.channel, CommandApdu(0x00, _PUT_DATA, *divmod(_TAG_DATE, 256), data), "PUT DATA DF22")
+        self._put(_TAG_DATE, _digits(today))
+
+    def tell_bound(self, bound: dt.date, signature: bytes) -> None:
+        """PUT DATA DF27: how far the date may be told, with the clock authority's signature r ‖ s (64 bytes).
+
+        Raises:
+            CardRefused: 6982 when it is not signed by that authority, 6985 for a card that has no bound.
+        """
+        self._put(_TAG_BOUND, _digits(bound) + signature)
+
+    def clock(self) -> tuple[dt.date | None, dt.date | None]:
+        """GET DATA DF22 and DF27: the date that the card was told last and its bound; None where there is none.
+
+        Raises:
+            CardRefused: 6982 for a role that may not.
+        """
+        return _read_date(get_data(self.channel, _TAG_DATE)), _read_date(get_data(self.channel, _TAG_BOUND))
+
+    def correct_date(self, right: dt.date) -> None:
+        """PUT DATA DF26: set the date, back too; for the issuer.
+
+        Raises:
+            CardRefused: 6982 for any other role.
+        """
+        self._put(_TAG_CORRECTION, _digits(right))
+
+    def change_files(self, changes: bytes) -> None:
+        """PUT DATA DF25: change several files in one transaction.
+
+        Args:
+            changes: repeated FID (2) ‖ offset (2) ‖ length (1) ‖ bytes.
+
+        Raises:
+            CardRefused: such as 6982; nothing was changed.
+        """
+        self._put(_TAG_CHANGES, changes)
+
+    def _put(self, tag: int, data: bytes) -> None:
+        transmit(self.channel, CommandApdu(0x00, _PUT_DATA, *divmod(tag, 256), data), f"PUT DATA {tag:04X}")
 
     def __repr__(self) -> str:
         return f"TerminalSession({self.role})"
+
+
+def _digits(day: dt.date) -> bytes:
+    return f"{day:%Y%m%d}".encode("ascii")
+
+
+def _read_date(raw: bytes) -> dt.date | None:
+    try:
+        return dt.date(int(raw[:4]), int(raw[4:6]), int(raw[6:]))
+    except ValueError:
+        return None

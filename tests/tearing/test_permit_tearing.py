@@ -38,6 +38,7 @@ from tests.unit.applet.workbench import (
     permit_groupings,
     pin_block,
     sam_groupings,
+    signed_bound,
     store,
 )
 
@@ -137,6 +138,25 @@ def suspend(bench: Bench) -> Action:
     return lambda: desk.channel.exchange(CommandApdu(0, 0xDA, 0xDF, 0x22, b"20280101"))
 
 
+def move_bound(bench: Bench) -> Action:
+    desk = session(bench, "service_desk")
+    data = signed_bound(b"21001231")
+    return lambda: desk.channel.exchange(CommandApdu(0, 0xDA, 0xDF, 0x27, data))
+
+
+def correct_date(bench: Bench) -> Action:
+    issuer = session(bench, "issuer")
+    return lambda: issuer.channel.exchange(CommandApdu(0, 0xDA, 0xDF, 0x26, b"20260102"))
+
+
+def change_files(bench: Bench) -> Action:
+    """An endorsement: a record and a status, one change."""
+    desk = session(bench, "service_desk")
+    record = bytes.fromhex("0202000020") + b"20260601" * 4
+    status = bytes.fromhex("0203000117") + b"20280101" + b"20260601" + b"330381" + b"\x00"
+    return lambda: desk.channel.exchange(CommandApdu(0, 0xDA, 0xDF, 0x25, record + status))
+
+
 def write_identity(bench: Bench) -> Action:
     issuer = session(bench, "issuer")
     return lambda: issuer.files.update(PERMIT.file_named("EF.IDENTITY"), b"\x55" * 116)
@@ -163,13 +183,26 @@ def authenticate(bench: Bench) -> Action:
 
 
 @pytest.mark.parametrize(
-    "prepare", [update_status, append, suspend, write_identity, verify, change_pin, unblock, authenticate]
+    "prepare",
+    [
+        update_status,
+        append,
+        suspend,
+        move_bound,
+        correct_date,
+        change_files,
+        write_identity,
+        verify,
+        change_pin,
+        unblock,
+        authenticate,
+    ],
 )
 def test_a_writing_command_is_whole(permit: Bench, prepare: Callable[[Bench], Action]) -> None:
     assert sweep(permit, prepare) > 0
 
 
-@pytest.mark.parametrize("identifier", [0x0062, 0x0203, 0x8000, 0x8010, 0x8101, 0x9F01])
+@pytest.mark.parametrize("identifier", [0x0062, 0x0203, 0x8102, 0x8000, 0x8010, 0x8101, 0x9F01])
 def test_a_data_grouping_is_whole(identifier: int) -> None:
     """Law 3 for personalization: a torn STORE DATA is as if it had not come, and can come again."""
     base = blank(PERMIT)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from personalization.errors import PersonalizationError
 from personalization.production.journal.chain import append_entries
 
-HEAD_REVISION: Final = "0002"
+HEAD_REVISION: Final = "0003"
 """Newest migration in `personalization.production.journal.migrations`; a test holds it there."""
 
 AUDIT_ENTRIES: Final = "audit_entries"

@@ -38,6 +38,7 @@ class What(StrEnum):
     BATCH_RELEASED = "batch-released"
     BATCH_ERASED = "batch-erased"
     KEYS_CHANGED = "keys-changed"
+    DOSSIER_SAVED = "dossier-saved"
 
 
 class Entry(NamedTuple):

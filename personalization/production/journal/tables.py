@@ -236,3 +236,14 @@ class Shift(Base):
     last_seen_at: Mapped[int] = mapped_column(BigInteger)
     ended_at: Mapped[int | None] = mapped_column(BigInteger)
     outcome: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+
+
+class SealedDossier(Base):
+    """What an office knows of one permit, sealed; ``recognised`` is the HMAC of the permit number."""
+
+    __tablename__ = "dossiers"
+
+    recognised: Mapped[bytes] = mapped_column(_Digest, primary_key=True)
+    version: Mapped[int] = mapped_column(Integer)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    changed_at: Mapped[int] = mapped_column(BigInteger)

@@ -255,7 +255,7 @@ def test_a_connection_without_extended_length_reads_the_same(card: Bench, module
 
 def test_get_data_of_another_tag_is_not_found(card: Bench) -> None:
     channel = plain(card, Interface.CONTACT)
-    for tag in (0xDF22, 0xDF23, 0x9F7F, 0x0042):
+    for tag in (0xDF23, 0xDF25, 0x9F7F, 0x0042):
         assert channel.exchange(CommandApdu(0, 0xCA, tag >> 8, tag & 0xFF, b"", 256)).sw == SW.REFERENCE_DATA_NOT_FOUND
     assert channel.exchange(CommandApdu(0, 0xCA, 0xDF, 0x21, b"x", 256)).sw == SW.WRONG_LENGTH
 

@@ -9,6 +9,11 @@ from importlib.resources import files
 from types import TracebackType
 from typing import Self
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from applet import permit, sam
 from applet.permit.applet import PermitApplet
 from applet.sam.applet import SamApplet
@@ -41,6 +46,8 @@ MASTERS = {
 }
 CHIP_SCALAR = bytes.fromhex("C9AFA9D845BA75166B5C215767B1D6934E50C3DB36E89B127B8A622B120F6721")
 FACTORY_KEYS = KeySet(0xFF, bytes(16), bytes(range(16)), bytes(range(1, 17)))
+CLOCK_KEY = ec.derive_private_key(0x5EC0DE, ec.SECP256R1())
+FIRST_BOUND = b"20991231"
 HOLDER_PIN = "246810"
 UNBLOCKING_PIN = "13579135"
 PORTRAIT = b"\xff\xd8\xff\xe0" + bytes(index * 7 & 0xFF for index in range(4090)) + b"\xff\xd9"
@@ -94,7 +101,16 @@ def pin_grouping() -> bytes:
     return bytes((0x81, 1, 3)) + pin_block(HOLDER_PIN) + bytes((0x82, 2, 10)) + pin_block(UNBLOCKING_PIN)
 
 
-def permit_groupings(card_number: bytes) -> list[Grouping]:
+def clock_grouping(bound: bytes = FIRST_BOUND) -> bytes:
+    return CLOCK_KEY.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint) + bound
+
+
+def signed_bound(bound: bytes, key: ec.EllipticCurvePrivateKey = CLOCK_KEY) -> bytes:
+    r, s = decode_dss_signature(key.sign(b"permitcard date bound" + bound, ec.ECDSA(SHA256())))
+    return bound + r.to_bytes(32, "big") + s.to_bytes(32, "big")
+
+
+def permit_groupings(card_number: bytes, bound: bytes | None = FIRST_BOUND) -> list[Grouping]:
     sizes = {fid: len(content) for fid, content in CONTENT.items() if PERMIT.file(fid).size is None}
     groupings = [(0x0062, PERMIT.file_creation_dgi(sizes))]
     for fid, content in CONTENT.items():
@@ -102,6 +118,8 @@ def permit_groupings(card_number: bytes) -> list[Grouping]:
             (fid, offset.to_bytes(2, "big") + content[offset : offset + 1000])
             for offset in range(0, len(content), 1000)
         ]
+    if bound is not None:
+        groupings.append((0x8102, clock_grouping(bound)))
     return [
         *groupings,
         (0x8000, key_grouping(PERMIT, card_number)),
@@ -236,9 +254,9 @@ def personalize(bench: Bench, groupings: Iterable[Grouping]) -> Bench:
     return bench
 
 
-def new_permit(*, serial: int = 1, seed: int = 1) -> Bench:
+def new_permit(*, serial: int = 1, seed: int = 1, bound: bytes | None = FIRST_BOUND) -> Bench:
     bench = blank(PERMIT, serial=serial, seed=seed)
-    return personalize(bench, permit_groupings(bench.card_number))
+    return personalize(bench, permit_groupings(bench.card_number, bound))
 
 
 def new_sam(*, serial: int = 0x5A, seed: int = 2) -> Bench:

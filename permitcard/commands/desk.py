@@ -1,0 +1,206 @@
+"""``permitcard desk``: what is done to a permit after it was issued, with its card or without."""
+
+from __future__ import annotations
+
+import datetime as dt
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from permitcard.commands.options import CentreOption, console_of
+
+if TYPE_CHECKING:
+    from permitcard.console import Console
+    from permitcard.desk_office import DeskAtWork
+    from personalization.permit.desk.desk import Outcome
+
+group = typer.Typer(
+    help="Inspect, endorse, change and withdraw permits, with their cards or without.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+
+_FAILURES: Final = 1
+_DAY: Final = ["%Y-%m-%d"]
+
+CardOption = Annotated[str, typer.Option("--card", help="sim:FILE, pcsc:NAME, …; the card at the desk.")]
+DayOption = Annotated[
+    dt.datetime | None, typer.Option("--on", formats=_DAY, help="Date of the desk; today when absent.")
+]
+AreaOption = Annotated[str, typer.Option("--area", help="Area code of the office, six digits.")]
+NameOption = Annotated[str, typer.Option("--desk", help="Name of the desk, eight characters on the card.")]
+PermitArgument = Annotated[str, typer.Argument(help="Permit number.", metavar="PERMIT")]
+
+
+@group.command("inspect")
+def inspect(
+    context: typer.Context,
+    card: CardOption,
+    area: AreaOption,
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "DESK",
+) -> None:
+    """Bring card and record together, and say what the permit is worth."""
+    with _opened(centre, on, area, desk) as office, office.tap(card) as tap:
+        outcome = office.desk.inspect(tap, office.today)
+    _show(console_of(context), outcome)
+
+
+@group.command("endorse")
+def endorse(
+    context: typer.Context,
+    area: AreaOption,
+    card: Annotated[str | None, typer.Option("--card", help="The card at the desk.")] = None,
+    permit: Annotated[str | None, typer.Option("--permit", help="Permit number, for one that is not here.")] = None,
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "DESK",
+) -> None:
+    """Endorse a permit: in its window, or late, which restores it; with its card, or online by its number."""
+    if (card is None) == (permit is None):
+        raise typer.BadParameter("either --card or --permit")
+    with _opened(centre, on, area, desk) as office:
+        if card is not None:
+            with office.tap(card) as tap:
+                outcome = office.desk.endorse(tap, office.today)
+        else:
+            outcome = office.desk.endorse_online(permit or "", office.today)
+    _show(console_of(context), outcome)
+
+
+@group.command("withdraw")
+def withdraw(
+    context: typer.Context,
+    why: Annotated[str, typer.Argument(help="cancelled, lost, replaced or revoked.", metavar="WHY")],
+    area: AreaOption,
+    card: Annotated[str | None, typer.Option("--card", help="The card at the desk.")] = None,
+    permit: Annotated[str | None, typer.Option("--permit", help="Permit number, for one that is not here.")] = None,
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "DESK",
+) -> None:
+    """Withdraw a permit; bank and partners keep their applications on the card."""
+    from personalization.permit.desk.dossier import Withdrawal
+
+    known = [item.value for item in Withdrawal]
+    if why not in known:
+        raise typer.BadParameter(f"{why}: {', '.join(known)} are known")
+    if (card is None) == (permit is None):
+        raise typer.BadParameter("either --card or --permit")
+    with _opened(centre, on, area, desk) as office:
+        if card is not None:
+            with office.tap(card) as tap:
+                outcome = office.desk.withdraw(tap, office.today, Withdrawal(why))
+        else:
+            outcome = office.desk.withdraw_remotely(permit or "", office.today, Withdrawal(why))
+    _show(console_of(context), outcome)
+
+
+@group.command("move")
+def move(
+    context: typer.Context,
+    card: CardOption,
+    area: AreaOption,
+    address: Annotated[str, typer.Option(help="Current address.")],
+    number: Annotated[str, typer.Option(help="Number of the registration.")],
+    station: Annotated[str, typer.Option(help="Registering station.")],
+    registered: Annotated[dt.datetime, typer.Option(formats=_DAY, help="Day of the registration.")],
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "DESK",
+) -> None:
+    """Write a residence that was registered anew."""
+    from personalization.permit.desk.desk import NewResidence
+
+    residence = NewResidence(address, number, registered.date(), station)
+    with _opened(centre, on, area, desk) as office, office.tap(card) as tap:
+        outcome = office.desk.move(tap, office.today, residence)
+    _show(console_of(context), outcome)
+
+
+@group.command("entitle")
+def entitle(
+    context: typer.Context,
+    card: CardOption,
+    area: AreaOption,
+    points: Annotated[int, typer.Option(min=0, max=99_999, help="Points in all; see: permitcard permit points.")],
+    services: Annotated[str, typer.Option(help="Services that they give, short.")] = "",
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "DESK",
+) -> None:
+    """Write the summary of a resident's points."""
+    with _opened(centre, on, area, desk) as office, office.tap(card) as tap:
+        outcome = office.desk.entitle(tap, office.today, points, office.today, services)
+    _show(console_of(context), outcome)
+
+
+@group.command("correct-date")
+def correct_date(
+    context: typer.Context,
+    card: CardOption,
+    area: AreaOption,
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+) -> None:
+    """As the issuer, set the date that a card was told wrongly; the card counts and keeps the correction."""
+    with _opened(centre, on, area, "ISSUER") as office, office.session(card, "issuer") as session:
+        before, _ = session.clock()
+        session.correct_date(office.today)
+    console = console_of(context)
+    console.say("desk.date-corrected", before=before or "-", after=office.today)
+    console.result({"before": before, "after": office.today})
+
+
+@group.command("bound")
+def bound(
+    context: typer.Context,
+    until: Annotated[dt.datetime, typer.Argument(formats=_DAY, help="Latest date that terminals may tell.")],
+    centre: CentreOption = Path("centre"),
+) -> None:
+    """Sign how far terminals may tell cards the date; desks of the centre bring it to every card."""
+    from permitcard.centre import Centre
+    from permitcard.desk_office import write_bound
+    from permitcard.job import Job
+
+    with Job.open(Centre(centre)) as job:
+        path = write_bound(job, until.date())
+    console = console_of(context)
+    console.say("desk.bound", until=until.date(), path=path)
+    console.result({"until": until.date(), "bound": str(path)})
+
+
+def _opened(centre: Path, on: dt.datetime | None, area: str, name: str) -> AbstractContextManager[DeskAtWork]:
+    from permitcard.desk_office import desk_at_work
+    from personalization.permit.electronic.claims import CHINA
+
+    return desk_at_work(centre, on.date() if on else dt.datetime.now(CHINA).date(), area, name)
+
+
+def _show(console: Console, outcome: Outcome) -> None:
+    from personalization.permit.endorsement import PermitStatus
+
+    console.say(
+        "desk.outcome",
+        status=console.translate(f"permit.status.{outcome.status.value}"),
+        due=outcome.due,
+        years=outcome.residence_years,
+    )
+    if outcome.mended:
+        console.say("desk.mended")
+    if outcome.waits:
+        console.say("desk.waits")
+    console.result(
+        {
+            "status": outcome.status,
+            "due": outcome.due,
+            "residence_years": outcome.residence_years,
+            "mended": outcome.mended,
+            "waits": outcome.waits,
+        }
+    )
+    if outcome.status is PermitStatus.SUSPENDED:
+        raise typer.Exit(_FAILURES)

@@ -1,0 +1,167 @@
+"""A desk of an issuing centre at work: its SAM, its dossiers, its bound of the date, and the card at hand.
+
+centre/clock.bound   the newest bound of the date: YYYYMMDD (8) ‖ r ‖ s (64)
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import os
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from permitcard.centre import Centre
+from permitcard.job import Job, operator
+from permitcard.products import boot, permit_profile
+from permitcard.sams import open_sam, take_sam
+from personalization.atomic_file import write_atomically
+from personalization.errors import PersonalizationError
+from personalization.inspection.signature_check import SignatureVerifier
+from personalization.keys.keystore import KeyName, KeyStore
+from personalization.permit.desk.desk import Desk, Office
+from personalization.permit.desk.dossier import Dossier
+from personalization.permit.desk.tap import DESK_ROLE, DateBound, Tap, open_tap
+from personalization.permit.policy.library import PolicyLibrary, policies
+from personalization.production.journal.database import Journal
+from personalization.production.journal.dossiers import SealedEntry, find_dossier, save_dossier
+from personalization.terminal.sam import SamSession
+from personalization.terminal.session import TerminalSession
+from reader_bridge.addresses import ConnectionFactory
+from reader_bridge.connection import CardConnection
+
+_BOUND_FILE: Final = "clock.bound"
+_SIGNED: Final = b"permitcard date bound"
+_DATE: Final = 8
+_SIGNATURE: Final = 64
+_DOSSIER: Final = b"dossier\x00"
+
+
+class SealedDossiers:
+    """Dossiers in the journal, sealed under the transport key; each save is in the audit trail.
+
+    Args:
+        journal: the open journal.
+        keys: seals and opens.
+    """
+
+    __slots__ = ("_journal", "_keys")
+
+    def __init__(self, journal: Journal, keys: KeyStore) -> None:
+        self._journal = journal
+        self._keys = keys
+
+    def find(self, permit: bytes) -> tuple[Dossier, int] | None:
+        """See `Dossiers`."""
+        found = find_dossier(self._journal, permit)
+        if found is None:
+            return None
+        raw = self._keys.unseal(KeyName.TRANSPORT, found.sealed, _DOSSIER + permit)
+        return Dossier.decode(raw), found.version
+
+    def save(self, permit: bytes, dossier: Dossier, version: int, what: str) -> int:
+        """See `Dossiers`."""
+        sealed = self._keys.seal(KeyName.TRANSPORT, dossier.encode(), _DOSSIER + permit)
+        return save_dossier(self._journal, permit, SealedEntry(sealed, version), operator(), what)
+
+
+@dataclass(frozen=True, slots=True)
+class DeskAtWork:
+    """A desk with what it needs.
+
+    Attributes:
+        desk: its operations.
+        job: the centre's keys and journal.
+        sam: the SAM in its terminal.
+        today: its date.
+    """
+
+    desk: Desk
+    job: Job
+    sam: SamSession
+    today: dt.date
+
+    @contextmanager
+    def tap(self, address: str) -> Generator[Tap]:
+        """The card at an address, authenticated, proved genuine and told the date."""
+        with _connected(address) as connection:
+            yield open_tap(
+                connection,
+                self.sam,
+                permit_profile(),
+                SignatureVerifier(self.job.keys.certificate(KeyName.AUTHORITY)),
+                self.today,
+                read_bound(self.job.centre),
+                role=DESK_ROLE,
+            )
+
+    @contextmanager
+    def session(self, address: str, role: str) -> Generator[TerminalSession]:
+        """The card at an address in another role, such as a bank branch."""
+        with _connected(address) as connection:
+            yield TerminalSession.open(connection, self.sam, permit_profile(), role)
+
+
+@contextmanager
+def desk_at_work(
+    root: Path, today: dt.date, area: str, name: str, library: PolicyLibrary | None = None
+) -> Generator[DeskAtWork]:
+    """Open a desk of the centre in ``root``.
+
+    Args:
+        root: the centre's folder.
+        today: the desk's date.
+        area: area code of the office, six digits.
+        name: name of the desk.
+        library: policies; by default those of the product.
+
+    Raises:
+        PersonalizationError: no such centre, no policy, keys or journal that cannot be opened.
+    """
+    known = library or policies()
+    rule = known.complete(known.for_area(area, today), today).endorsement
+    if rule is None:
+        raise PersonalizationError("policy-none", area=area, day=today)
+    with ExitStack() as held:
+        job = held.enter_context(Job.open(Centre(root)))
+        sam = held.enter_context(open_sam(take_sam(root / "sams", job.keys), job.keys))
+
+        def recognise(number: str) -> bytes:
+            return job.keys.recognise(number.encode())
+
+        dossiers = SealedDossiers(job.journal, job.keys)
+        yield DeskAtWork(Desk(permit_profile(), dossiers, recognise, Office(area, name, rule)), job, sam, today)
+
+
+def write_bound(job: Job, until: dt.date) -> Path:
+    """Sign how far terminals may tell the date; returns the file."""
+    day = f"{until:%Y%m%d}".encode("ascii")
+    path = job.centre.root / _BOUND_FILE
+    write_atomically(path, day + job.keys.sign_digest(KeyName.CLOCK, hashlib.sha256(_SIGNED + day).digest()))
+    return path
+
+
+def read_bound(centre: Centre) -> DateBound | None:
+    """The newest bound of a centre, None when none was signed.
+
+    Raises:
+        PersonalizationError: "bound-unreadable" (exit 3).
+    """
+    path = centre.root / _BOUND_FILE
+    if not path.exists():
+        return None
+    raw = path.read_bytes()
+    try:
+        day = dt.date(int(raw[:4]), int(raw[4:6]), int(raw[6:_DATE]))
+    except ValueError as error:
+        raise PersonalizationError("bound-unreadable", exit_code=3, path=path) from error
+    if len(raw) != _DATE + _SIGNATURE:
+        raise PersonalizationError("bound-unreadable", exit_code=3, path=path)
+    return DateBound(day, raw[_DATE:])
+
+
+def _connected(address: str) -> CardConnection:
+    return ConnectionFactory(make=boot, token=os.environ.get("PERMITCARD_TOKEN")).connect(address)

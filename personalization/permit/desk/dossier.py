@@ -1,0 +1,200 @@
+"""The dossier of a permit: what the record says, and what of it the card has.
+
+The record decides; the card follows. A change is decided in the dossier first, which also says what is about to be
+written. The card takes it in one command, and the dossier notes that it did. A card that is pulled away in between has
+taken it or not: its counter of changes says which at the next tap, and what it lacks is written then. What was decided
+while the card was away (an endorsement online, a cancellation) waits in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from datetime import date
+from enum import StrEnum
+from typing import Any, NamedTuple, Protocol
+
+from personalization.errors import PersonalizationError
+from personalization.permit.endorsement import PermitStatus, PermitTerm
+
+
+class Withdrawal(StrEnum):
+    """Why a permit is not good any more."""
+
+    CANCELLED = "cancelled"
+    LOST = "lost"
+    REPLACED = "replaced"
+    REVOKED = "revoked"
+
+
+class Endorsed(NamedTuple):
+    """One endorsement of the record."""
+
+    day: date
+    due: date
+    area: str
+    desk: str
+
+
+class OnCard(NamedTuple):
+    """What of the record a card has.
+
+    Attributes:
+        changes: its counter of changes.
+        term: the term that it shows.
+        endorsements: how many of the record's endorsements it has.
+    """
+
+    changes: int
+    term: PermitTerm
+    endorsements: int
+
+
+@dataclass(frozen=True, slots=True)
+class Dossier:
+    """What the record says of one permit.
+
+    Attributes:
+        term: issue, due day, area, years of residence, cancellation.
+        on_card: what of it the card has, as far as the record knows.
+        endorsements: all endorsements, in order.
+        withdrawal: why it is not good any more, None while it is.
+        writing: what the card has once it has taken the change that is on its way, None when none is.
+    """
+
+    term: PermitTerm
+    on_card: OnCard
+    endorsements: tuple[Endorsed, ...] = ()
+    withdrawal: Withdrawal | None = None
+    writing: OnCard | None = None
+
+    @classmethod
+    def of_card(cls, term: PermitTerm, changes: int) -> Dossier:
+        """The first dossier of a permit: it says what its card says."""
+        return cls(term, OnCard(changes, term, 0))
+
+    @property
+    def waits(self) -> bool:
+        """Whether something was decided that the card has not taken yet."""
+        return self.on_card.term != self.term or self.on_card.endorsements != len(self.endorsements)
+
+    def status(self, day: date) -> PermitStatus:
+        """What the permit is worth on ``day``."""
+        return self.term.status(day)
+
+    def seen(self, changes: int) -> Dossier:
+        """The dossier after the card showed its counter.
+
+        Raises:
+            PersonalizationError: "card-out-of-step" (exit 1): it is neither before nor after what was being written, so
+                it is an older copy of the card, or was changed past the record.
+        """
+        if self.writing is not None and changes == self.writing.changes:
+            return replace(self, on_card=self.writing, writing=None)
+        if changes == self.on_card.changes:
+            return replace(self, writing=None)
+        raise PersonalizationError("card-out-of-step", card=changes, record=self.on_card.changes)
+
+    def encode(self) -> bytes:
+        """JSON, UTF-8."""
+        document = {
+            "term": _term(self.term),
+            "on_card": _on_card(self.on_card),
+            "endorsements": [
+                [row.day.isoformat(), row.due.isoformat(), row.area, row.desk] for row in self.endorsements
+            ],
+            "withdrawal": self.withdrawal,
+            "writing": _on_card(self.writing) if self.writing else None,
+        }
+        return json.dumps(document, sort_keys=True).encode()
+
+    @classmethod
+    def decode(cls, raw: bytes) -> Dossier:
+        """Read a dossier.
+
+        Raises:
+            PersonalizationError: "dossier-malformed" (exit 3).
+        """
+        try:
+            document: dict[str, Any] = json.loads(raw)
+            withdrawal = document["withdrawal"]
+            writing = document["writing"]
+            return cls(
+                _read_term(document["term"]),
+                _read_on_card(document["on_card"]),
+                tuple(
+                    Endorsed(date.fromisoformat(day), date.fromisoformat(due), area, desk)
+                    for day, due, area, desk in document["endorsements"]
+                ),
+                Withdrawal(withdrawal) if withdrawal else None,
+                _read_on_card(writing) if writing else None,
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise PersonalizationError("dossier-malformed", exit_code=3) from error
+
+
+class Dossiers(Protocol):
+    """Where dossiers are kept: by the recognition value of the permit number, with a version against lost updates."""
+
+    def find(self, permit: bytes) -> tuple[Dossier, int] | None:
+        """A dossier and its version, None when there is none."""
+        ...
+
+    def save(self, permit: bytes, dossier: Dossier, version: int, what: str) -> int:
+        """Keep a dossier; ``version`` is that which was found, 0 for a new one. Returns the new version.
+
+        Raises:
+            PersonalizationError: "dossier-changed" (exit 1), somebody else saved it since.
+        """
+        ...
+
+
+class MemoryDossiers:
+    """Dossiers in memory, for simulations."""
+
+    __slots__ = ("_kept",)
+
+    def __init__(self) -> None:
+        self._kept: dict[bytes, tuple[Dossier, int]] = {}
+
+    def find(self, permit: bytes) -> tuple[Dossier, int] | None:
+        """See `Dossiers`."""
+        return self._kept.get(permit)
+
+    def save(self, permit: bytes, dossier: Dossier, version: int, what: str) -> int:
+        """See `Dossiers`."""
+        del what
+        found = self._kept.get(permit)
+        if (found[1] if found else 0) != version:
+            raise PersonalizationError("dossier-changed")
+        self._kept[permit] = (dossier, version + 1)
+        return version + 1
+
+
+def _term(term: PermitTerm) -> dict[str, object]:
+    return {
+        "counted_from": term.counted_from.isoformat(),
+        "due": term.due.isoformat(),
+        "area": term.area,
+        "resident_since": term.resident_since.isoformat(),
+        "cancelled": term.cancelled.isoformat() if term.cancelled else None,
+    }
+
+
+def _read_term(document: dict[str, Any]) -> PermitTerm:
+    cancelled = document["cancelled"]
+    return PermitTerm(
+        date.fromisoformat(document["counted_from"]),
+        date.fromisoformat(document["due"]),
+        document["area"],
+        date.fromisoformat(document["resident_since"]),
+        date.fromisoformat(cancelled) if cancelled else None,
+    )
+
+
+def _on_card(state: OnCard) -> dict[str, object]:
+    return {"changes": state.changes, "term": _term(state.term), "endorsements": state.endorsements}
+
+
+def _read_on_card(document: dict[str, Any]) -> OnCard:
+    return OnCard(document["changes"], _read_term(document["term"]), document["endorsements"])

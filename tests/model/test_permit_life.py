@@ -1,0 +1,160 @@
+"""Years of permits with random events, day by day: after each tap the card, the record and a plain dict agree.
+
+Between taps a card is what the record was at the card's last told date; what waits for it is listed.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import random
+from typing import Any
+
+import pytest
+
+from personalization.errors import PersonalizationError
+from personalization.permit.desk.desk import Desk, NewResidence
+from personalization.permit.desk.dossier import MemoryDossiers, Withdrawal
+from reader_bridge.connection import Interface
+from tests.unit.personalization.desk.bench import AREA, DUE, ELSEWHERE, ISSUED, NUMBER, BenchCard, desk, recognise
+
+SEED = int(os.environ.get("PERMITCARD_LIFE_SEED", "20161222"))
+EVENTS = ("inspect", "endorse", "endorse", "endorse-elsewhere", "endorse-online", "move", "entitle", "withdraw", "lose")
+WEIGHTS = (8, 12, 6, 3, 5, 2, 2, 1, 1)
+HOME = NewResidence("瑞安市新路1号", "1", ISSUED, "仙降派出所")
+
+
+def same_day(year: int, day: dt.date) -> dt.date:
+    """The anniversary in a year; the permits of this bench are issued on 1 January, which every year has."""
+    return dt.date(year, day.month, day.day)
+
+
+class Model:
+    """What a permit is, as plain values: written from the documents and not from the code."""
+
+    def __init__(self) -> None:
+        self.now: dict[str, Any] = {"due": DUE, "cancelled": False, "since": ISSUED, "area": AREA, "count": 0}
+        self.card = dict(self.now)
+
+    def status(self, day: dt.date, side: dict[str, Any] | None = None) -> str:
+        side = side or self.now
+        return "cancelled" if side["cancelled"] else "suspended" if day > side["due"] else "valid"
+
+    def may_endorse(self, day: dt.date) -> bool:
+        return not self.now["cancelled"] and day >= dt.date(self.now["due"].year - 1, 12, 1)
+
+    def endorse(self, day: dt.date, area: str) -> None:
+        if day > self.now["due"]:
+            self.now["since"] = day
+        due = same_day(self.now["due"].year + 1, ISSUED)
+        while dt.date(due.year - 1, 12, 1) <= day:  # its window has begun: this endorsement covers it
+            due = same_day(due.year + 1, ISSUED)
+        self.now.update(due=due, area=area, count=self.now["count"] + 1)
+
+    def years(self, day: dt.date) -> int:
+        since = self.now["since"]
+        return day.year - since.year - ((day.month, day.day) < (since.month, since.day))
+
+
+def live(seed: str, years: int) -> int:
+    """One permit's life; returns how many taps it had."""
+    chance = random.Random(seed)
+    card, dossiers, model = BenchCard(seed=chance.randrange(1 << 30)), MemoryDossiers(), Model()
+    offices = {AREA: desk(dossiers), ELSEWHERE: desk(dossiers, ELSEWHERE)}
+    taps, known = 0, False
+    day, end = ISSUED, same_day(ISSUED.year + years, ISSUED)
+    while day < end:
+        day += dt.timedelta(days=chance.randint(1, 120))
+        event = chance.choices(EVENTS, WEIGHTS)[0]
+        if event in {"endorse-online", "lose"}:
+            if known:
+                apart(offices[AREA], model, event, day)
+            continue
+        taps += 1
+        known = True
+        tapped(card, offices, model, event, day, chance.choice(tuple(Interface)))
+        agree(card, dossiers, model, day)
+        if model.now["cancelled"] and chance.random() < 0.7:
+            break
+    return taps
+
+
+def apart(office: Desk, model: Model, event: str, day: dt.date) -> None:
+    """Something is decided while the card is away."""
+    if event == "endorse-online":
+        if model.may_endorse(day):
+            office.endorse_online(NUMBER, day)
+            model.endorse(day, AREA)
+        else:
+            with pytest.raises(PersonalizationError):
+                office.endorse_online(NUMBER, day)
+    elif not model.now["cancelled"]:
+        office.withdraw_remotely(NUMBER, day, Withdrawal.LOST)
+        model.now["cancelled"] = True
+
+
+def tapped(
+    card: BenchCard, offices: dict[str, Desk], model: Model, event: str, day: dt.date, interface: Interface
+) -> None:
+    office = offices[ELSEWHERE if event == "endorse-elsewhere" else AREA]
+    with card.tap(day, interface) as tap:
+        assert tap.status.status == model.status(day, model.card), "the card is what it was told last"
+        assert tap.status.due == model.card["due"]
+        possible = {
+            "inspect": True,
+            "endorse": model.may_endorse(day),
+            "endorse-elsewhere": model.may_endorse(day),
+            "move": model.status(day) == "valid",
+            "entitle": model.status(day) == "valid",
+            "withdraw": not model.now["cancelled"],
+        }[event]
+        try:
+            act(office, tap, event, day)
+        except PersonalizationError:
+            assert not possible
+            office.inspect(tap, day)
+        else:
+            assert possible
+            if event.startswith("endorse"):
+                model.endorse(day, ELSEWHERE if event == "endorse-elsewhere" else AREA)
+            elif event == "withdraw":
+                model.now["cancelled"] = True
+    model.card = dict(model.now)
+
+
+def act(office: Desk, tap: Any, event: str, day: dt.date) -> None:
+    match event:
+        case "inspect":
+            office.inspect(tap, day)
+        case "endorse" | "endorse-elsewhere":
+            office.endorse(tap, day)
+        case "move":
+            office.move(tap, day, HOME)
+        case "entitle":
+            office.entitle(tap, day, 10, day, "入学")
+        case _:
+            office.withdraw(tap, day, Withdrawal.CANCELLED)
+
+
+def agree(card: BenchCard, dossiers: MemoryDossiers, model: Model, day: dt.date) -> None:
+    found = dossiers.find(recognise(NUMBER))
+    assert found is not None
+    dossier = found[0]
+    with card.tap(day) as tap:
+        shown = (tap.status.status.value, tap.status.due, tap.status.area, len(tap.endorsements))
+    expected = (model.status(day), model.now["due"], model.now["area"], min(model.now["count"], 12))
+    assert shown == expected
+    assert (dossier.status(day).value, dossier.term.due, dossier.term.area) == expected[:3]
+    assert dossier.term.residence_years(day) == model.years(day)
+    assert not dossier.waits
+
+
+def test_lives_of_permits() -> None:
+    taps = sum(live(f"{SEED}-{number}", 10) for number in range(8))
+    assert taps > 60
+
+
+@pytest.mark.long
+def test_ten_years_of_ten_thousand_permits() -> None:
+    for number in range(10_000):
+        live(f"{SEED}-{number}", 10)
