@@ -45,6 +45,8 @@ SPECIMEN_BATCH: Final = 0xFE00
 _IC_BATCH: Final = slice(4, 6)
 _WORD: Final = "permitcard specimen key, public: "
 _NOT_BEFORE: Final = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
+_LABORATORY_BOUND: Final = dt.timedelta(days=36_524)
+"""A laboratory tells any date of a century without a signed bound."""
 _FABRICATED: Final = dt.date(2026, 1, 1)
 _SCALAR_BYTES: Final = 64
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
@@ -131,7 +133,7 @@ def require_specimen(card_number: bytes) -> None:
 
 def specimen_record(keys: KeyStore) -> PreparedRecord:
     """The specimen's data, with the published PINs, prepared with ``keys``."""
-    record = Preparer(permit_profile(), keys).prepare(specimen_applicant()).record
+    record = Preparer(permit_profile(), keys, first_bound=_LABORATORY_BOUND).prepare(specimen_applicant()).record
     return replace(record, pin_blocks=((1, pin_block(HOLDER_PIN)), (2, pin_block(UNBLOCKING_PIN))))
 
 

@@ -15,7 +15,8 @@ Each file's own rule for updating decides, as for UPDATE BINARY and UPDATE RECOR
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
 
 from card_os.applet_api import explain
 from card_os.iso7816.errors import ConditionsNotSatisfied, FileNotFound, SecurityStatusNotSatisfied, WrongData
@@ -30,10 +31,11 @@ CHANGES: Final = 0xDF25
 _HEADER: Final = 5
 
 
-class _Change(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class _Change:
     fid: int
     offset: int
-    content: bytes
+    content: bytes = field(repr=False)
 
 
 def put_changes(context: Context, command: CommandApdu) -> bytes:

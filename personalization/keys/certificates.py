@@ -1,4 +1,4 @@
-"""The certificates of a key store: an authority, the document signer and the audit signer under it.
+"""The certificates of a key store: an authority, and the signers of documents, audit and clock under it.
 
 Source: RFC 5280, clauses 4.1 and 4.2; the shape of the signer follows ICAO Doc 9303 part 12, clause 7.1.1.
 """
@@ -58,9 +58,16 @@ class Purpose(Enum):
 
     DOCUMENT_SIGNER = "document signer"
     AUDIT = "audit signer"
+    CLOCK = "clock authority"
 
 
-CERTIFIED: Final = MappingProxyType({KeyName.DOCUMENT_SIGNER: Purpose.DOCUMENT_SIGNER, KeyName.AUDIT: Purpose.AUDIT})
+CERTIFIED: Final = MappingProxyType(
+    {
+        KeyName.DOCUMENT_SIGNER: Purpose.DOCUMENT_SIGNER,
+        KeyName.AUDIT: Purpose.AUDIT,
+        KeyName.CLOCK: Purpose.CLOCK,
+    }
+)
 """The signers under the authority."""
 
 

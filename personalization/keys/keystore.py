@@ -19,8 +19,8 @@ class KeyName(StrEnum):
     ``FACTORY`` and ``CARD`` diversify the issuer domain's key sets, the four roles and ``CONCEALMENT`` what a terminal
     needs, ``TERMINAL`` what opens a SAM. ``SAM_LOAD`` wraps role masters on their way into a SAM, ``EXCHANGE`` keys on
     their way to another centre. ``TRANSPORT``, ``MAILER`` and ``REJECTS`` seal files, ``RECOGNITION`` recognises
-    numbers. ``DOCUMENT_SIGNER`` signs identity data and ``AUDIT`` transcripts and checkpoints, both under the
-    certificate of ``AUTHORITY``.
+    numbers. ``DOCUMENT_SIGNER`` signs identity data, ``AUDIT`` transcripts and checkpoints, and ``CLOCK`` how far
+    terminals may tell cards the date, all under the certificate of ``AUTHORITY``.
     """
 
     FACTORY = "factory"
@@ -39,6 +39,7 @@ class KeyName(StrEnum):
     RECOGNITION = "recognition"
     DOCUMENT_SIGNER = "document_signer"
     AUDIT = "audit"
+    CLOCK = "clock"
     AUTHORITY = "authority"
 
 
@@ -78,6 +79,7 @@ KEY_USES: Final = MappingProxyType(
         KeyName.RECOGNITION: frozenset({KeyUse.RECOGNISE}),
         KeyName.DOCUMENT_SIGNER: _CERTIFIED_SIGNER,
         KeyName.AUDIT: _CERTIFIED_SIGNER,
+        KeyName.CLOCK: _CERTIFIED_SIGNER,
         KeyName.AUTHORITY: frozenset({KeyUse.CERTIFY}),
     }
 )

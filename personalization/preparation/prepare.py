@@ -5,6 +5,7 @@ Rows are taken one by one and written as they are done, so that a batch of any s
 
 from __future__ import annotations
 
+import datetime as dt
 import functools
 import hashlib
 import os
@@ -14,13 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import DataGrouping
 from personalization.intake.applicant import Applicant, Batch
-from personalization.keys.keystore import KeyStore
+from personalization.keys.keystore import KeyName, KeyStore
 from personalization.preparation.data_groups import BankProgramme, DataGroups
 from personalization.preparation.dgi import file_groupings
 from personalization.preparation.document_signature import DocumentSigner
@@ -46,6 +48,9 @@ _ASCENDING: Final = "01234567890123456789"
 _TEMPLATES: Final = 4096
 _PORTRAIT: Final = "jpeg"
 _POINT: Final = "point"
+
+FIRST_BOUND: Final = dt.timedelta(days=60)
+"""How far after its production a card lets terminals tell the date before they bring it a signed bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +93,7 @@ class Preparer:
         keystore: signer, recognition and transport keys.
         bank: what the bank writes on every card.
         randomness: source of PINs and chip keys.
+        first_bound: from the day of production to the first bound of the date.
 
     Raises:
         PersonalizationError: exit 2, the profile is none of a permit.
@@ -95,9 +101,11 @@ class Preparer:
 
     __slots__ = (
         "_chip_key_fid",
+        "_clock",
         "_creation",
         "_faces",
         "_files",
+        "_first_bound",
         "_groups",
         "_identification",
         "_keystore",
@@ -115,7 +123,9 @@ class Preparer:
         *,
         bank: BankProgramme | None = None,
         randomness: RandomSource = os.urandom,
+        first_bound: dt.timedelta = FIRST_BOUND,
     ) -> None:
+        self._first_bound = first_bound
         self._profile = profile
         self._keystore = keystore
         self._randomness = randomness
@@ -127,6 +137,7 @@ class Preparer:
         self._files = tuple((row.fid, row.size) for row in profile.files)
         dgis = {row.kind: row for row in profile.dgis}
         self._creation = dgis["files"].number
+        self._clock = _clock_grouping(dgis["clock"].number, keystore)
         self._identification = DataGrouping(dgis["identification"].number, profile.identification)
         # Few sizes occur, and writing out a template's access rules takes longer than all else that is done in Python.
         self._template = functools.lru_cache(_TEMPLATES)(self._file_template)
@@ -151,11 +162,11 @@ class Preparer:
             hashlib.sha256(portrait).digest(),
             tuple((row.number, pin_block(pin)) for row, pin in pins),
             chip_key.private_numbers().private_value.to_bytes(_PRIVATE_KEY, "big"),
-            self._groupings(contents),
+            self._groupings(contents, applicant.production_date),
         )
         return PreparedCard(record, self._faces.make(applicant, portrait), _letter(applicant, pins))
 
-    def _groupings(self, contents: dict[int, bytes]) -> tuple[DataGrouping, ...]:
+    def _groupings(self, contents: dict[int, bytes], made: dt.date) -> tuple[DataGrouping, ...]:
         templates: list[bytes] = []
         groupings: list[DataGrouping] = []
         for fid, size in self._files:
@@ -163,7 +174,9 @@ class Preparer:
             templates.append(self._template(fid, len(content) if size is None else size))
             groupings += file_groupings(fid, content)
         creation = DataGrouping(self._creation, b"".join(templates))
-        return (creation, *groupings, self._identification)
+        bound = f"{made + self._first_bound:%Y%m%d}".encode("ascii")
+        clock = DataGrouping(self._clock.identifier, self._clock.value + bound)
+        return (creation, *groupings, clock, self._identification)
 
     def _file_template(self, fid: int, size: int) -> bytes:
         return self._profile.fcp(self._profile.file(fid), size)
@@ -180,6 +193,13 @@ class Preparer:
             pin = f"{number:0{digits}d}"
             if not is_obvious(pin):
                 return pin
+
+
+def _clock_grouping(identifier: int, keystore: KeyStore) -> DataGrouping:
+    """The clock authority's public key, the same on every card; the first bound follows it."""
+    key = x509.load_der_x509_certificate(keystore.certificate(KeyName.CLOCK)).public_key()
+    point = key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+    return DataGrouping(identifier, point)
 
 
 def prepare_batch(

@@ -53,7 +53,7 @@ class Model:
 
     def years(self, day: dt.date) -> int:
         since = self.now["since"]
-        return day.year - since.year - ((day.month, day.day) < (since.month, since.day))
+        return int(day.year - since.year - ((day.month, day.day) < (since.month, since.day)))
 
 
 def live(seed: str, years: int) -> int:

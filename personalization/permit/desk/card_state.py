@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import IntEnum
 from typing import Final, NamedTuple
@@ -101,12 +101,13 @@ class CardStatus:
             raise PersonalizationError("card-content-malformed", file="EF.STATUS") from error
 
 
-class Change(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Change:
     """What is written into one file: of a record file ``offset`` counts from the beginning of the first record."""
 
     fid: int
     offset: int
-    content: bytes
+    content: bytes = field(repr=False)
 
 
 def encode_changes(changes: Iterable[Change]) -> bytes:

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from personalization.errors import PersonalizationError
@@ -49,8 +49,8 @@ class Office:
 class NewResidence:
     """A residence that was registered anew."""
 
-    address: str
-    number: str
+    address: str = field(repr=False)
+    number: str = field(repr=False)
     registered: dt.date
     station: str
 

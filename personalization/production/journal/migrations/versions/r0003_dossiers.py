@@ -21,4 +21,3 @@ def upgrade() -> None:
         sa.Column("changed_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("recognised", name="pk_dossiers"),
     )
-

@@ -1,0 +1,84 @@
+"""``permitcard desk`` at an issuing centre: its own cards, SAM, journal and bound."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from personalization.permit.spans import add_months
+from tests.console.command_line import CommandLine
+from tests.console.conftest import MadeCentre
+
+
+@pytest.fixture(scope="module")
+def office(made_centre: MadeCentre, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A centre whose cards and journal tests may change, beside one that others only look at."""
+    root = tmp_path_factory.mktemp("desk") / "centre"
+    shutil.copytree(made_centre.centre.root, root)
+    return root
+
+
+def shown(command: CommandLine, *line: str | Path, code: int = 0) -> dict[str, Any]:
+    return command("--json", "desk", *line, code=code).document
+
+
+def test_a_permit_from_its_desk_to_its_end(made_centre: MadeCentre, office: Path, command: CommandLine) -> None:
+    card = f"sim:{next(iter(sorted((office / 'cards').glob('*.card'))))}"
+    base = ("--centre", office, "--area", "330381")
+    read = command("--json", "card", "read", "--card", card, "--centre", office).document
+    number = _number(read)
+    applicant = next(one for one in made_centre.applicants if one.permit_number == number)
+    due = applicant.endorsement_due
+    window = add_months(due, -1) + dt.timedelta(days=3)
+    far = f"{due + dt.timedelta(days=800)}"
+    early = command("--json", "desk", "inspect", "--card", card, *base, "--on", f"{window}", code=1)
+    assert early.error["code"] == "terminal-date", "without a signed bound a card takes no date so far ahead"
+    command("desk", "bound", far, "--centre", office)
+    first = shown(command, "inspect", "--card", card, *base, "--on", f"{window}")
+    assert (first["status"], first["due"]) == ("valid", f"{due}")
+    endorsed = shown(command, "endorse", "--card", f"{card}:contactless", *base, "--on", f"{window}", "--desk", "7")
+    assert endorsed["due"] > first["due"]
+    again = command("--json", "desk", "endorse", "--card", card, *base, "--on", f"{window}", code=1)
+    assert again.error["code"] == "endorsement-too-early"
+    move = ("--address", "瑞安市新路1号", "--number", "1", "--station", "仙降派出所", "--registered", f"{window}")
+    assert shown(command, "move", "--card", card, *base, *move, "--on", f"{window}")["status"] == "valid"
+    assert shown(command, "entitle", "--card", card, *base, "--points", "85", "--on", f"{window}")["status"] == "valid"
+    lost = shown(command, "withdraw", "lost", "--permit", number, *base, "--on", f"{window}")
+    assert (lost["status"], lost["waits"]) == ("cancelled", True)
+    found = shown(command, "inspect", "--card", card, *base, "--on", f"{window}")
+    assert (found["status"], found["mended"], found["waits"]) == ("cancelled", True, False)
+    assert number not in (office / "journal.sqlite").read_bytes().decode("latin-1")
+
+
+def test_the_issuer_corrects_a_date(office: Path, command: CommandLine) -> None:
+    card = f"sim:{sorted((office / 'cards').glob('*.card'))[1]}"
+    line = ("--card", card, "--centre", office, "--area", "330381")
+    assert shown(command, "correct-date", *line, "--on", "2020-01-02")["after"] == "2020-01-02"
+    assert shown(command, "correct-date", *line, "--on", "2019-01-02")["before"] == "2020-01-02"
+
+
+def test_mistakes_of_usage(office: Path, command: CommandLine) -> None:
+    base = ("--centre", office, "--area", "330381")
+    command("desk", "endorse", *base, code=2)
+    command("desk", "withdraw", "stolen", "--permit", "1", *base, code=2)
+    none = command("--json", "desk", "withdraw", "lost", "--permit", "330381300000000099", *base, code=1)
+    assert none.error["code"] == "dossier-none"
+    early = ("desk", "inspect", "--card", "sim:none.card", "--centre", office, "--area", "330381", "--on", "2015-01-01")
+    assert command("--json", *early, code=1).error["code"] == "policy-none"
+    assert (
+        command("--json", "desk", "inspect", "--card", "sim:none.card", *base, code=2).error["code"] == "image-missing"
+    )
+
+
+def _number(document: dict[str, Any]) -> str:
+    for view in document["views"]:
+        for file in view["files"]:
+            for record in file["records"]:
+                for item in record:
+                    if item["name"] == "permit_number" and item["value"]:
+                        return str(item["value"])
+    raise AssertionError("the card shows no permit number")
