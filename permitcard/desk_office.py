@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from permitcard.centre import Centre
-from permitcard.job import Job, operator
+from permitcard.job import Job
 from permitcard.products import boot, permit_profile
 from permitcard.sams import open_sam, take_sam
 from personalization.atomic_file import write_atomically
@@ -26,6 +26,7 @@ from personalization.permit.desk.desk import Desk, Office
 from personalization.permit.desk.dossier import Dossier
 from personalization.permit.desk.tap import DESK_ROLE, DateBound, Tap, open_tap
 from personalization.permit.policy.library import PolicyLibrary, policies
+from personalization.production.acts import Role
 from personalization.production.journal.database import Journal
 from personalization.production.journal.dossiers import SealedEntry, find_dossier, save_dossier
 from personalization.terminal.sam import SamSession
@@ -46,13 +47,15 @@ class SealedDossiers:
     Args:
         journal: the open journal.
         keys: seals and opens.
+        who: operator, for the audit trail.
     """
 
-    __slots__ = ("_journal", "_keys")
+    __slots__ = ("_journal", "_keys", "_who")
 
-    def __init__(self, journal: Journal, keys: KeyStore) -> None:
+    def __init__(self, journal: Journal, keys: KeyStore, who: str) -> None:
         self._journal = journal
         self._keys = keys
+        self._who = who
 
     def find(self, permit: bytes) -> tuple[Dossier, int] | None:
         """See `Dossiers`."""
@@ -65,7 +68,7 @@ class SealedDossiers:
     def save(self, permit: bytes, dossier: Dossier, version: int, what: str) -> int:
         """See `Dossiers`."""
         sealed = self._keys.seal(KeyName.TRANSPORT, dossier.encode(), _DOSSIER + permit)
-        return save_dossier(self._journal, permit, SealedEntry(sealed, version), operator(), what)
+        return save_dossier(self._journal, permit, SealedEntry(sealed, version), self._who, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +122,7 @@ def desk_at_work(
         library: policies; by default those of the product.
 
     Raises:
-        PersonalizationError: no such centre, no policy, keys or journal that cannot be opened.
+        PersonalizationError: no such centre, no policy, keys or journal that cannot be opened, "role-missing".
     """
     known = library or policies()
     rule = known.complete(known.for_area(area, today), today).endorsement
@@ -127,17 +130,23 @@ def desk_at_work(
         raise PersonalizationError("policy-none", area=area, day=today)
     with ExitStack() as held:
         job = held.enter_context(Job.open(Centre(root)))
+        job.operator.require(Role.DESK)
         sam = held.enter_context(open_sam(take_sam(root / "sams", job.keys), job.keys))
 
         def recognise(number: str) -> bytes:
             return job.keys.recognise(number.encode())
 
-        dossiers = SealedDossiers(job.journal, job.keys)
+        dossiers = SealedDossiers(job.journal, job.keys, job.operator.name)
         yield DeskAtWork(Desk(permit_profile(), dossiers, recognise, Office(area, name, rule)), job, sam, today)
 
 
 def write_bound(job: Job, until: dt.date) -> Path:
-    """Sign how far terminals may tell the date; returns the file."""
+    """Sign how far terminals may tell the date; returns the file.
+
+    Raises:
+        PersonalizationError: "role-missing" (exit 2), the operator does not work with keys.
+    """
+    job.operator.require(Role.KEYS)
     day = f"{until:%Y%m%d}".encode("ascii")
     path = job.centre.root / _BOUND_FILE
     write_atomically(path, day + job.keys.sign_digest(KeyName.CLOCK, hashlib.sha256(_SIGNED + day).digest()))

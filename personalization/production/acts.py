@@ -16,6 +16,7 @@ class Role(StrEnum):
     INSPECT = "inspect"
     RELEASE = "release"
     KEYS = "keys"
+    DESK = "desk"
 
 
 class Act(StrEnum):
