@@ -102,7 +102,8 @@ def read_card(address: str, centre: Path | None, language: str) -> CardInHand:
     """
     token = os.environ.get("PERMITCARD_TOKEN")
     profile = permit_profile()
-    with ConnectionFactory(make=boot, token=token).connect(address) as connection:
+    authority = os.environ.get("PERMITCARD_AUTHORITY")
+    with ConnectionFactory(make=boot, token=token, authority=authority).connect(address) as connection:
         if connection.description.interface is not Interface.CONTACT:
             terminal = TerminalSession.open(connection, LaboratorySam(_keys(centre)), profile, _INSPECTION)
             card_number = terminal.card_number

@@ -31,6 +31,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--card-id", default=None, help="the card's own id, to allow destructive tests")
     group.addoption("--destructive", action="store_true", help="also run tests that change or can lock the card")
     group.addoption("--faults", default=None, help="fault plan (TOML) for a simulated card")
+    group.addoption("--reader-model", default=None, help="reader model between the card and the tests")
     group.addoption("--suite-html", default=None, help="write an HTML report with the clauses")
 
 
@@ -55,6 +56,7 @@ def card_access(pytestconfig: pytest.Config) -> Generator[CardAccess, None, None
         pytestconfig.getoption("--contactless"),
         pytestconfig.getoption("--centre"),
         pytestconfig.getoption("--faults"),
+        pytestconfig.getoption("--reader-model"),
     )
     with access:
         yield access

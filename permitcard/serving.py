@@ -29,6 +29,7 @@ class Offer:
         host: to listen on.
         link: device file to make; None leaves its name to the system.
         own_service: start a PC/SC service of our own.
+        tls: certificate and key for TCP, PEM files; None for plain TCP.
     """
 
     card: Path
@@ -37,6 +38,7 @@ class Offer:
     host: str
     link: Path | None
     own_service: bool
+    tls: tuple[Path, Path] | None = None
 
 
 def offer_card(server: CardServer, offer: Offer, say: Say) -> list[str]:
@@ -85,8 +87,11 @@ def _pn532(server: CardServer, offer: Offer, say: Say) -> list[str]:
 
 
 def _tcp(server: CardServer, offer: Offer, say: Say) -> list[str]:
+    from reader_bridge.remote import server_tls
+
+    tls = None if offer.tls is None else server_tls(str(offer.tls[0]), str(offer.tls[1]))
     token = serving_token(TOKEN_VARIABLE, lambda value: say("card.token", token=value))
-    server.offer_remote(token, offer.host, offer.port or 0)
+    server.offer_remote(token, offer.host, offer.port or 0, tls)
     say("card.serving-tcp", path=offer.card, host=offer.host, port=server.remote_port, variable=TOKEN_VARIABLE)
     return []
 

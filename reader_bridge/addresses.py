@@ -45,13 +45,14 @@ class AddressOption(Enum):
     FAST = "fast"
     DTR = "dtr"
     SMARTMOUSE = "smartmouse"
+    TLS = "tls"
 
 
 _OPTIONS: Final = {
     AddressKind.SIMULATED: frozenset[AddressOption](),
     AddressKind.PCSC: frozenset({AddressOption.T0, AddressOption.T1, AddressOption.EXCLUSIVE}),
-    AddressKind.SERIAL: frozenset(AddressOption) - {AddressOption.EXCLUSIVE},
-    AddressKind.REMOTE: frozenset[AddressOption](),
+    AddressKind.SERIAL: frozenset(AddressOption) - {AddressOption.EXCLUSIVE, AddressOption.TLS},
+    AddressKind.REMOTE: frozenset({AddressOption.TLS}),
 }
 _SERIAL_KINDS: Final = frozenset({AddressOption.CCID, AddressOption.PHOENIX, AddressOption.PN532})
 _CHOICES: Final = (frozenset({AddressOption.T0, AddressOption.T1}), _SERIAL_KINDS)
@@ -105,14 +106,14 @@ class CardAddress:
         host = host.removeprefix("[").removesuffix("]")  # IPv6
         if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
             raise _bad(text, "expected remote:HOST:PORT")
-        return cls(kind, host, int(port), interface)
+        return cls(kind, host, int(port), interface, options)
 
     def __str__(self) -> str:
         tail = f":{self.interface.value}" if self.interface is not Interface.CONTACT else ""
+        word = ",".join((self.kind.value, *(option.value for option in self.options)))
         if self.kind is AddressKind.REMOTE:
             host = f"[{self.place}]" if ":" in self.place else self.place
-            return f"{self.kind.value}:{host}:{self.port}{tail}"
-        word = ",".join((self.kind.value, *(option.value for option in self.options)))
+            return f"{word}:{host}:{self.port}{tail}"
         return f"{word}:{self.place}{tail}"
 
     @property
@@ -144,13 +145,15 @@ class ConnectionFactory:
     Attributes:
         make: boots simulated cards; without it there are none.
         token: for remote servers.
-        tls: for remote servers, None for plain TCP.
+        tls: for remote servers; None makes one for addresses with the option tls, and plain TCP for others.
+        authority: PEM file with the authority of remote servers; None trusts the system's.
         exclusive: nobody else may speak to a PC/SC card meanwhile.
     """
 
     make: CardMaker | None = None
     token: str | None = field(default=None, repr=False)
     tls: ssl.SSLContext | None = None
+    authority: str | None = None
     exclusive: bool = False
 
     def connect(self, address: CardAddress | str) -> CardConnection:
@@ -173,11 +176,14 @@ class ConnectionFactory:
             case AddressKind.SERIAL:
                 return _serial(target)
             case AddressKind.REMOTE:
-                from reader_bridge.remote import RemoteConnection
+                from reader_bridge.remote import RemoteConnection, client_tls
 
                 if not self.token:
                     raise ReaderError("token-missing", reader=str(target))
-                return RemoteConnection(target.place, target.port, self.token, target.interface, tls=self.tls)
+                tls = self.tls
+                if tls is None and AddressOption.TLS in target.options:
+                    tls = client_tls(self.authority)
+                return RemoteConnection(target.place, target.port, self.token, target.interface, tls=tls)
 
     def _connect_both_pcsc(self, target: CardAddress) -> tuple[CardConnection, CardConnection | None]:
         """A reader for both interfaces is two names for PC/SC; one that is not is one interface."""
@@ -203,8 +209,8 @@ class ConnectionFactory:
         if target.kind is AddressKind.SERIAL:
             return self.connect(target), None
         if target.kind is AddressKind.REMOTE:
-            contact = CardAddress(target.kind, target.place, target.port, Interface.CONTACT)
-            field = CardAddress(target.kind, target.place, target.port, Interface.CONTACTLESS)
+            contact = replace(target, interface=Interface.CONTACT)
+            field = replace(target, interface=Interface.CONTACTLESS)
             return self.connect(contact), self.connect(field)
         if self.make is None:
             raise _bad(str(target), "no simulated cards here")

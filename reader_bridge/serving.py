@@ -9,13 +9,16 @@ from contextlib import ExitStack
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
+from reader_bridge.modelled import ModelledConnection
 from reader_bridge.pin_entry import Keypad
+from reader_bridge.reader_models import IDEAL, reader_model
 from reader_bridge.remote import RemoteServer
 from reader_bridge.simulated import SimulatedCard
 from reader_bridge.vpcd import DEFAULT_PORT, VirtualReader
 
 _KNOWN_SECONDS: Final = 30.0
+_PROTOCOLS: Final = {Interface.CONTACT: Protocol7816.T1, Interface.CONTACTLESS: Protocol7816.TCL}
 
 
 class _CcidName(NamedTuple):
@@ -48,6 +51,9 @@ class CardServer:
 
     Args:
         card: the card; the caller closes it afterwards.
+        model: reader model between the card and its users, by name; None offers it to PC/SC programs through a reader
+            without limits, and to others as it is.
+        keypad: where a PIN is typed, for models with PIN entry.
 
     Attributes:
         card: the card.
@@ -55,11 +61,25 @@ class CardServer:
         remote_port: port of the TCP server, None when there is none.
     """
 
-    def __init__(self, card: SimulatedCard) -> None:
+    def __init__(self, card: SimulatedCard, model: str | None = None, keypad: Keypad | None = None) -> None:
         self.card = card
+        self._model = None if model is None else reader_model(model)
+        self._keypad = keypad
         self.client_variables: dict[str, str] = {}
         self.remote_port: int | None = None
         self._stack = ExitStack()
+
+    @property
+    def _interfaces(self) -> list[Interface]:
+        """Those whose protocols the reader has."""
+        model = self._model
+        return [interface for interface in Interface if model is None or model.speaks(_PROTOCOLS[interface])]
+
+    def _connect(self, interface: Interface, default: str | None = IDEAL) -> CardConnection:
+        """One interface of the card, behind the model; class FF is the reader's."""
+        connection = self.card.connect(interface)
+        model = self._model or (None if default is None else reader_model(default))
+        return connection if model is None else ModelledConnection(connection, model, self._keypad)
 
     def offer_pcsc(self, port: int = DEFAULT_PORT, timeout_seconds: float = 10.0) -> None:
         """Put the card into the two slots of a virtual reader whose driver listens on ``port`` and the next.
@@ -67,7 +87,7 @@ class CardServer:
         Raises:
             ReaderError: "no-virtual-reader", no driver listens there.
         """
-        connections = [self.card.connect(interface) for interface in (Interface.CONTACT, Interface.CONTACTLESS)]
+        connections = [self._connect(interface) for interface in self._interfaces]
         reader = self._stack.enter_context(VirtualReader(connections, port))
         reader.wait_until_inserted(timeout_seconds)
 
@@ -107,7 +127,7 @@ class CardServer:
         for interface, name in _CCID_NAMES.items():
             place = None if link is None else f"{os.fspath(link)}{name.tail}"
             pad = keypad if interface is Interface.CONTACT else None
-            reader = VirtualCcidReader(self.card.connect(interface), place, keypad=pad, lock=lock)
+            reader = VirtualCcidReader(self._connect(interface), place, keypad=pad, lock=lock)
             readers.append(self._stack.enter_context(reader))
         entries = [
             DriverEntry(name.reader, reader.device_name)
@@ -130,7 +150,7 @@ class CardServer:
         """
         from reader_bridge.virtual_phoenix import VirtualPhoenixReader
 
-        return self._stack.enter_context(VirtualPhoenixReader(self.card.connect(), host, port)).place
+        return self._stack.enter_context(VirtualPhoenixReader(self._connect(Interface.CONTACT, None), host, port)).place
 
     def offer_pn532(self, link: str | os.PathLike[str] | None = None) -> str:
         """Put the card into the field of a PN532 on a pseudo terminal; returns the device file.
@@ -140,7 +160,7 @@ class CardServer:
         """
         from reader_bridge.virtual_pn532 import VirtualPn532  # on POSIX systems only
 
-        return self._stack.enter_context(VirtualPn532(self.card.connect(Interface.CONTACTLESS), link)).path
+        return self._stack.enter_context(VirtualPn532(self._connect(Interface.CONTACTLESS, None), link)).path
 
     def offer_remote(
         self, token: str, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
@@ -150,7 +170,7 @@ class CardServer:
         Raises:
             ReaderError: the port is taken, or the token is too short.
         """
-        connections = {interface: self.card.connect(interface) for interface in Interface}
+        connections = {interface: self._connect(interface, None) for interface in Interface}
         server = self._stack.enter_context(RemoteServer(connections, token, host, port, tls=tls))
         self.remote_port = server.port
 

@@ -49,6 +49,8 @@ PIN_PAD_KIND: Final = "GemPCPinPad"
 
 _GET_FIRMWARE: Final = b"\x02"
 _SET_NOTIFICATION: Final = b"\x01\x01\x01"
+_LOAD_STRINGS: Final = b"\xb2\xa0\x00"
+"""What the display of a keypad reader shows, in the host's language."""
 _TPDU_LEVEL: Final = b"\x00\x00"
 _T0_PARAMETERS: Final = bytes.fromhex("1100000A00")
 _PARAMETER_LENGTHS: Final = {0: 5, 1: 7}
@@ -205,7 +207,7 @@ class CcidSlot:
         """Commands of this reader: its firmware's name, and when it tells a card movement."""
         if message.data == _GET_FIRMWARE:
             return FIRMWARE
-        if message.data == _SET_NOTIFICATION:
+        if message.data == _SET_NOTIFICATION or (self._keypad and message.data.startswith(_LOAD_STRINGS)):
             return b""
         raise CommandFailed(HEADER_LENGTH)
 
@@ -356,7 +358,9 @@ class VirtualCcidReader:
 
     def _execute(self, message: Message) -> None:
         """Send the command back, do it, tell card movements, answer."""
-        echo = frame(message.encode())
+        # The driver reads what is sent back of its strings into the room of their short answer.
+        strings = message.kind == MessageType.ESCAPE and self._kind == PIN_PAD_KIND
+        echo = frame((message._replace(data=b"") if strings else message).encode())
         with self._sending:
             self._busy = message.sequence, time.monotonic()
             self._line.write(echo)

@@ -11,7 +11,7 @@ import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.commands import snapshot, wear
-from permitcard.commands.options import ChipOption, console_of
+from permitcard.commands.options import ChipOption, ReaderModelOption, console_of
 from personalization.errors import PersonalizationError
 
 group = typer.Typer(help="Make, show, read and serve single cards.", no_args_is_help=True, rich_markup_mode=None)
@@ -175,6 +175,9 @@ def serve(
         typer.Option(help="Device file to make, for ccid-serial and pn532; the system names one if absent."),
     ] = None,
     faults: Annotated[Path | None, typer.Option(help="Fault plan (TOML): what goes wrong with the card.")] = None,
+    model: ReaderModelOption = None,
+    certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM), for tcp.")] = None,
+    key: Annotated[Path | None, typer.Option(help="Its private key (PEM), where it is not in the same file.")] = None,
 ) -> None:
     """Offer a card file to other programs until Ctrl-C: as virtual readers, contact and contactless, or over TCP."""
     from permitcard.products import open_simulated
@@ -182,8 +185,9 @@ def serve(
     from reader_bridge.serving import CardServer
 
     console = console_of(context)
-    with open_simulated(card, faults, foreign=True) as simulated, CardServer(simulated) as server:
-        offer = Offer(card, way.value, port, host, link, own_service)
+    with open_simulated(card, faults, foreign=True) as simulated, CardServer(simulated, model) as server:
+        tls = None if certificate is None else (certificate, key or certificate)
+        offer = Offer(card, way.value, port, host, link, own_service, tls)
         devices = offer_card(server, offer, console.say)
         console.result(
             {

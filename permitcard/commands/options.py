@@ -22,6 +22,12 @@ ChipOption = Annotated[
 ]
 
 
+ReaderModelOption = Annotated[
+    str | None,
+    typer.Option("--reader-model", help="Reader between card and program; its limits hold.", metavar="NAME"),
+]
+
+
 def console_of(context: typer.Context) -> Console:
     """The console that the frame made for this command."""
     console = context.find_root().obj

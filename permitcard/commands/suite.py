@@ -10,7 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from permitcard.commands.options import console_of
+from permitcard.commands.options import ReaderModelOption, console_of
 
 _PYTEST_EXIT_CODES: Final = {0: 0, 1: 1, 2: 1, 5: 2}
 """pytest's code → ours; everything else is the environment."""
@@ -41,6 +41,7 @@ def run_suite(
     faults: Annotated[
         Path | None, typer.Option(help="Fault plan (TOML) for a simulated card: the suite has to notice.")
     ] = None,
+    model: ReaderModelOption = None,
     junit: Annotated[Path | None, typer.Option(help="Write a JUnit report.")] = None,
     html: Annotated[Path | None, typer.Option(help="Write an HTML report with the clauses.")] = None,
     select: Annotated[str | None, typer.Option("-k", help="Only tests whose name matches.")] = None,
@@ -53,6 +54,10 @@ def run_suite(
 
     console = console_of(context)
     _check_faults(card, faults)
+    if model is not None:
+        from reader_bridge.reader_models import reader_model
+
+        reader_model(model)
     if card != SIMULATED or faults is not None:
         # A card that is not there is one message here, and one error a test there.
         with open_card_access(
@@ -66,6 +71,7 @@ def run_suite(
         ("--centre", centre),
         ("--card-id", card_id),
         ("--faults", faults),
+        ("--reader-model", model),
         ("--junitxml", junit),
         ("--suite-html", html),
         ("-k", select),

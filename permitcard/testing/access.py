@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,7 +19,10 @@ from personalization.globalplatform.scp03 import parse_initialize_update
 from personalization.terminal.holder import pin_block
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection, Interface
+from reader_bridge.modelled import ModelledConnection
+from reader_bridge.reader_models import reader_model
 from reader_bridge.simulated import SimulatedCard
+from reader_bridge.stack import CommandFit
 from reader_bridge.wired import wired_connection
 
 SIMULATED: Final = "sim"
@@ -55,7 +59,9 @@ class CardAccess:
         self._held.close()
 
 
-def open_card_access(card: str, contactless: str | None, centre: str | None, faults: str | None = None) -> CardAccess:
+def open_card_access(
+    card: str, contactless: str | None, centre: str | None, faults: str | None = None, model: str | None = None
+) -> CardAccess:
     """Open the card at an address.
 
     Args:
@@ -63,11 +69,19 @@ def open_card_access(card: str, contactless: str | None, centre: str | None, fau
         contactless: address of the contactless interface, where ``card`` does not reach both.
         centre: folder of the issuing centre that made the card; None for a specimen.
         faults: file with a fault plan for a simulated card; None for none.
+        model: reader model between the card and the tests, by name. Commands are fitted to what it carries.
 
     Raises:
-        ReaderError: the address leads to no card, or the plan makes no sense.
+        ReaderError: the address leads to no card, there is no such model, or the plan makes no sense.
         PersonalizationError: the centre's keys cannot be opened, or the centre does not know the card.
     """
+    if model is not None:
+        access = open_card_access(card, contactless, centre, faults)
+        chosen = reader_model(model)
+        access.contact = CommandFit(ModelledConnection(access.contact, chosen))
+        if access.contactless is not None:
+            access.contactless = CommandFit(ModelledConnection(access.contactless, chosen))
+        return access
     held = ExitStack()
     make = card_maker(None if faults is None else Path(faults))
     if card in {SIMULATED, WIRED}:
@@ -80,7 +94,10 @@ def open_card_access(card: str, contactless: str | None, centre: str | None, fau
     if faults is not None:  # whose card it is, is read before anything goes wrong
         with open_card_access(card, None, centre) as sound:
             known = sound.target
-    factory = ConnectionFactory(make=make)
+    environment = os.environ
+    factory = ConnectionFactory(
+        make, environment.get("PERMITCARD_TOKEN"), authority=environment.get("PERMITCARD_AUTHORITY")
+    )
     with ExitStack() as opening:
         first, other = factory.connect_both(card)
         opening.enter_context(first)

@@ -59,7 +59,7 @@ def test_a_served_card_is_two_readers_one_an_interface(readers: list[PcscReader]
 def test_the_same_bytes_come_back_as_in_process(
     readers: list[PcscReader], served_card: CardServer, name: str, interface: Interface, protocol: Protocol7816
 ) -> None:
-    commands = [SELECT_PERMIT, b"\0\xb0\x81\0\0", b"\0\x20\0\x81\0", b"\0\xca\xdf\x21\0", b"\xff\0\0\0", b"\0\xca\0\0"]
+    commands = [SELECT_PERMIT, b"\0\xb0\x81\0\0", b"\0\x20\0\x81\0", b"\0\xca\xdf\x21\0", b"\x2f\0\0\0", b"\0\xca\0\0"]
     with PcscConnection(name) as connection:
         assert connection.description.protocol is protocol
         assert connection.description.interface is interface
@@ -69,6 +69,15 @@ def test_the_same_bytes_come_back_as_in_process(
     with served_card.card.connect(interface) as direct:
         assert [direct.transmit(command) for command in commands] == through_reader
     assert through_reader[0][-2:] == b"\x90\x00"
+
+
+@pytest.mark.clause("PC/SC part 3, 3.2.2.1.3: GET DATA of class FF is the reader's")
+def test_the_reader_answers_class_ff(readers: list[PcscReader]) -> None:
+    with PcscConnection(CONTACTLESS) as connection:
+        answer = connection.transmit(bytes.fromhex("FFCA000000"))
+        assert (len(answer), answer[:1], answer[-2:]) == (6, b"\x08", b"\x90\x00")
+    with PcscConnection(CONTACT) as connection:
+        assert connection.transmit(bytes.fromhex("FFCA000000")) == b"\x6a\x81"
 
 
 def test_extended_commands_pass(readers: list[PcscReader]) -> None:

@@ -55,6 +55,8 @@ def test_addresses_are_read_and_written(
         "serial,exclusive:x",
         "serial,ccid,phoenix:x",
         "serial:",
+        "serial,tls:x",
+        "remote,t0:h:1",
         "pcsc,t0,t1:x",
         "pcsc,:x",
         "sim,t0:x",
@@ -94,6 +96,15 @@ def test_options_stand_behind_the_first_word() -> None:
     assert address.options == (AddressOption.T0, AddressOption.EXCLUSIVE)
     assert str(address) == "pcsc,t0,exclusive:A reader"
     assert CardAddress.parse("pcsc:A reader").protocol is None
+
+
+def test_a_remote_card_behind_tls_says_so() -> None:
+    address = CardAddress.parse("remote,tls:[::1]:35964:contactless")
+    assert address.options == (AddressOption.TLS,)
+    assert str(address) == "remote,tls:[::1]:35964:contactless"
+    assert isinstance(ConnectionFactory(token="0123456789abcdef").connect(address), RemoteConnection)
+    with pytest.raises(ReaderError, match="tls-files"):
+        ConnectionFactory(token="0123456789abcdef", authority="/nowhere.pem").connect(address)
 
 
 def test_each_serial_reader_has_its_kind() -> None:
