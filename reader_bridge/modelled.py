@@ -54,13 +54,19 @@ class ModelledConnection(Wrapper):
         keypad: where a PIN is typed; without one the reader's PIN entry is cancelled.
     """
 
-    __slots__ = ("_commands", "_keypad", "_model")
+    __slots__ = ("_commands", "_keypad", "_limits", "_model")
 
     def __init__(self, inner: CardConnection, model: ReaderModel, keypad: Keypad | None = None) -> None:
         super().__init__(inner)
         self._model = model
         self._keypad = keypad
         self._commands = self._table()
+        self._limits = self._find_limits()
+
+    def _find_limits(self) -> tuple[int, int]:
+        """Longest command and greatest number of response data bytes in the card's protocol; asked once a reset."""
+        protocol = self.inner.description.protocol
+        return self._model.max_command(protocol), self._model.max_response_data(protocol)
 
     @property
     def description(self) -> ConnectionDescription:
@@ -95,19 +101,19 @@ class ModelledConnection(Wrapper):
             raise ReaderError(
                 "protocol-mismatch", reader=self._model.name, reason=f"the reader does not have {protocol.value}"
             )
+        self._limits = self._find_limits()
 
     def transmit(self, command: bytes) -> bytes:
         """Carry a command, or answer it when it is the reader's."""
-        model = self._model
-        if model.delay_ms:
-            time.sleep(model.delay_ms / 1000)
-        if command[:1] == bytes((READER_CLASS,)):
+        if self._model.delay_ms:
+            time.sleep(self._model.delay_ms / 1000)
+        if command and command[0] == READER_CLASS:
             return self._answer(command)
-        protocol = self.inner.description.protocol
-        if len(command) > model.max_command(protocol):
+        longest, most = self._limits
+        if len(command) > longest:
             raise self._not_carried(f"a command of {len(command)} bytes")
         response = self.inner.transmit(command)
-        if len(response) - _STATUS > model.max_response_data(protocol):
+        if len(response) - _STATUS > most:
             raise self._not_carried(f"a response of {len(response)} bytes")
         return response
 
