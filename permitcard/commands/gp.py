@@ -175,7 +175,7 @@ def _set_lock(context: typer.Context, access: GpAccess, aid: str, *, locked: boo
 def store(
     context: typer.Context,
     access: GpAccess,
-    data: Annotated[str, typer.Argument(help="Hexadecimal, or @FILE with it; - separates nothing.", metavar="DATA")],
+    data: Annotated[str, typer.Argument(help="Hexadecimal, or @FILE with it.", metavar="DATA")],
     application: Annotated[
         str | None, typer.Option("--for", help="AID of the application that is personalized.")
     ] = None,
