@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from card_os.globalplatform.authority import Permission, accepting_domain, is_operational, permit
@@ -177,16 +178,23 @@ def load(context: Context, command: CommandApdu) -> bytes:
         raise ConditionsNotSatisfied("no INSTALL [for load] before")
     state.loading = None
     try:
-        _take(context.store, registry, loading, command)
-        if command.p1 & _LAST_BLOCK:
-            return _finish(state.platform, loading)
+        with _at_once(context.store, command):
+            _take(context.store, registry, loading, command)
+            answer = _finish(state.platform, loading) if command.p1 & _LAST_BLOCK else _NO_DATA
     except Exception:
-        with context.store.transaction():
-            registry.remove_load_file(loading.file)
+        registry.reload()
+        registry.recover()
         raise
+    if command.p1 & _LAST_BLOCK:
+        return answer
     loading.next_block = (loading.next_block + 1) % _BLOCK_NUMBERS
     state.loading = loading
     return _NO_DATA
+
+
+def _at_once(store: ObjectStore, command: CommandApdu) -> AbstractContextManager[None]:
+    """One transaction for the whole command, unless it brings more than one takes."""
+    return store.transaction() if len(command.data) <= MAX_TRANSACTION_DATA else nullcontext()
 
 
 def _take(store: ObjectStore, registry: Registry, loading: Loading, command: CommandApdu) -> None:
