@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from typing import Final
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["permitcard.pytest_plugin"]
+
+# What a run says of a commit depends neither on luck nor on how busy the machine is; `make long` draws anew each time.
+settings.register_profile(
+    "suite",
+    deadline=None,
+    derandomize="PERMITCARD_DRAW_ANEW" not in os.environ,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
 
 COUNTED: Final = {
     "cuts": "cuts of power, each with a reboot and a check",
