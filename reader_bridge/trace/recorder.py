@@ -151,13 +151,14 @@ class RecordingConnection:
         kind: `Kind.APDU` outside a stack, `Kind.TPDU` inside.
     """
 
-    __slots__ = ("_hiding", "_inner", "_kind", "_recorder")
+    __slots__ = ("_hiding", "_inner", "_kind", "_on", "_recorder")
 
     def __init__(self, inner: CardConnection, recorder: TraceRecorder, kind: Kind = Kind.APDU) -> None:
         self._inner = inner
         self._recorder = recorder
         self._kind = kind
         self._hiding = Hiding(recorder.hidden)
+        self._on = False
 
     @property
     def description(self) -> ConnectionDescription:
@@ -165,8 +166,8 @@ class RecordingConnection:
         return self._inner.description
 
     def power_on(self) -> bytes:
-        """Power the card; returns ATR or ATS."""
-        return self._start(Kind.POWER_ON, self._inner.power_on)
+        """Power the card; returns ATR or ATS. Asking again for the answer of a card that is on is no entry."""
+        return self._inner.power_on() if self._on else self._start(Kind.POWER_ON, self._inner.power_on)
 
     def reset(self) -> bytes:
         """Reset the card; returns ATR or ATS."""
@@ -176,6 +177,7 @@ class RecordingConnection:
         recorder = self._recorder
         recorder.restart_line(self._inner.description)
         self._hiding.reset()
+        self._on = False
         if not recorder.is_outermost(self):
             return act()
         index = recorder.begin(kind)
@@ -185,6 +187,7 @@ class RecordingConnection:
             recorder.end(index, Octets(), error.code)
             raise
         recorder.end(index, Octets(answer))
+        self._on = True
         recorder.note(self._inner.description)
         return answer
 
@@ -196,6 +199,7 @@ class RecordingConnection:
         try:
             response = self._inner.transmit(command)
         except ReaderError as error:
+            self._on = False
             recorder.end(index, Octets(), error.code)
             raise
         hiding.answered(command, response)
@@ -208,6 +212,7 @@ class RecordingConnection:
         self._note_power_off()
 
     def _note_power_off(self) -> None:
+        self._on = False
         if self._recorder.is_outermost(self):
             self._recorder.end(self._recorder.begin(Kind.POWER_OFF), Octets())
 

@@ -170,6 +170,7 @@ def test_a_failure_is_an_entry_and_goes_on_to_the_caller(card: SimulatedCard) ->
 def test_a_reset_is_written_down_once(card: SimulatedCard) -> None:
     recorder = TraceRecorder()
     with recorder.watch(standard_stack(recorder.watch(card.connect(), Kind.TPDU))) as connection:
+        connection.power_on()  # a service that polls asks again and again for the answer
         connection.reset()
     assert [entry.kind for entry in recorder.trace().entries] == [Kind.POWER_ON, Kind.RESET, Kind.POWER_OFF]
 
