@@ -1,6 +1,6 @@
 """What GlobalPlatform programs send, byte by byte, to the card that ``card new --profile test-keys`` makes.
 
-The sequences are those of GlobalPlatformPro and gpshell as their sources and logs show them: SELECT without a name, GET
+The sequences are those of GlobalPlatformPro as its source shows them: SELECT without a name, GET
 DATA before any authentication, INITIALIZE UPDATE with Le, GET STATUS in all scopes, CAP files in the order of their
 components, privileges of one byte and of three.
 """
