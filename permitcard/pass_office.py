@@ -71,7 +71,7 @@ def issue(job: Job, permit_number: str, now: dt.datetime, due: dt.date | None = 
     """
     place = find_permit(job.journal, job.keys.recognise(permit_number.encode()))
     path = job.centre.root / find_batch(job.journal, place.batch).source
-    with SourceFile(path, job.keys, batch=place.batch) as source:
+    with SourceFile(path, job.keys.of_batch(place.batch), batch=place.batch) as source:
         applicant = source.applicant(place.row)
     portrait = make_portrait(applicant.portrait, row=place.row)
     identifier = secrets.token_bytes(IDENTIFIER_LENGTH)

@@ -12,6 +12,10 @@ from personalization.profile_rows import ContactLine, Interfaces
 
 _NUMBERS: Final = {"T=0": 0, "T=1": 1}
 _T1: Final = 1
+_GLOBAL: Final = 15
+"""Stands for interface bytes that hold for every protocol."""
+_CLASSES: Final = {"A": 0x01, "B": 0x02, "C": 0x04}
+"""Class indicator, the low six bits of the first TA for T=15 (ISO/IEC 7816-3, 8.3)."""
 _DEFAULT: Final = ContactLine()
 
 
@@ -30,8 +34,7 @@ def answer_to_reset(interfaces: Interfaces) -> bytes:
             # What is special for T=1 stands in the third group: the second is for all protocols.
             groups.append(InterfaceGroup(protocol=_T1))
         groups.append(InterfaceGroup(protocol=number, ta=sizes, tb=times))
-    if all(not group.protocol for group in groups):
-        del groups[1:]  # T=0 alone is what an ATR without TD1 says
+    groups.append(InterfaceGroup(protocol=_GLOBAL, ta=sum(_CLASSES[name] for name in set(line.classes))))
     return Atr(tuple(groups), interfaces.historical_bytes).encode()
 
 

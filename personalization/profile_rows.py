@@ -94,12 +94,14 @@ class ContactLine(Row):
         ifsc: greatest information field of T=1 that the card takes.
         bwi: block waiting time integer of T=1.
         cwi: character waiting time integer of T=1.
+        classes: classes of operating conditions, which are always told: 5 V is A, 3 V is B, 1.8 V is C.
     """
 
     rates: HexInt = Field(default=0x11, ge=0x11, le=0xFF)
     ifsc: int = Field(default=32, ge=1, le=254)
     bwi: int = Field(default=4, ge=0, le=9)
     cwi: int = Field(default=13, ge=0, le=15)
+    classes: tuple[Literal["A", "B", "C"], ...] = ("A", "B", "C")
 
 
 class FieldLine(Row):

@@ -26,6 +26,7 @@ _ZLIB_HEADERS = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _MOST_UNPACKED = 1 << 22
 _SQLITE = b"SQLite format 3\x00"
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
+_LONG_HEX = re.compile(rb"[0-9a-fA-F]{64,}")
 _JSON_NUMBER = re.compile(rb"(?<=[:\[,\s])\d+(?=[,\s\]}])")
 
 
@@ -105,7 +106,8 @@ def search(roots: Iterable[Path], secrets: Mapping[str, str | bytes]) -> list[st
     """Where any form of any secret lies below ``roots``; the findings name the secret, never show it.
 
     Times in microseconds are bare JSON numbers and may equal a PIN by chance; PINs themselves are text wherever they
-    occur. So bare numbers are left out where PINs are looked for.
+    occur. So bare numbers are left out where PINs are looked for, and where their digits themselves are, so are
+    certificates and signatures in hexadecimal.
     """
     wanted = [(label, form, value) for label, secret in secrets.items() for form, value in forms(secret).items()]
     findings: list[str] = []
@@ -114,9 +116,11 @@ def search(roots: Iterable[Path], secrets: Mapping[str, str | bytes]) -> list[st
             for name, data in contents(path):
                 shortest = SHORTEST if _CONTROLS.search(data) else SHORTEST_IN_TEXT
                 worded = _JSON_NUMBER.sub(b"", data)
+                spelled = _LONG_HEX.sub(b"", worded)
                 findings += [
                     f"{label} as {form} in {name}"
                     for label, form, value in wanted
-                    if len(value) >= shortest and value in (worded if label.startswith(PIN) else data)
+                    if len(value) >= shortest
+                    and value in (data if not label.startswith(PIN) else spelled if form in ENCODINGS else worded)
                 ]
     return findings

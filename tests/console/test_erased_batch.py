@@ -166,4 +166,6 @@ def test_the_batch_is_known_as_erased_and_its_permits_are_known_again(erased: Er
     assert erased.command("batch", "erase", erased.batch, *centre, code=2).error["code"] == "batch-erased"
     assert erased.command("batch", "status", erased.batch, *centre).document["good"] == CARDS
     erased.command("batch", "report", erased.batch, *centre)
-    assert search([erased.centre.report(erased.batch)], erased.secrets) == []
+    written = erased.centre.report(erased.batch)
+    assert search([written], erased.secrets) == []
+    shutil.rmtree(written)

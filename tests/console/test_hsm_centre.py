@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from permitcard.operator_login import system_user
+from personalization.keys.keystore import KeyName
 from tests.console.command_line import CommandLine
 from tests.doubles.softhsm import OFFICER_PIN, USER_PIN, SoftHsm
 
@@ -41,7 +42,7 @@ def test_a_batch_is_made_with_keys_in_a_token_that_goes_away_and_comes_back(
     assert outcome.document["good"] == 6
     shown = run("keys", "show", "--centre", "centre", "--json").document
     assert shown["production"] is False
-    assert len(set(shown["check_values"].values())) == 17  # type: ignore[attr-defined]  # a JSON object
+    assert len(set(shown["check_values"].values())) == len(KeyName)  # type: ignore[attr-defined]  # a JSON object
     everything = made.out + outcome.out + outcome.err
     for path in (path for path in (tmp_path / "centre").rglob("*") if path.is_file()):
         content = path.read_bytes()

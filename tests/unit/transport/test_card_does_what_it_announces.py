@@ -110,8 +110,9 @@ def test_another_profile_gives_other_answers_and_the_machines_keep_them() -> Non
 
 
 def test_defaults_are_not_sent() -> None:
+    """Of T=0 alone only the classes of operating conditions are told (ISO/IEC 7816-3, 8.3)."""
     interfaces = Interfaces.model_validate(INTERFACES | {"protocols": ("T=0",)})
-    assert answer_to_reset(interfaces).hex().upper() == "3B0180"
+    assert answer_to_reset(interfaces).hex().upper() == "3B81801F078099"
     assert LineParameters.from_atr(Atr.parse(answer_to_reset(interfaces))).ifsc == 32
 
 
