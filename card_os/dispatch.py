@@ -282,7 +282,7 @@ class Dispatcher:
         """
         application, runtime = context.application, self._runtime
         state = runtime.registry.card_life_cycle
-        if application.is_security_domain and self._proof != _CONTACT and not self._selector.allowed(application):
+        if self._proof != _CONTACT and application.is_security_domain and not self._selector.allowed(application):
             raise ConditionsNotSatisfied("the domains of a secured card are for contact only")
         if state > _SECURED:
             if application is not runtime.registry.holder(Privilege.FINAL_APPLICATION):

@@ -229,6 +229,7 @@ class RegistryData(NamedTuple):
         )
 
 
+_SECURITY_DOMAIN: Final = int(Privilege.SECURITY_DOMAIN)
 NO_DATA: Final = RegistryData()
 """What the registry keeps of an application of which nothing more was said."""
 
@@ -274,7 +275,7 @@ class Application:
     @property
     def is_security_domain(self) -> bool:
         """True when the instance has the security domain privilege."""
-        return bool(self.privileges & Privilege.SECURITY_DOMAIN)
+        return int(self.privileges) & _SECURITY_DOMAIN != 0  # asked for every command: plain numbers are faster
 
     def encode(self) -> bytes:
         """The stored entry."""
