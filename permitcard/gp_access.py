@@ -15,7 +15,6 @@ from typing import Final
 
 from card_os.iso7816.aid import Aid
 from permitcard.products import boot
-from permitcard.specimen import specimen_keys
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import ISSUER_DOMAIN_AID
 from personalization.globalplatform.guard_ledger import GuardLedger
@@ -27,7 +26,6 @@ from personalization.globalplatform.rotation_journal import RotationJournal
 from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
 from personalization.globalplatform.session import SecureSession
 from personalization.keys.keystore import KeyName, KeyStore
-from personalization.preparation.card_keys import CARD_VERSION, issuer_domain_keys
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection
 
@@ -95,7 +93,7 @@ class KeyChoice:
             return _of_store(_store(self.centre), self.version)
         published = MasterKeys(_TEST_KEY, _TEST_KEY, _TEST_KEY)
         tried = [_of_masters(published, scheme, self.version) for scheme in self.schemes or ("none",)]
-        return tried if self.schemes else [*tried, *_of_store(specimen_keys(), self.version)]
+        return tried if self.schemes else [*tried, *_of_store(_specimen_keys(), self.version)]
 
     def set_of_cards(self, name: str, kind: KeyType, *, published: bool = False) -> KeySetOfCards:
         """The one set that is meant, as rotation wants it.
@@ -120,7 +118,7 @@ class KeyChoice:
         if self.centre is not None:
             return _set_of_store(name, _store(self.centre), self.version, kind)
         if published:
-            return _set_of_store(name, specimen_keys(), self.version or FACTORY_KEY_VERSION, kind)
+            return _set_of_store(name, _specimen_keys(), self.version or FACTORY_KEY_VERSION, kind)
         raise PersonalizationError("gp-key-missing", exit_code=2, which=name)
 
     def _parts(self) -> tuple[tuple[str | None, str], ...]:
@@ -251,6 +249,7 @@ def _of_masters(masters: MasterKeys, scheme: str, version: int | None) -> KeyCan
 
 def _of_store(store: KeyStore, version: int | None) -> list[KeyCandidate]:
     """A centre's sets: factory keys for version FF, its own for the others."""
+    from personalization.preparation.card_keys import issuer_domain_keys  # brings the profiles
 
     def keys(card: InitializeUpdateResponse) -> StaticKeys:
         name = KeyName.FACTORY if card.key_version == FACTORY_KEY_VERSION else KeyName.CARD
@@ -261,6 +260,8 @@ def _of_store(store: KeyStore, version: int | None) -> list[KeyCandidate]:
 
 
 def _set_of_store(name: str, store: KeyStore, version: int | None, kind: KeyType) -> KeySetOfCards:
+    from personalization.preparation.card_keys import CARD_VERSION, issuer_domain_keys  # brings the profiles
+
     number = CARD_VERSION if version is None else version
     use = KeyName.FACTORY if number == FACTORY_KEY_VERSION else KeyName.CARD
 
@@ -275,3 +276,10 @@ def _store(centre: Path) -> KeyStore:
     from permitcard.centre import Centre
 
     return Centre(centre).key_store().open()
+
+
+def _specimen_keys() -> KeyStore:
+    """The published keys of our specimen cards; what makes specimens is heavy, and is brought only here."""
+    from permitcard.specimen import specimen_keys
+
+    return specimen_keys()
