@@ -36,6 +36,7 @@ from personalization.preparation.sealed_file import Purpose
 from personalization.production.acts import Act, Role
 from personalization.production.audit import make_checkpoint
 from personalization.production.card_kind import refuse_other_kind
+from personalization.production.disposal import require_list
 from personalization.production.erasure import Premises, erase_batch
 from personalization.production.journal.batches import (
     BatchEntry,
@@ -54,6 +55,7 @@ from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.history import JournalHistory
 from personalization.production.operators import Approval, Operator, Roster, approve, approved, require_two
 from personalization.production.policy import Policy
+from personalization.production.remake import require_old_cards_dead, require_row
 from personalization.production.run import ProgressBar, RunResult, resume_batch, run_batch
 from personalization.production.states import BlankState
 from personalization.production.stock import count_stock, receive_blanks
@@ -229,11 +231,13 @@ class Job:
                 progress=progress,
             )
         finally:
-            self._checkpoint_if_possible()
+            self.checkpoint_if_possible()
 
     def resume(self, identifier: str, policy: Policy, progress: ProgressBar | None = None) -> RunResult:
-        """Go on with a batch where it was, also after a crash."""
+        """Go on with a batch where it was, also after a crash; a rejected card that still answers stands in its way."""
         self.operator.require(Role.RUN)
+        batch = find_batch(self.journal, identifier)
+        require_old_cards_dead(self.journal, batch.id, self.operator.name, self.outfit(identifier)())
         try:
             return resume_batch(
                 self.journal,
@@ -245,23 +249,31 @@ class Job:
                 progress=progress,
             )
         finally:
-            self._checkpoint_if_possible()
+            self.checkpoint_if_possible()
 
-    def _checkpoint_if_possible(self) -> None:
+    def checkpoint_if_possible(self) -> None:
         """Sign what has been recorded; a key store that is gone leaves it uncovered, which `audit verify` tells."""
         with contextlib.suppress(PersonalizationError):
             self.checkpoint()
 
     def approve(self, act: Act, subject: str) -> str:
-        """Approve an act of somebody else; returns what it is about: a batch, or the SHA-256 of a delivered file.
+        """Approve an act of somebody else; returns what it is about.
+
+        That is a batch; for accept-good the SHA-256 of a delivered file, for re-make ``BATCH/ROW``, for destroy the
+        identifier of the destruction list, for keys a key.
 
         Raises:
-            PersonalizationError: "role-missing", "maker-inspects", "batch-unknown" (exit 2).
+            PersonalizationError: exit 2: "role-missing", "maker-inspects", "batch-unknown", "subject-malformed",
+                "destruction-list-other".
         """
         if act is Act.ACCEPT_GOOD:
             subject = hashlib.sha256(Path(subject).read_bytes()).hexdigest()
         elif act is Act.KEYS:
             subject = KeyName(subject).value if subject in set(KeyName) else _unknown_key(subject)
+        elif act is Act.DESTROY:
+            require_list(self.journal, subject)
+        elif act is Act.REMAKE:
+            require_row(self.journal, subject)
         else:
             find_batch(self.journal, subject)
         approve(self.journal, self.operator, act, subject)
@@ -287,7 +299,7 @@ class Job:
         folder.mkdir(mode=0o700, exist_ok=True)
         path = folder / f"{now:%Y%m%dT%H%M%S%f}-{name.value}-{change}.json"
         write_atomically(path, written(sign_document(document, self.keys)))
-        self._checkpoint_if_possible()
+        self.checkpoint_if_possible()
         return path
 
     def two_for_keys(self, name: KeyName) -> Approval | None:
@@ -303,7 +315,7 @@ class Job:
         """
         approval = require_two(self.journal, self.roster, self.operator, Act.RELEASE, identifier)
         release_batch(self.journal, identifier, self.operator.name, approved(approval))
-        self._checkpoint_if_possible()
+        self.checkpoint_if_possible()
         return None if approval is None else approval.by
 
     def erase(self, identifier: str, inputs: Sequence[Path], translate: Translator) -> Path:
@@ -334,7 +346,7 @@ class Job:
         words = translate.extended(catalogue(translate.language.value))
         page = folder / f"{identifier}-erased.html"
         write_atomically(page, signed_page(document, words, language=translate.language.value).encode())
-        self._checkpoint_if_possible()
+        self.checkpoint_if_possible()
         return page
 
     def status(self, identifier: str) -> BatchStatus:

@@ -32,6 +32,7 @@ from permitcard.commands import (
     permit,
     readers,
     relay,
+    remake,
     sample,
     stock,
     suite,
@@ -70,6 +71,7 @@ approve.register(application)
 for changes in (ceremony.group, key_changes.group):
     keys.group.add_typer(changes)
 application.add_typer(keys.group, name="keys")
+batch.group.add_typer(remake.group)
 application.add_typer(stock.group, name="stock")
 application.add_typer(batch.group, name="batch")
 application.add_typer(audit.group, name="audit")

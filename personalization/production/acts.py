@@ -25,6 +25,7 @@ class Act(StrEnum):
     ACCEPT_GOOD = "accept-good"
     RELEASE = "release"
     REMAKE = "re-make"
+    DESTROY = "destroy"
     ERASE = "erase"
     KEYS = "keys"
 
@@ -48,6 +49,7 @@ ACTS: Final = MappingProxyType(
         Act.ACCEPT_GOOD: Pair(Role.PREPARE, Role.RELEASE),
         Act.RELEASE: Pair(Role.RELEASE, Role.INSPECT, apart_from_makers=True),
         Act.REMAKE: Pair(Role.RUN, Role.RELEASE),
+        Act.DESTROY: Pair(Role.RECEIVE, Role.INSPECT),
         Act.ERASE: Pair(Role.RELEASE, Role.KEYS),
         Act.KEYS: Pair(Role.KEYS, Role.RELEASE),
     }

@@ -54,7 +54,8 @@ class RunState(StrEnum):
     """Where one row on one blank is.
 
     OPEN is written before the card receives its first command, so an open run that nobody works on is a card to look
-    at. RELEASED means that the card turned out untouched and both sides went back.
+    at. RELEASED means that the card turned out untouched and both sides went back. SPOILED also takes good cards that
+    were rejected after their inspection.
     """
 
     OPEN = "open"
@@ -70,7 +71,7 @@ ROW_TRANSITIONS: Final[Mapping[RowState, frozenset[RowState]]] = {
     RowState.REJECTED: frozenset(),
     RowState.WAITING: frozenset({RowState.IN_PRODUCTION, RowState.CANCELLED}),
     RowState.IN_PRODUCTION: frozenset({RowState.WAITING, RowState.GOOD, RowState.FAILED}),
-    RowState.GOOD: frozenset({RowState.CANCELLED}),
+    RowState.GOOD: frozenset({RowState.WAITING, RowState.CANCELLED}),
     RowState.FAILED: frozenset({RowState.WAITING, RowState.CANCELLED}),
     RowState.CANCELLED: frozenset(),
 }
@@ -79,7 +80,7 @@ BLANK_TRANSITIONS: Final[Mapping[BlankState, frozenset[BlankState]]] = {
     BlankState.IN_STOCK: frozenset({BlankState.IN_USE, BlankState.SPOILED, BlankState.SAMPLE}),
     BlankState.IN_USE: frozenset({BlankState.IN_STOCK, BlankState.BARRED, BlankState.GOOD, BlankState.SPOILED}),
     BlankState.BARRED: frozenset({BlankState.IN_STOCK, BlankState.SPOILED}),
-    BlankState.GOOD: frozenset(),
+    BlankState.GOOD: frozenset({BlankState.SPOILED}),
     BlankState.SPOILED: frozenset({BlankState.DESTROYED}),
     BlankState.SAMPLE: frozenset({BlankState.DESTROYED}),
     BlankState.DESTROYED: frozenset(),
@@ -89,7 +90,7 @@ RUN_TRANSITIONS: Final[Mapping[RunState, frozenset[RunState]]] = {
     RunState.OPEN: frozenset({RunState.MADE, RunState.SPOILED, RunState.RELEASED}),
     RunState.MADE: frozenset({RunState.INSPECTING}),
     RunState.INSPECTING: frozenset({RunState.MADE, RunState.GOOD, RunState.SPOILED}),
-    RunState.GOOD: frozenset({RunState.CANCELLED}),
+    RunState.GOOD: frozenset({RunState.SPOILED, RunState.CANCELLED}),
     RunState.SPOILED: frozenset(),
     RunState.RELEASED: frozenset(),
     RunState.CANCELLED: frozenset(),
@@ -99,7 +100,7 @@ BATCH_TRANSITIONS: Final[Mapping[BatchState, frozenset[BatchState]]] = {
     BatchState.LOADED: frozenset({BatchState.RUNNING}),
     BatchState.RUNNING: frozenset({BatchState.STOPPED, BatchState.COMPLETE, BatchState.RUNNING}),
     BatchState.STOPPED: frozenset({BatchState.RUNNING}),
-    BatchState.COMPLETE: frozenset(),
+    BatchState.COMPLETE: frozenset({BatchState.STOPPED}),
 }
 
 ACTIVE_RUNS: Final = (RunState.OPEN, RunState.MADE, RunState.INSPECTING)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import json
 import os
 import signal
@@ -76,3 +77,26 @@ class CommandLine:
         assert "Traceback" not in out + err, err
         assert process.returncode == code, f"exit code {process.returncode}, not {code}\n{out[-2000:]}\n{err}"
         return Outcome(process.returncode, out, err)
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """The same words as `CommandLine` takes, in this process: for long dialogues, of which each word is looked at."""
+
+    folder: Path
+
+    def __call__(self, *arguments: str | Path, code: int = 0) -> Outcome:
+        """Run a command to its end; it must end with ``code``."""
+        from permitcard.commands.application import run
+
+        out, err = io.StringIO(), io.StringIO()
+        before, on_stop = Path.cwd(), signal.getsignal(signal.SIGTERM)
+        os.chdir(self.folder)
+        try:
+            with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                found = run([str(argument) for argument in arguments])
+        finally:
+            os.chdir(before)
+            signal.signal(signal.SIGTERM, on_stop)
+        assert found == code, f"exit code {found}, not {code}\n{out.getvalue()[-2000:]}\n{err.getvalue()}"
+        return Outcome(found, out.getvalue(), err.getvalue())

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import functools
+import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,7 +15,9 @@ from permitcard.centre import Centre
 from personalization.intake.applicant import Applicant
 from personalization.intake.history import RememberedBatches
 from personalization.intake.receipt import receive_batch
-from tests.console.command_line import CommandLine, Outcome
+from personalization.intake.sample import write_sample
+from personalization.keys.file_store import FileKeyStore
+from tests.console.command_line import CommandLine, Outcome, Prompt
 
 CARDS = 14
 
@@ -61,6 +65,46 @@ def _applicants(delivered: Path) -> tuple[Applicant, ...]:
 def command(tmp_path: Path) -> CommandLine:
     """The command line in an empty folder."""
     return CommandLine(tmp_path)
+
+
+@pytest.fixture
+def prompt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Prompt:
+    """The command line in an empty folder, in this process."""
+    for variable in [name for name in os.environ if name.startswith("PERMITCARD_")]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    return Prompt(tmp_path)
+
+
+@dataclass(frozen=True, slots=True)
+class SmallCentre:
+    """A rehearsal centre whose keys open fast, with a delivery that nobody has taken in.
+
+    Attributes:
+        prompt: the command line in its parent folder, in this process.
+        centre: its paths; the folder is called ``centre``.
+        delivered: the batch file.
+    """
+
+    prompt: Prompt
+    centre: Centre
+    delivered: Path
+
+    def __call__(self, *arguments: str | Path, code: int = 0) -> Outcome:
+        """Run a command on this centre, with ``--json``."""
+        return self.prompt(*arguments, "--centre", "centre", "--json", code=code)
+
+    def make(self, *options: str) -> Any:
+        """Make the delivered batch on simulated cards; returns what was printed."""
+        return self("batch", "run", self.delivered, "--simulate", "--stations", "1", *options).document
+
+
+@pytest.fixture
+def small_centre(prompt: Prompt) -> SmallCentre:
+    """See `SmallCentre`."""
+    centre = Centre(prompt.folder / "centre")
+    FileKeyStore.create(centre.keys, centre.make_test_passphrase().read(), scrypt_n=1024)
+    return SmallCentre(prompt, centre, write_sample(prompt.folder / "delivered", 4, 7))
 
 
 @pytest.fixture(scope="session")

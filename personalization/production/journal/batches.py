@@ -273,10 +273,16 @@ def release_batch(journal: Journal, identifier: str, who: str, facts: Mapping[st
     if batch.state is not BatchState.COMPLETE:
         raise PersonalizationError("batch-not-complete", exit_code=2, batch=identifier)
     with journal.transaction() as connection:
-        found = select(Event.id).where(Event.batch_id == batch.id, Event.what == What.BATCH_RELEASED.value)
-        if connection.execute(found.limit(1)).first() is not None:
+        if is_released(connection, batch.id):
             raise PersonalizationError("batch-released", exit_code=2, batch=identifier)
         record(connection, who, [Entry(What.BATCH_RELEASED, batch.id, facts=facts)])
+
+
+def is_released(connection: Connection, batch_id: int) -> bool:
+    """Whether a batch has left the centre, and no card of it was rejected since."""
+    told = (What.BATCH_RELEASED.value, What.REJECTED.value)
+    last = select(Event.what).where(Event.batch_id == batch_id, Event.what.in_(told)).order_by(Event.id.desc()).limit(1)
+    return connection.execute(last).scalar() == What.BATCH_RELEASED.value
 
 
 def batch_status(journal: Journal, identifier: str) -> BatchStatus:

@@ -204,7 +204,7 @@ def record_released(
     why = reason if blank is BlankState.BARRED else None
     _move_blanks(connection, station, [claim.blank_id], BlankState.IN_USE, blank, reason=why)
     _move_rows(connection, station, [claim.row_id], RowState.IN_PRODUCTION, RowState.WAITING, spent=-1)
-    record(connection, station, [_entry(What.RELEASED, claim, reason=reason)])
+    record(connection, station, [_entry(What.RELEASED, claim, reason=reason, blank=blank.value)])
 
 
 def record_keys_refused(connection: Connection, station: str, claim: Claim, step: str, tries_spent: int) -> None:

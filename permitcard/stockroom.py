@@ -1,0 +1,126 @@
+"""What an operator decides about cards: re-make, samples, discarding, destroying before a witness."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from personalization.atomic_file import write_atomically
+from personalization.keys.signed_document import sign_document, written
+from personalization.production.acts import Act, Role
+from personalization.production.disposal import (
+    destroy_cards,
+    destruction_document,
+    discard_blanks,
+    require_list,
+    restore_blanks,
+    take_samples,
+)
+from personalization.production.operators import require_two
+from personalization.production.remake import Rejected, RejectReason, reject_card, require_row, subject_of
+
+if TYPE_CHECKING:
+    from permitcard.job import Job
+    from permitcard.translation import Translator
+    from personalization.production.journal.corrections import StockCard
+
+_CARD_COLUMNS = ("card_number", "lot", "reason", "disposal")
+
+
+class Destruction(NamedTuple):
+    """Cards that were destroyed.
+
+    Attributes:
+        cards: how many.
+        witness: who approved, None in a rehearsal of one person.
+        certificate: the signed document; a page and a table of the cards lie beside it.
+    """
+
+    cards: int
+    witness: str | None
+    certificate: Path
+
+
+def remake(job: Job, identifier: str, row: int, reason: RejectReason) -> Rejected:
+    """Reject a row's good card and have the row made again at the next resume; takes two.
+
+    Raises:
+        PersonalizationError: exit 2: "role-missing", "approval-missing", and as `reject_card`.
+    """
+    job.operator.require(Role.RUN)
+    subject = subject_of(identifier, row)
+    require_row(job.journal, subject)
+    approval = require_two(job.journal, job.roster, job.operator, Act.REMAKE, subject)
+    try:
+        tools = job.outfit(identifier)()
+        return reject_card(job.journal, identifier, row, reason, job.operator.name, approval, tools)
+    finally:
+        job.checkpoint_if_possible()
+
+
+def sample(job: Job, count: int, purpose: str, lot: str | None) -> list[StockCard]:
+    """Take blanks as samples."""
+    job.operator.require(Role.RECEIVE)
+    return take_samples(job.journal, count, purpose, job.operator.name, lot)
+
+
+def discard(job: Job, card_numbers: Sequence[str], reason: str) -> list[StockCard]:
+    """Give up blanks that are damaged."""
+    job.operator.require(Role.RECEIVE)
+    return discard_blanks(job.journal, card_numbers, reason, job.operator.name)
+
+
+def restore(job: Job, card_numbers: Sequence[str]) -> list[StockCard]:
+    """Take barred blanks back into the stock."""
+    job.operator.require(Role.RELEASE)
+    return restore_blanks(job.journal, card_numbers, job.operator.name)
+
+
+def destroy(job: Job, identifier: str, translate: Translator) -> Destruction:
+    """Destroy the cards of a list before a witness, and certify it.
+
+    Raises:
+        PersonalizationError: exit 2: "role-missing", "approval-missing", "nothing-to-destroy",
+            "destruction-list-other".
+    """
+    job.operator.require(Role.RECEIVE)
+    wanted = require_list(job.journal, identifier)
+    approval = require_two(job.journal, job.roster, job.operator, Act.DESTROY, identifier)
+    destroy_cards(job.journal, wanted, job.centre.root, job.operator.name, approval)
+    certificate = certify_destruction(job, identifier, translate)
+    job.checkpoint_if_possible()
+    return Destruction(len(wanted.cards), None if approval is None else approval.by, certificate)
+
+
+def certify_destruction(job: Job, identifier: str, translate: Translator) -> Path:
+    """Write the certificate of a destruction, also again: JSON that is signed, a page, a table of the cards.
+
+    Raises:
+        PersonalizationError: "destruction-unknown", exit 2.
+    """
+    from personalization.reports.signed_page import signed_page
+    from personalization.reports.words import catalogue
+
+    document = destruction_document(job.journal, identifier, rehearsal=not job.keys.production)
+    folder = job.centre.certificates
+    folder.mkdir(mode=0o700, exist_ok=True)
+    path = folder / f"{identifier}-destroyed.json"
+    write_atomically(path, written(sign_document(document, job.keys)))
+    words = translate.extended(catalogue(translate.language.value))
+    page = signed_page(document, words, language=translate.language.value)
+    write_atomically(path.with_suffix(".html"), page.encode())
+    write_atomically(path.with_suffix(".csv"), _table(document))
+    return path
+
+
+def _table(document: Mapping[str, object]) -> bytes:
+    cards: list[dict[str, str]] = json.loads(json.dumps(document["cards"]))
+    stream = io.StringIO(newline="")
+    table = csv.DictWriter(stream, _CARD_COLUMNS)
+    table.writeheader()
+    table.writerows(cards)
+    return stream.getvalue().encode("utf-8-sig")
