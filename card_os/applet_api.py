@@ -70,6 +70,7 @@ if TYPE_CHECKING:
     from card_os.storage.store import ObjectStore
 
 Handler = Callable[["Context", CommandApdu], bytes]
+PieceTest = Callable[["SecureChannel", CommandApdu], bool]
 
 
 class SecureChannel(Protocol):
@@ -196,6 +197,8 @@ class Instruction:
             When a layer is open, it is unwrapped like any other command.
         stepwise: each command of a chain goes to the handler and is answered, chaining bit and all, instead of being
             collected (GENERAL AUTHENTICATE).
+        is_piece: tells of a command with bit 8 of P1 whether it is a piece of a longer one, under the layer that is
+            open; pieces are collected before secure messaging (GlobalPlatform). None: bit 8 is the handler's.
     """
 
     ins: int
@@ -207,6 +210,7 @@ class Instruction:
     chaining: bool = False
     opens_secure_channel: bool = False
     stepwise: bool = False
+    is_piece: PieceTest | None = None
 
 
 class Applet(Protocol):

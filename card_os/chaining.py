@@ -1,7 +1,7 @@
-"""Command chaining, commands in ENVELOPE, and response data in several pieces.
+"""Command chaining, commands that their sender cut, commands in ENVELOPE, and response data in several pieces.
 
 Source: ISO/IEC 7816-4:2020, clauses 5.3.3 (command chaining) and 5.3.4 (response chaining), 11.8.1 (GET RESPONSE) and
-11.8.2 (ENVELOPE).
+11.8.2 (ENVELOPE); GlobalPlatform Card Specification 2.3.1, clause 11.1.5.1 (bit 8 of P1).
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ _INS_ENVELOPE_ODD: Final = 0xC3
 INS_ENVELOPES: Final = (_INS_ENVELOPE, _INS_ENVELOPE_ODD)
 _TAG_COMMAND: Final = 0x52
 _CHAINING_BIT: Final = 0x10
+MORE_COMMANDS: Final = 0x80
+"""Bit 8 of P1 in every piece of a cut command but the last (GPC 2.3.1, 11.1.5.1)."""
 _OK: Final = SW.OK
 _OK_BYTES: Final = SW.OK.encode()
 
@@ -68,6 +70,43 @@ class CommandChain:
 
 def _head(command: CommandApdu) -> tuple[int, int, int, int]:
     return command.cla & ~_CHAINING_BIT, command.ins, command.p1, command.p2
+
+
+class CutCommand:
+    """The pieces so far of a command that is protected as a whole and was cut afterwards.
+
+    Args:
+        first: its first piece.
+    """
+
+    __slots__ = ("_head", "_parts", "_size")
+
+    def __init__(self, first: CommandApdu) -> None:
+        self._head = _cut_head(first)
+        self._parts = [first.data]
+        self._size = len(first.data)
+
+    def add(self, command: CommandApdu) -> bool:
+        """Take the next piece; False when the command is none of this one's.
+
+        Raises:
+            WrongLength: 6700, more than 65,535 bytes in all.
+        """
+        if _cut_head(command) != self._head:
+            return False
+        self._size += len(command.data)
+        if self._size > MAX_EXTENDED_NC:
+            raise WrongLength("the pieces have more than 65,535 bytes")
+        self._parts.append(command.data)
+        return True
+
+    def whole(self, last: CommandApdu) -> CommandApdu:
+        """The command with the data of all its pieces; P1 and Ne are those of the last one."""
+        return last._replace(data=b"".join(self._parts))
+
+
+def _cut_head(command: CommandApdu) -> tuple[int, int, int, int]:
+    return command.cla, command.ins, command.p1 & ~MORE_COMMANDS, command.p2
 
 
 def unwrap_envelope(envelope: CommandApdu) -> CommandApdu:

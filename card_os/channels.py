@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from card_os.applet_api import Applet, Context, Instruction
-    from card_os.chaining import CommandChain
+    from card_os.chaining import CommandChain, CutCommand
     from card_os.iso7816.status import StatusWord
 
 CHANNEL_COUNT: Final = 20
@@ -28,11 +28,12 @@ class Channel:
         context: its context, None when none is selected.
         instructions: its command table.
         chain: commands of a chain that has not ended.
+        cut: pieces of a command whose last piece has not come.
         pending: response data that waits for GET RESPONSE.
         pending_sw: status word that ends it.
     """
 
-    __slots__ = ("applet", "chain", "context", "instructions", "number", "pending", "pending_sw")
+    __slots__ = ("applet", "chain", "context", "cut", "instructions", "number", "pending", "pending_sw")
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -40,6 +41,7 @@ class Channel:
         self.context: Context | None = None
         self.instructions: Mapping[tuple[bool, int], Instruction] = NO_INSTRUCTIONS
         self.chain: CommandChain | None = None
+        self.cut: CutCommand | None = None
         self.pending = b""
         self.pending_sw: StatusWord | None = None
 
@@ -48,5 +50,5 @@ class Channel:
         self.applet = None
         self.context = None
         self.instructions = NO_INSTRUCTIONS
-        self.chain = None
+        self.chain = self.cut = None
         self.pending, self.pending_sw = b"", None

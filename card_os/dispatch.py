@@ -1,9 +1,9 @@
 """From command bytes to response bytes, for one interface.
 
-The order of the layers: class byte (256 rows) → channel → chaining → secure messaging → SELECT by name, MANAGE CHANNEL
-or the command table of the selected application → life cycle → access rule → handler → secure messaging → response
-chaining. ENVELOPE and GET RESPONSE belong to the channel and not to the application. Only this module makes status
-words out of errors.
+The order of the layers: class byte (256 rows) → channel → chaining and pieces → secure messaging → SELECT by name,
+MANAGE CHANNEL or the command table of the selected application → life cycle → access rule → handler → secure messaging
+→ response chaining. ENVELOPE and GET RESPONSE belong to the channel and not to the application. Only this module makes
+status words out of errors.
 
 Source: ISO/IEC 7816-4:2020, clauses 5.3 to 5.6 and 11.1.2 (MANAGE CHANNEL) and 11.8.2 (ENVELOPE).
 """
@@ -12,7 +12,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from card_os.chaining import INS_ENVELOPES, INS_GET_RESPONSE, CommandChain, get_response, respond, unwrap_envelope
+from card_os.chaining import (
+    INS_ENVELOPES,
+    INS_GET_RESPONSE,
+    MORE_COMMANDS,
+    CommandChain,
+    CutCommand,
+    get_response,
+    respond,
+    unwrap_envelope,
+)
 from card_os.channels import CHANNEL_COUNT, Channel
 from card_os.globalplatform.registry import CardLifeCycle, Privilege
 from card_os.hardware.work import Work
@@ -103,8 +112,8 @@ class Dispatcher:
                     return get_response(channel, command)
             if channel.pending_sw is not None:
                 channel.pending, channel.pending_sw = b"", None
-            if class_byte.chained or channel.chain is not None:
-                whole = self._chain(channel, class_byte, command)
+            if class_byte.chained or channel.chain is not None or command.p1 & MORE_COMMANDS or channel.cut is not None:
+                whole = self._collect(channel, class_byte, command)
                 if whole is None:
                     return _MORE_OF_CHAIN
                 command = whole
@@ -143,6 +152,15 @@ class Dispatcher:
             raise FunctionNotSupported("ENVELOPE carries neither ENVELOPE nor GET RESPONSE")
         return self._execute(channel, inner_class, inner, command.ne)
 
+    def _collect(self, channel: Channel, class_byte: ClassByte, command: CommandApdu) -> CommandApdu | None:
+        """Take a part of a command that comes in several, of either kind; returns the whole after the last one."""
+        if class_byte.chained or channel.chain is not None:
+            whole = self._chain(channel, class_byte, command)
+            if whole is None:
+                return None
+            command = whole
+        return self._join(channel, class_byte, command)
+
     def _chain(self, channel: Channel, class_byte: ClassByte, command: CommandApdu) -> CommandApdu | None:
         """Take a piece of a chain; returns the whole command after the last one."""
         chain = channel.chain
@@ -161,6 +179,28 @@ class Dispatcher:
         if not class_byte.chained:
             return chain.whole(command)
         channel.chain = chain
+        return None
+
+    @staticmethod
+    def _join(channel: Channel, class_byte: ClassByte, command: CommandApdu) -> CommandApdu | None:
+        """Take a piece of a cut command; returns the whole command after the last one, and what is no piece as it is.
+
+        Another command in the middle ends what was begun: nothing of it was executed, or entered a MAC.
+        """
+        cut, channel.cut = channel.cut, None
+        more = command.p1 & MORE_COMMANDS
+        if cut is not None and cut.add(command):
+            if not more:
+                return cut.whole(command)
+            channel.cut = cut
+            return None
+        instruction = channel.instructions.get((not class_byte.interindustry, command.ins))
+        if not more or instruction is None or instruction.is_piece is None or channel.context is None:
+            return command
+        layer = channel.context.session.secure_channel
+        if layer is None or not instruction.is_piece(layer, command):
+            return command
+        channel.cut = CutCommand(command)
         return None
 
     def _execute(self, channel: Channel, class_byte: ClassByte, command: CommandApdu, ne: int) -> bytes:

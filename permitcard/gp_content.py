@@ -78,9 +78,12 @@ def load_package(
     *,
     domain: bytes = b"",
     digest: str = "sha256",
+    combined: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> int:
     """INSTALL [for load] and all LOAD commands; returns their number.
+
+    With ``combined`` the load file is there only after `install_application` with the same.
 
     Raises:
         PersonalizationError: "gp-hash-unknown", exit 2; "too-many-blocks"; as `SecureSession.transmit`.
@@ -89,7 +92,7 @@ def load_package(
         raise PersonalizationError("gp-hash-unknown", exit_code=2, algorithm=digest)
     blocks = load_commands(encode_load_file(package.data_block), session.max_data)
     hashed = b"" if digest == _NO_HASH else package.digest(digest)
-    session.transmit_chained(install_for_load(package.aid, domain_aid=domain, digest=hashed))
+    session.transmit_chained(install_for_load(package.aid, domain_aid=domain, digest=hashed, combined=combined))
     for number, block in enumerate(blocks, start=1):
         session.transmit(block)
         if progress is not None:
@@ -97,14 +100,15 @@ def load_package(
     return len(blocks)
 
 
-def install_application(session: SecureSession, wanted: Installation) -> None:
-    """INSTALL [for install and make selectable]."""
+def install_application(session: SecureSession, wanted: Installation, *, combined: bool = False) -> None:
+    """INSTALL [for install and make selectable], or the end of [for load, install and make selectable]."""
     session.install(
         package_aid=wanted.package,
         module_aid=wanted.module,
         instance_aid=wanted.instance,
         privileges=wanted.privileges,
         parameters=wanted.parameters,
+        combined=combined,
     )
 
 

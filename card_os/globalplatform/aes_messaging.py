@@ -160,6 +160,14 @@ class AesMessaging(DomainChannel):
                 raise SecurityStatusNotSatisfied("the command cryptogram is malformed") from error
         return CommandApdu(plain_class(cla), ins, p1, p2, body, ne, extended)
 
+    def is_whole(self, command: CommandApdu) -> bool:
+        """See `DomainChannel.is_whole`."""
+        if not self._maced:
+            return True
+        body, mac = command.data[: -self._mac_length], command.data[-self._mac_length :]
+        expected = self._cmac.compute(self._chain + mac_header(command, len(command.data)) + body)
+        return equal(expected[: self._mac_length], mac)
+
     def _plain(self, command: CommandApdu) -> CommandApdu:
         """A command that is not protected, which few may be; so is its answer."""
         if not needs_no_protection(command):

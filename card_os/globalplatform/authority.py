@@ -46,13 +46,14 @@ class Permission(NamedTuple):
     token_identifier: bytes = b""
 
 
-def permit(context: Context, restriction: Restriction, token: Token) -> Permission:
+def permit(context: Context, restriction: Restriction, token: Token, *, token_later: bool = False) -> Permission:
     """Ask whether the selected domain may manage content in this way.
 
     Args:
         context: the domain's context.
-        restriction: the bit that switches this way off.
+        restriction: the bits that switch this way off, each of them.
         token: what the command brought.
+        token_later: the command begins a process whose token comes with the last command, so that none belongs here.
 
     Raises:
         SecurityStatusNotSatisfied: 6982, no authenticated session, or the token is wrong.
@@ -63,16 +64,17 @@ def permit(context: Context, restriction: Restriction, token: Token) -> Permissi
     content_management_channel(context)
     domain, registry = context.application, domain_session(context).platform.registry
     require_usable(registry, domain, restriction)
+    if token.signature and (token_later or domain.privileges & Privilege.AUTHORIZED_MANAGEMENT):
+        raise WrongData("a token where none belongs")
     if domain.privileges & Privilege.AUTHORIZED_MANAGEMENT:
-        if token.signature:
-            raise WrongData("a token, but nothing is managed by delegation")
         return Permission(domain, delegated=False, authority=domain.privileges)
     if not domain.privileges & Privilege.DELEGATED_MANAGEMENT:
         raise ConditionsNotSatisfied("the domain may not manage content")
     verifier = token_verifier(registry, domain)
-    if verifier is None or not token.signature:
+    if verifier is None or not (token.signature or token_later):
         raise ConditionsNotSatisfied("delegated management needs a token, and a domain that verifies it")
-    verify_token(context.store, verifier, token)
+    if not token_later:
+        verify_token(context.store, verifier, token)
     return Permission(domain, delegated=True, authority=verifier.privileges, token_identifier=token.identifier)
 
 

@@ -1,6 +1,6 @@
-"""INSTALL for installation, making selectable and personalization: applications come.
+"""INSTALL in all variants: which does what, making selectable, and personalization.
 
-Source: GlobalPlatform Card Specification 2.3.1, clauses 9.3.6 (installation), 9.3.7 (make selectable) and 11.5.
+Source: GlobalPlatform Card Specification 2.3.1, clauses 9.3.7 (make selectable) and 11.5.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from card_os.globalplatform.authority import (
-    Permission,
     permit,
     require_association,
     require_grantable,
@@ -23,28 +22,31 @@ from card_os.globalplatform.domain_session import (
 )
 from card_os.globalplatform.extradition import extradite, update_registry
 from card_os.globalplatform.install_fields import InstallFields, InstallParameters, InstallPurpose, token_of
+from card_os.globalplatform.installation import (
+    begin_combined,
+    end_combined,
+    install_application,
+    requested_privileges,
+)
 from card_os.globalplatform.load import begin_load
 from card_os.globalplatform.privileges import Privilege
 from card_os.globalplatform.registry import (
-    DOMAIN_PACKAGE_AID,
     Application,
     ApplicationLifeCycle,
-    ContactlessState,
-    RegistryData,
     Restriction,
 )
 from card_os.globalplatform.tokens import confirmation
 from card_os.iso7816.errors import ConditionsNotSatisfied, IncorrectP1P2, ReferenceDataNotFound, WrongData
 
 if TYPE_CHECKING:
-    from card_os.applet_api import Context, Platform
+    from card_os.applet_api import Context
     from card_os.iso7816.apdu import CommandApdu
 
 _NO_DATA: Final = b"\x00"
 
 
 def install(context: Context, command: CommandApdu) -> bytes:
-    """INSTALL for the purpose in P1; P2 is 00.
+    """INSTALL for the purpose in P1; P2 is 00, or 01 and 03 at the beginning and end of a combined process.
 
     Returns:
         Length of a confirmation, and the confirmation when the deed was delegated.
@@ -55,82 +57,10 @@ def install(context: Context, command: CommandApdu) -> bytes:
         ConditionsNotSatisfied: 6985, the domain may not do it, see `authority.permit`.
     """
     content_management_channel(context)
-    purpose = _PURPOSES.get(command.p1)
-    if purpose is None or command.p2:
+    purpose = _PURPOSES.get((command.p1, command.p2))
+    if purpose is None:
         raise IncorrectP1P2("no such purpose of INSTALL")
     return purpose(context, command)
-
-
-def _install(context: Context, command: CommandApdu) -> bytes:
-    """Put an application into the registry and let it make its objects, in one transaction."""
-    fields = InstallFields.parse(command.data)
-    parameters = InstallParameters.parse(fields.parameters, InstallPurpose.INSTALL)
-    permission = permit(context, Restriction.INSTALL, token_of(command, fields, parameters))
-    platform = domain_session(context).platform
-    selectable = bool(command.p1 & InstallPurpose.MAKE_SELECTABLE)
-    privileges = requested_privileges(fields.privileges)
-    if not selectable and (privileges & Privilege.CARD_RESET or parameters.implicit_selection):
-        raise WrongData("what is selected by default has to be selectable")
-    require_grantable(platform.registry, permission, privileges)
-    domain = _domain_of_instance(platform, permission, fields, privileges)
-    with context.store.transaction():
-        application = platform.install(
-            package_aid=fields.package_aid,
-            module_aid=fields.module_aid,
-            aid=fields.instance_aid,
-            privileges=privileges,
-            domain=domain,
-            life_cycle=ApplicationLifeCycle.SELECTABLE if selectable else ApplicationLifeCycle.INSTALLED,
-            parameters=parameters.application,
-            data=_registry_data(parameters, selectable=selectable),
-        )
-        take_unique(platform.registry, application)
-        return confirmation(platform.registry, context.store, permission, fields.package_aid, fields.instance_aid)
-
-
-def _domain_of_instance(
-    platform: Platform, permission: Permission, fields: InstallFields, privileges: Privilege
-) -> int:
-    """A new domain belongs to the domain that installs it, an application to the domain of its load file (9.3.3).
-
-    Raises:
-        WrongData: 6A80, a domain without the privilege, or the privilege without the code of a domain.
-        ReferenceDataNotFound: 6A88, no such load file.
-        ConditionsNotSatisfied: 6985, the load file is another domain's, which accepts nobody else's installation.
-    """
-    if (fields.package_aid == DOMAIN_PACKAGE_AID) is not bool(privileges & Privilege.SECURITY_DOMAIN):
-        raise WrongData("the security domain privilege belongs to the module of security domains, and it alone")
-    if fields.package_aid == DOMAIN_PACKAGE_AID:
-        return permission.domain.owner
-    file = platform.registry.load_file(fields.package_aid)
-    if file is None:
-        raise ReferenceDataNotFound("no such load file")
-    require_association(permission, file, Privilege.NONE)
-    return file.domain
-
-
-def _registry_data(parameters: InstallParameters, *, selectable: bool) -> RegistryData:
-    initial = ContactlessState.UNMANAGED if parameters.contactless is None else parameters.contactless
-    return RegistryData(
-        contactless=initial if selectable or initial is ContactlessState.UNMANAGED else ContactlessState.DEACTIVATED,
-        initial_contactless=initial,
-        memory=parameters.memory,
-        implicit_selection=parameters.implicit_selection,
-        services=parameters.services,
-        provider=parameters.provider,
-    )
-
-
-def requested_privileges(raw: bytes) -> Privilege:
-    """Privileges of a command.
-
-    Raises:
-        WrongData: 6A80, not one or three bytes, or a reserved bit.
-    """
-    try:
-        return Privilege.requested(raw)
-    except ValueError as error:
-        raise WrongData(str(error)) from error
 
 
 def _make_selectable(context: Context, command: CommandApdu) -> bytes:
@@ -184,12 +114,19 @@ def _application(context: Context, fields: InstallFields) -> Application:
     return application
 
 
-_PURPOSES: Final[Mapping[int, Callable[[Context, CommandApdu], bytes]]] = {
-    InstallPurpose.LOAD: begin_load,
-    InstallPurpose.INSTALL: _install,
-    InstallPurpose.MAKE_SELECTABLE: _make_selectable,
-    InstallPurpose.INSTALL_AND_MAKE_SELECTABLE: _install,
-    InstallPurpose.EXTRADITION: extradite,
-    InstallPurpose.PERSONALIZATION: _personalize,
-    InstallPurpose.REGISTRY_UPDATE: update_registry,
+_ALONE: Final = 0x00
+_BEGINNING: Final = 0x01
+_END: Final = 0x03
+_PURPOSES: Final[Mapping[tuple[int, int], Callable[[Context, CommandApdu], bytes]]] = {
+    (InstallPurpose.LOAD, _ALONE): begin_load,
+    (InstallPurpose.INSTALL, _ALONE): install_application,
+    (InstallPurpose.MAKE_SELECTABLE, _ALONE): _make_selectable,
+    (InstallPurpose.INSTALL_AND_MAKE_SELECTABLE, _ALONE): install_application,
+    (InstallPurpose.LOAD_INSTALL_AND_MAKE_SELECTABLE, _BEGINNING): begin_combined,
+    (InstallPurpose.LOAD_INSTALL_AND_MAKE_SELECTABLE, _END): end_combined,
+    (InstallPurpose.INSTALL_AND_MAKE_SELECTABLE, _END): end_combined,
+    (InstallPurpose.EXTRADITION, _ALONE): extradite,
+    (InstallPurpose.PERSONALIZATION, _ALONE): _personalize,
+    (InstallPurpose.REGISTRY_UPDATE, _ALONE): update_registry,
 }
+"""What INSTALL does by P1 and P2 (table 11-41, clause 11.5.2.2); some hosts leave [for load] out of the last P1."""

@@ -3,6 +3,7 @@
 The load file data block goes into memory as it comes, under a registry entry in the state LOADING; the last block
 verifies hash, DAPs and names and makes it LOADED. Whatever fails ends the loading and gives its memory back; what a cut
 leaves is taken back at boot. One load file is loaded at a time: another INSTALL [for load] ends the one before.
+`combined_installation` ends what it began in another way.
 
 Source: GlobalPlatform Card Specification 2.3.1, clauses 9.3.5 (loading process), 11.6 (LOAD), C.2, C.3 and C.6.
 """
@@ -94,6 +95,9 @@ class Loading:
         filled: bytes of the data block that are here.
         decipherment: how it is read, None when it comes in plain.
         rest: bytes of a cipher block that is not whole yet.
+        request: what the first command of a combined process gives to its token to sign, empty when an INSTALL
+            [for load] began it.
+        verified: the last block of a combined process came and everything was right.
     """
 
     __slots__ = (
@@ -107,10 +111,14 @@ class Loading:
         "head",
         "next_block",
         "permission",
+        "request",
         "rest",
+        "verified",
     )
 
-    def __init__(self, permission: Permission, file: LoadFile, domain: Application, digest: bytes) -> None:
+    def __init__(
+        self, permission: Permission, file: LoadFile, domain: Application, digest: bytes, request: bytes
+    ) -> None:
         self.permission = permission
         self.file = file
         self.domain = domain
@@ -122,6 +130,8 @@ class Loading:
         self.filled = 0
         self.decipherment: Decipherment | None = None
         self.rest = b""
+        self.request = request
+        self.verified = False
 
 
 def begin_load(context: Context, command: CommandApdu) -> bytes:
@@ -136,6 +146,25 @@ def begin_load(context: Context, command: CommandApdu) -> bytes:
     fields = LoadFields.parse(command.data)
     parameters = InstallParameters.parse(fields.parameters, InstallPurpose.LOAD)
     permission = permit(context, Restriction.LOAD, token_of(command, fields, parameters))
+    expect_load_file(context, permission, fields, parameters)
+    return _NO_DATA
+
+
+def expect_load_file(
+    context: Context, permission: Permission, fields: LoadFields, parameters: InstallParameters, request: bytes = b""
+) -> None:
+    """Make the entry of a load file whose blocks follow; one that was expected before is given up.
+
+    Args:
+        context: the domain's context.
+        permission: by whose right it comes.
+        fields: what is told of it.
+        parameters: what the parameters among them say.
+        request: see `Loading`.
+
+    Raises:
+        WrongData, DfNameExists, ConditionsNotSatisfied, NotEnoughMemory: as `begin_load`.
+    """
     platform = domain_session(context).platform
     platform.registry.recover()
     if fields.digest and len(fields.digest) not in _DIGESTS:
@@ -154,8 +183,8 @@ def begin_load(context: Context, command: CommandApdu) -> bytes:
     if needed > context.store.free_in_all - context.store.grants.outstanding(context.store.used_by):
         raise NotEnoughMemory(f"{needed} bytes are not free")
     file = LoadFile(0, aid, domain.owner, LoadFileLifeCycle.LOADING, provider=parameters.provider)
-    domain_session(context).loading = Loading(permission, registry.add_load_file(file), domain, fields.digest)
-    return _NO_DATA
+    entry = registry.add_load_file(file)
+    domain_session(context).loading = Loading(permission, entry, domain, fields.digest, request)
 
 
 def load(context: Context, command: CommandApdu) -> bytes:
@@ -163,6 +192,9 @@ def load(context: Context, command: CommandApdu) -> bytes:
 
     Returns:
         Length of a confirmation, and the confirmation when the last block of a delegated loading came.
+
+    In a combined process the last block is verified, and the load file stays in the state LOADING until the INSTALL
+    that ends the process.
 
     Raises:
         ConditionsNotSatisfied: 6985, no INSTALL [for load] before, a DAP is missing, or its verifier is.
@@ -174,7 +206,7 @@ def load(context: Context, command: CommandApdu) -> bytes:
     content_management_channel(context)
     state = domain_session(context)
     loading, registry = state.loading, state.platform.registry
-    if loading is None or registry.load_file(loading.file.aid) is not loading.file:
+    if loading is None or registry.load_file(loading.file.aid) is not loading.file or loading.verified:
         raise ConditionsNotSatisfied("no INSTALL [for load] before")
     state.loading = None
     try:
@@ -185,11 +217,10 @@ def load(context: Context, command: CommandApdu) -> bytes:
         registry.reload()
         registry.recover()
         raise
-    if command.p1 & _LAST_BLOCK:
-        return answer
     loading.next_block = (loading.next_block + 1) % _BLOCK_NUMBERS
-    state.loading = loading
-    return _NO_DATA
+    if loading.request or not command.p1 & _LAST_BLOCK:
+        state.loading = loading
+    return answer
 
 
 def _at_once(store: ObjectStore, command: CommandApdu) -> AbstractContextManager[None]:
@@ -313,9 +344,13 @@ def _finish(platform: Platform, loading: Loading) -> bytes:
             raise WrongData("the ciphered load file is malformed") from error
     _verify(store, registry, loading, block)
     content = _names(file, block)
-    file.life_cycle = LoadFileLifeCycle.LOADED
     file.version, file.modules, file.size = content.version, content.modules, len(block)
     file.digest = loading.digest or hashlib.sha256(block).digest()
+    if loading.request:
+        loading.verified = True
+        registry.update(file)
+        return _NO_DATA
+    file.life_cycle = LoadFileLifeCycle.LOADED
     with store.transaction():
         registry.update(file)
         return confirmation(registry, store, loading.permission, file.aid, loading.domain.aid)

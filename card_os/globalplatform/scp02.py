@@ -239,6 +239,17 @@ class Scp02Channel(DomainChannel):
         self._command = command
         return command
 
+    def is_whole(self, command: CommandApdu) -> bool:
+        """See `DomainChannel.is_whole`."""
+        vector = self._vector
+        try:
+            self._verify(command)
+        except SecurityStatusNotSatisfied:
+            return False
+        finally:
+            self._vector = vector
+        return True
+
     def _verify(self, command: CommandApdu) -> CommandApdu:
         if not is_secured(command.cla):
             raise SecurityStatusNotSatisfied("the session demands protected commands")

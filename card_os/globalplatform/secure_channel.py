@@ -19,6 +19,7 @@ from card_os.iso7816.errors import SecurityStatusNotSatisfied
 from card_os.security.access import Proof
 
 if TYPE_CHECKING:
+    from card_os.applet_api import SecureChannel
     from card_os.iso7816.status import StatusWord
 
 INS_INITIALIZE_UPDATE: Final = 0x50
@@ -91,6 +92,20 @@ def mac_header(command: CommandApdu, length: int) -> bytes:
     return bytes((*head, length))
 
 
+def is_piece(layer: SecureChannel, command: CommandApdu) -> bool:
+    """True when a command with bit 8 of P1 is a piece of a longer INSTALL or DELETE (11.1.5.1).
+
+    The sender protects the long command as a whole and cuts it then, so that a piece has no C-MAC of its own. In an
+    open session only: elsewhere the command is refused as it comes.
+    """
+    return isinstance(layer, DomainChannel) and layer.takes_pieces(command)
+
+
+def is_piece_of_keys(layer: SecureChannel, command: CommandApdu) -> bool:
+    """The same for PUT KEY, where bit 8 also tells that another whole PUT KEY follows; such a one has its own C-MAC."""
+    return isinstance(layer, DomainChannel) and layer.takes_pieces(command) and not layer.is_whole(command)
+
+
 def needs_no_protection(command: CommandApdu) -> bool:
     """True for SELECT by name, MANAGE CHANNEL, and what begins another session, with a plain class byte."""
     if command.cla & _PROPRIETARY_CLASS:
@@ -135,6 +150,14 @@ class DomainChannel(ABC):
     @abstractmethod
     def wrap(self, data: bytes, sw: StatusWord) -> tuple[bytes, StatusWord]:
         """See `SecureChannel.wrap`."""
+
+    def takes_pieces(self, command: CommandApdu) -> bool:
+        """True in an open session, for a command with its class byte."""
+        return self.authenticated and is_secured(command.cla) is bool(self.level & SecurityLevel.C_MAC)
+
+    @abstractmethod
+    def is_whole(self, command: CommandApdu) -> bool:
+        """True when a command carries the C-MAC that comes next; the session does not move. Without C-MAC, always."""
 
     @abstractmethod
     def decrypt_sensitive(self, data: bytes) -> bytes:

@@ -31,6 +31,7 @@ from card_os.globalplatform.registry import (
 )
 from card_os.globalplatform.registry_listing import get_status
 from card_os.globalplatform.removal import delete
+from card_os.globalplatform.secure_channel import is_piece, is_piece_of_keys
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import MAX_SHORT_NC, CommandApdu
 from card_os.iso7816.errors import WrongData
@@ -80,10 +81,10 @@ class SecurityDomain:
         Instruction(0xCA, "GET DATA", get_value),
         Instruction(0xCB, "GET DATA", get_value),
         Instruction(0xCA, "GET DATA", get_data, proprietary=True),
-        Instruction(0xD8, "PUT KEY", _put_key, proprietary=True, chaining=True),
+        Instruction(0xD8, "PUT KEY", _put_key, proprietary=True, chaining=True, is_piece=is_piece_of_keys),
         Instruction(0xE2, "STORE DATA", store_data, proprietary=True, chaining=True),
-        Instruction(0xE4, "DELETE", delete, proprietary=True),
-        Instruction(0xE6, "INSTALL", install, proprietary=True),
+        Instruction(0xE4, "DELETE", delete, proprietary=True, is_piece=is_piece),
+        Instruction(0xE6, "INSTALL", install, proprietary=True, is_piece=is_piece),
         Instruction(0xE8, "LOAD", load, proprietary=True),
         Instruction(0xF0, "SET STATUS", set_status, proprietary=True),
         Instruction(0xF2, "GET STATUS", get_status, proprietary=True),

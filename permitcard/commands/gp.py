@@ -11,6 +11,7 @@ from permitcard.commands import gp_keys
 from permitcard.commands.gp_options import CardOption, DomainOption, with_access
 from permitcard.commands.options import console_of
 from permitcard.gp_access import GpAccess, aid_of, hexadecimal
+from personalization.errors import PersonalizationError
 
 group = typer.Typer(help="Manage a GlobalPlatform card.", no_args_is_help=True, rich_markup_mode=None)
 group.add_typer(gp_keys.group, name="keys")
@@ -91,18 +92,23 @@ def install(
     into: Annotated[
         str | None, typer.Option("--into", help="AID of the security domain that the package goes to.")
     ] = None,
+    combined: Annotated[
+        bool, typer.Option("--combined", help="Package and application in one process: both are there, or neither.")
+    ] = False,
 ) -> None:
     """Install an application, after loading its package when a file is named, and make it selectable."""
     from permitcard.gp_content import Installation, install_application, load_package
     from personalization.globalplatform.load_file import LoadFile
 
+    if combined and file is None:
+        raise PersonalizationError("gp-combined-without-file", exit_code=2)
     loaded = None if file is None else LoadFile.read(file)
     wanted = Installation.of(loaded, package, module, instance, privilege or [], hexadecimal(parameters, "parameters"))
     console = console_of(context)
     with access.session() as session:
         if loaded is not None:
-            load_package(session, loaded, domain=b"" if into is None else aid_of(into))
-        install_application(session, wanted)
+            load_package(session, loaded, domain=b"" if into is None else aid_of(into), combined=combined)
+        install_application(session, wanted, combined=combined)
     console.say("gp.installed", instance=wanted.instance.hex().upper(), package=wanted.package.hex().upper())
     console.result(
         {

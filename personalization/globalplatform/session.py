@@ -320,9 +320,10 @@ class SecureSession:
         privileges: bytes = b"\x00",
         parameters: bytes = b"",
         selectable: bool = True,
+        combined: bool = False,
     ) -> None:
         """INSTALL [for install], with [make selectable] unless told otherwise; see `commands.install`."""
-        self.transmit(
+        self.transmit_chained(
             commands.install(
                 package_aid=package_aid,
                 module_aid=module_aid,
@@ -330,6 +331,7 @@ class SecureSession:
                 privileges=privileges,
                 parameters=parameters,
                 selectable=selectable,
+                combined=combined,
             )
         )
 
@@ -358,7 +360,7 @@ class SecureSession:
 
     def delete(self, aid: bytes, *, related: bool = False) -> None:
         """DELETE an application."""
-        self.transmit(commands.delete(aid, related=related))
+        self.transmit_chained(commands.delete(aid, related=related))
 
     def get_status(self, scope: StatusScope, aid: bytes = b"", *, old_form: bool = False) -> list[RegistryEntry]:
         """GET STATUS until the card has no more to tell; empty when nothing matches.

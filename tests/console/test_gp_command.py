@@ -113,6 +113,21 @@ def test_loading_a_package(gp: GpLine, tmp_path: Path) -> None:
     assert gp("gp", "load", "a.card", *CARD, "--json").error == "load-file-malformed"
 
 
+def test_a_package_and_its_application_in_one_process(gp: GpLine, tmp_path: Path) -> None:
+    """9.3.8: both are there afterwards, or neither."""
+    (tmp_path / "a.ijc").write_bytes(IJC)
+    assert gp("card", "new", "b.card", "--profile", "test-keys").code == 0
+    other = ("--card", "sim:b.card")
+    refused = gp("gp", "install", "a.ijc", "--combined", "--instance", ISSUER, *other, "--json")
+    assert (refused.code, refused.error) == (1, "card-refused")
+    there = [item["aid"] for item in gp("gp", "list", *other, "--json").document["packages"]]
+    assert "F0AABBCCDD01" not in there
+    assert gp("gp", "install", "a.ijc", "--combined", *other).code == 0
+    document = gp("gp", "list", *other, "--json").document
+    assert [item["aid"] for item in document["applications"]] == ["F0AABBCCDD0101"]
+    assert "F0AABBCCDD01" in [item["aid"] for item in document["packages"]]
+
+
 def test_store_and_send_and_script(gp: GpLine, tmp_path: Path) -> None:
     assert gp("gp", "store", "420401020304", "--form", "tlv", *CARD).code == 0
     (answer,) = gp("gp", "send", "80CA004200", "--plain", *CARD, "--json").document["answers"]
@@ -190,6 +205,7 @@ MISTAKES = [
     (("delete", "xyz", *CARD), 2, "gp-hex-malformed"),
     (("install", *CARD), 2, "gp-package-missing"),
     (("install", *CARD, "--package", PERMIT), 2, "gp-module-missing"),
+    (("install", *CARD, "--package", PERMIT, "--combined"), 2, "gp-combined-without-file"),
     (
         ("install", *CARD, "--package", PERMIT, "--module", PERMIT_MODULE, "--privilege", "fly"),
         2,

@@ -45,7 +45,16 @@ from tests.doubles.domain_card import (
     status_command,
     update_command,
 )
-from tests.doubles.issuer_card import DOMAIN, FACTORY, INSTANCE, MODULE, PACKAGE, PortConnection, issuer_image
+from tests.doubles.issuer_card import (
+    DOMAIN,
+    FACTORY,
+    INSTANCE,
+    MODULE,
+    PACKAGE,
+    PortConnection,
+    ShortConnection,
+    issuer_image,
+)
 from tests.doubles.load_files import cap_components
 
 BLOCK: Final = cap_components(LOADED_PACKAGE, [LOADED_MODULE], code=40)
@@ -60,12 +69,20 @@ INSTALL: Final = install_command(PACKAGE, MODULE, INSTANCE, b"\x04", bytes.fromh
 LOAD: Final = (load_request(LOADED_PACKAGE), *LOADING)
 INSTALL_LOADED: Final = install_command(LOADED_PACKAGE, LOADED_MODULE, INSTANCE)
 
+COMBINED: Final = (LOAD[0]._replace(p1=0x0E, p2=0x01), *LOADING)
+COMBINED_END: Final = INSTALL_LOADED._replace(p1=0x0E, p2=0x03)
+LONG: Final = install_command(PACKAGE, MODULE, INSTANCE, b"\x00", tlv.encode(0xC9, bytes(range(200)) * 3))
+
 STEPS: Final = {
     "INSTALL domain": (DOMAIN, FACTORY, (), INSTALL_DOMAIN),
     "INSTALL with memory and default selection": (DOMAIN, FACTORY, (), INSTALL),
     "INSTALL for load": (DOMAIN, FACTORY, (), LOAD[0]),
     "LOAD first block": (DOMAIN, FACTORY, LOAD[:1], LOAD[1]),
     "LOAD last block": (DOMAIN, FACTORY, LOAD[:-1], LOAD[-1]),
+    "combined INSTALL, beginning": (DOMAIN, FACTORY, (), COMBINED[0]),
+    "combined INSTALL, last block": (DOMAIN, FACTORY, COMBINED[:-1], COMBINED[-1]),
+    "combined INSTALL, end": (DOMAIN, FACTORY, COMBINED, COMBINED_END),
+    "INSTALL in pieces": (DOMAIN, FACTORY, (), LONG),
     "extradition": (DOMAIN, FACTORY, (INSTALL,), extradite_command(BANK, INSTANCE)),
     "extradition of a resident load file": (DOMAIN, FACTORY, (), extradite_command(BANK, PACKAGE)),
     "registry update": (
@@ -122,7 +139,7 @@ def base_image(chip: str) -> NvmImage:
 
 def opened(image: NvmImage, aid: bytes, keys: StaticKeys, prepare: Commands) -> tuple[Card, SecureSession]:
     card = boot(image)
-    connection = PortConnection(card.contact)
+    connection = ShortConnection(card.contact)
     connection.power_on()
     session = SecureSession.open(connection, keys, aid=aid, randomness=bytes)
     for command in prepare:
@@ -141,7 +158,7 @@ def sweep(image: NvmImage, step: Step, *, every: bool = False) -> None:
     with contextlib.closing(image.fork()) as fork:
         card, session = opened(fork, aid, keys, prepare)
         before = card.nvm.power.count
-        session.transmit(change)
+        session.transmit_chained(change)
         units = card.nvm.power.count - before
         card.contact.power_off()
         card.contact.power_on()
@@ -157,7 +174,7 @@ def sweep(image: NvmImage, step: Step, *, every: bool = False) -> None:
             card, session = opened(fork, aid, keys, prepare)
             card.nvm.power.arm(unit, moment)
             with contextlib.suppress(PortMute):
-                session.transmit(change)
+                session.transmit_chained(change)
             card.contact.power_on()
             found = survey(card)
             assert found in (old, new), f"between old and new after a cut {moment.value} unit {unit} of {units}"
@@ -183,7 +200,7 @@ def test_old_or_new(words: NvmImage, name: str) -> None:
     sweep(words, STEPS[name])
 
 
-@pytest.mark.parametrize("name", ["LOAD last block", "DELETE with related", "registry update"])
+@pytest.mark.parametrize("name", ["LOAD last block", "combined INSTALL, end", "DELETE with related", "registry update"])
 def test_old_or_new_on_a_mapped_memory(mapped: NvmImage, name: str) -> None:
     sweep(mapped, STEPS[name])
 

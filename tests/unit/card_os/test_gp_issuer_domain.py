@@ -480,7 +480,6 @@ def lv(*fields: bytes) -> str:
     [
         (0x02, 0, lv(PACKAGE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A80),
         (0x06, 0, lv(PACKAGE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A86),
-        (0x8C, 0, lv(PACKAGE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A86),
         (0x0C, 1, lv(PACKAGE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A86),
         (0x0C, 0, lv(PACKAGE, INSTANCE, INSTANCE, b"\x00", b"", b""), 0x6A88),
         (0x0C, 0, lv(MODULE, MODULE, INSTANCE, b"\x00", b"", b""), 0x6A88),

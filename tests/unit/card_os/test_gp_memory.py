@@ -39,6 +39,8 @@ def steps() -> list[list[Step]]:
     install, delete = install_command(PACKAGE, MODULE, INSTANCE), delete_command(INSTANCE)
     *first, last = load_commands(BLOCK)
     wrong = load_commands(WRONG)
+    begin = load_request(LOADED_PACKAGE)._replace(p1=0x0E, p2=0x01)
+    end = install_command(LOADED_PACKAGE, LOADED_MODULE, INSTANCE, p1=0x0E)._replace(p2=0x03)
     return [
         [(install, 0x9000), (delete, 0x9000)],
         [(install_command(PACKAGE, MODULE, INSTANCE, parameters=QUOTA), 0x6A84)],
@@ -56,6 +58,8 @@ def steps() -> list[list[Step]]:
         ],
         [(load_request(LOADED_PACKAGE), 0x9000), (wrong[0], 0x9000), (wrong[1], 0x6A80)],
         [(load_request(LOADED_PACKAGE), 0x9000), (first[0], 0x9000), (first[0], 0x6A86)],
+        [(command, 0x9000) for command in (begin, *first, last, end, delete_command(LOADED_PACKAGE, related=True))],
+        [*((command, 0x9000) for command in (begin, *first, last)), (end._replace(data=end.data[:-1]), 0x6A80)],
     ]
 
 
