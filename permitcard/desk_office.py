@@ -24,7 +24,8 @@ from personalization.inspection.signature_check import SignatureVerifier
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.permit.desk.desk import Desk, Office
 from personalization.permit.desk.dossier import Dossier
-from personalization.permit.desk.tap import DESK_ROLE, DateBound, Tap, open_tap
+from personalization.permit.desk.proof import DateBound
+from personalization.permit.desk.tap import DESK_ROLE, Tap, open_tap
 from personalization.permit.policy.library import PolicyLibrary, policies
 from personalization.production.acts import Role
 from personalization.production.journal.database import Journal

@@ -52,20 +52,25 @@ _SCALAR_BYTES: Final = 64
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
-def _public_bytes(name: str, length: int) -> bytes:
-    return hashlib.shake_256((_WORD + name).encode()).digest(length)
-
-
 @cache
 def specimen_keys() -> FileKeyStore:
     """The store of published keys; never written to a file."""
+    return published_keys(_WORD)
+
+
+def published_keys(word: str) -> FileKeyStore:
+    """A store whose keys follow from a word that anybody may know; never written to a file."""
+
+    def public_bytes(name: str, length: int) -> bytes:
+        return hashlib.shake_256((word + name).encode()).digest(length)
+
     pairs = {
         name: ec.derive_private_key(
-            1 + int.from_bytes(_public_bytes(name, _SCALAR_BYTES), "big") % (_P256_ORDER - 1), ec.SECP256R1()
+            1 + int.from_bytes(public_bytes(name, _SCALAR_BYTES), "big") % (_P256_ORDER - 1), ec.SECP256R1()
         )
         for name in KEY_PAIRS
     }
-    symmetric = {name: _public_bytes(name, length) for name, length in KEY_LENGTHS.items()}
+    symmetric = {name: public_bytes(name, length) for name, length in KEY_LENGTHS.items()}
     symmetric[KeyName.SAM_LOAD] = vendor_sam_load_key(symmetric[KeyName.FACTORY])
     return FileKeyStore(symmetric, pairs, certify(pairs, _NOT_BEFORE))
 

@@ -6,8 +6,6 @@ import contextlib
 import datetime as dt
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 import pytest
 
@@ -16,51 +14,15 @@ from personalization.errors import PersonalizationError
 from personalization.permit.desk.desk import Desk, NewResidence
 from personalization.permit.desk.dossier import MemoryDossiers, Withdrawal
 from personalization.permit.desk.tap import Tap
-from reader_bridge.connection import CardConnection, ConnectionDescription, ReaderError
+from reader_bridge.connection import CardConnection, ReaderError
 from tests.unit.personalization.desk.bench import ISSUED, NUMBER, BenchCard, desk, recognise
+from tests.unit.personalization.desk.lines import Losing
 
 MOMENTS = (CutMoment.BEFORE, CutMoment.ERASING, CutMoment.PROGRAMMING, CutMoment.AFTER)
 TODAY = dt.date(2026, 12, 10)
 LATE = dt.date(2027, 3, 1)
 HOME = NewResidence("浙江省瑞安市仙降街道新路1号", "330381202700009", dt.date(2026, 5, 20), "仙降派出所")
 Operation = Callable[[Desk, Tap, dt.date], object]
-
-
-class Losing:
-    """A connection that loses the response of the n-th command: the card has executed it."""
-
-    def __init__(self, inner: CardConnection, lose: int) -> None:
-        self._inner = inner
-        self._left = lose
-        self.commands = 0
-
-    @property
-    def description(self) -> ConnectionDescription:
-        return self._inner.description
-
-    def power_on(self) -> bytes:
-        return self._inner.power_on()
-
-    def transmit(self, command: bytes) -> bytes:
-        response = self._inner.transmit(command)
-        self.commands += 1
-        if self.commands == self._left:
-            raise ReaderError("card-removed", reader="bench")
-        return response
-
-    def reset(self) -> bytes:
-        return self._inner.reset()
-
-    def power_off(self) -> None:
-        self._inner.power_off()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.power_off()
 
 
 def endorse(office: Desk, tap: Tap, today: dt.date) -> object:

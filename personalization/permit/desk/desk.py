@@ -28,6 +28,7 @@ from personalization.profile import CardProfile
 
 _RESIDENCE: Final = 0x7F02
 _ENTITLEMENTS: Final = 0x7F03
+_INSPECT: Final = "inspect"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +100,13 @@ class Desk:
     def inspect(self, tap: Tap, today: dt.date) -> Outcome:
         """Bring card and dossier together and say what the permit is worth.
 
+        A terminal that may not write, such as a police officer's, sees what waits and leaves it waiting.
+
         Raises:
             PersonalizationError: "card-out-of-step", "card-record-disagree" (exit 1).
         """
-        return self._finish(tap, today, self._met(tap, today, "inspect"))
+        met = self._met(tap, today, _INSPECT)
+        return self._finish(tap, today, met) if tap.may_write else _outcome(met.dossier, today, mended=met.mended)
 
     def endorse(self, tap: Tap, today: dt.date) -> Outcome:
         """Endorse: in the window, or late, which restores; by another area too, where the rule lets it.
@@ -198,6 +202,8 @@ class Desk:
 
     def _met(self, tap: Tap, today: dt.date, what: str) -> _Met:
         """The dossier of a card, after the card has shown how far it is; the first tap makes one from the card."""
+        if what != _INSPECT and not tap.may_write:
+            raise PersonalizationError("desk-role-wrong", role=tap.session.role)
         permit = self._recognise(tap.permit_number)
         found = self._dossiers.find(permit)
         if found is None:
@@ -211,7 +217,7 @@ class Desk:
         return _Met(permit, dossier, version, mended=dossier.on_card != before.on_card)
 
     def _finish(
-        self, tap: Tap, today: dt.date, met: _Met, what: str = "inspect", extra: tuple[Change, ...] = ()
+        self, tap: Tap, today: dt.date, met: _Met, what: str = _INSPECT, extra: tuple[Change, ...] = ()
     ) -> Outcome:
         """Bring to the card what it lacks, in one command: announced before, noted after."""
         dossier, version = met.dossier, met.version
@@ -226,7 +232,7 @@ class Desk:
         tap.write([*self._changes(tap, dossier, goal, today), *extra])
         done = writing.seen(tap.status.changes)
         self._dossiers.save(met.permit, done, version, what)
-        return _outcome(done, today, mended=met.mended or (waits and what == "inspect"))
+        return _outcome(done, today, mended=met.mended or (waits and what == _INSPECT))
 
     def _changes(self, tap: Tap, dossier: Dossier, goal: OnCard, today: dt.date) -> Iterator[Change]:
         records = self._profile.file_named("EF.ENDORSEMENTS")

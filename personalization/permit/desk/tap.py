@@ -11,34 +11,22 @@ import datetime as dt
 import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
-
-from card_os.iso7816.status import SW
 from personalization.errors import PersonalizationError
-from personalization.inspection.checks import CheckList
-from personalization.inspection.signature_check import SignatureVerifier, is_signed
+from personalization.inspection.signature_check import SignatureVerifier
 from personalization.permit.desk.card_state import CardStatus, Change, EndorsementRecord, encode_changes, objects_in
+from personalization.permit.desk.proof import DateBound, open_session, prove_genuine, signed_contents, tell_date
 from personalization.permit.electronic.claims import CHINA
 from personalization.profile import CardProfile
-from personalization.terminal.channel import CardRefused
 from personalization.terminal.sam import CardAuthenticator
-from personalization.terminal.session import CHIP_CHALLENGE_LENGTH, TerminalSession
+from personalization.terminal.session import TerminalSession
 from reader_bridge.connection import CardConnection
 
 DESK_ROLE: Final = "service_desk"
-_CHIP_PREFIX: Final = b"permitcard chip"
 _IDENTITY: Final = 0x7F01
 _PERMIT_NUMBER: Final = 0xDF03
 _ISSUE_DATE: Final = 0x5F26
-
-
-class DateBound(NamedTuple):
-    """How far terminals may tell the date: the day, and the clock authority's signature r ‖ s (64 bytes)."""
-
-    day: dt.date
-    signature: bytes
 
 
 @dataclass(slots=True)
@@ -59,6 +47,11 @@ class Tap:
     issued: dt.date
     status: CardStatus
     endorsements: list[EndorsementRecord]
+
+    @property
+    def may_write(self) -> bool:
+        """Whether the session's role is the desk's, which changes the service section."""
+        return self.session.role == DESK_ROLE
 
     def write(self, changes: Iterable[Change]) -> None:
         """Write in one command and see that the card has what was written.
@@ -106,14 +99,13 @@ def open_tap(
         randomness: source of challenges.
 
     Raises:
-        CardRefused: the card or the SAM refuses a step.
-        PersonalizationError: "card-not-genuine" (exit 1), "terminal-date" (exit 1) when the card knows a later date or
-            its bound lies before today.
+        PersonalizationError: a card or terminal that is turned away, see `proof`; "card-content-malformed".
+        CardRefused: any other refusal of the card or the SAM.
     """
-    session = TerminalSession.open(connection, sam, profile, role)
-    contents = {name: session.read(name) for name in _signed_files(profile)}
-    _prove_genuine(session, profile, verifier, contents, today, randomness)
-    _tell_date(session, today, bound)
+    session = open_session(connection, sam, profile, role)
+    contents = signed_contents(session, profile)
+    prove_genuine(session, profile, verifier, contents, today, randomness)
+    tell_date(session, today, bound)
     identity = objects_in(contents["EF.IDENTITY"], _IDENTITY)
     tap = Tap(
         session,
@@ -125,47 +117,6 @@ def open_tap(
     )
     tap.read_again()
     return tap
-
-
-def _signed_files(profile: CardProfile) -> tuple[str, ...]:
-    signature = profile.signature
-    if signature is None:
-        raise PersonalizationError("profile-unsigned", exit_code=2)
-    return (signature.file, *signature.hashed)
-
-
-def _prove_genuine(
-    session: TerminalSession,
-    profile: CardProfile,
-    verifier: SignatureVerifier,
-    contents: dict[str, bytes],
-    today: dt.date,
-    randomness: Callable[[int], bytes],
-) -> None:
-    """The signer's signature over the data, and the chip's over a fresh challenge."""
-    checks = CheckList()
-    signed = {profile.file_named(name).fid: content for name, content in contents.items() if name != "EF.SIGNATURE"}
-    verifier.verify(checks, contents["EF.SIGNATURE"], signed, today)
-    challenge = randomness(CHIP_CHALLENGE_LENGTH)
-    _, signature = session.internal_authenticate(challenge)
-    try:
-        key = ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), contents["EF.CHIPKEY"])
-    except ValueError as error:
-        raise PersonalizationError("card-not-genuine") from error
-    if not checks.result(0).passed or not is_signed(key, signature, _CHIP_PREFIX + challenge):
-        raise PersonalizationError("card-not-genuine")
-
-
-def _tell_date(session: TerminalSession, today: dt.date, bound: DateBound | None) -> None:
-    if bound is not None:
-        session.tell_bound(bound.day, bound.signature)
-    try:
-        session.tell_date(today)
-    except CardRefused as refusal:
-        if refusal.status != SW.CONDITIONS_NOT_SATISFIED:
-            raise
-        told, limit = session.clock()
-        raise PersonalizationError("terminal-date", today=today, told=told or "-", bound=limit or "-") from refusal
 
 
 def _date(raw: bytes) -> dt.date:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
@@ -13,16 +14,22 @@ from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import CutMoment, PowerSupply
 from card_os.hardware.randomness import SeededRandomness
+from permitcard.blanks import make_blank
 from permitcard.products import boot, permit_profile
-from permitcard.specimen import make_specimen, specimen_keys
+from permitcard.recipes import permit_recipe, untimed
+from permitcard.specimen import SPECIMEN_BATCH, make_specimen, specimen_keys
 from permitcard.testing.laboratory_sam import LaboratorySam
 from personalization.inspection.signature_check import SignatureVerifier
-from personalization.keys.keystore import KeyName
+from personalization.keys.file_store import FileKeyStore
+from personalization.keys.keystore import KEY_LENGTHS, KeyName, KeyStore
 from personalization.permit.desk.desk import Desk, Office
 from personalization.permit.desk.dossier import Dossiers, MemoryDossiers
-from personalization.permit.desk.tap import DESK_ROLE, DateBound, Tap, open_tap
+from personalization.permit.desk.proof import DateBound
+from personalization.permit.desk.tap import DESK_ROLE, Tap, open_tap
 from personalization.permit.policy.library import policies
 from personalization.permit.policy.model import EndorsementRule
+from personalization.preparation.record import PreparedRecord
+from personalization.production.maker import GlobalPlatformMaker
 from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.simulated import SimulatedCard
 
@@ -50,6 +57,23 @@ def specimen_image() -> bytes:
     card, _ = make_specimen()
     with card:
         return card.image.snapshot()
+
+
+def other_keys(*names: KeyName) -> FileKeyStore:
+    """The specimen's keys, but for some masters."""
+    keys = specimen_keys()
+    for name in names:
+        keys = keys.with_key(name, hashlib.sha256(b"other " + name.value.encode()).digest()[: KEY_LENGTHS[name]])
+    return keys
+
+
+def card_made_with(keys: KeyStore, record: PreparedRecord) -> BenchCard:
+    """A permit card of its own."""
+    image, number = make_blank(None, keys, SPECIMEN_BATCH, 77, ISSUED)
+    with SimulatedCard(image, boot, "sim") as card:
+        with card.connect(Interface.CONTACT) as connection:
+            GlobalPlatformMaker(permit_recipe(keys)).make(connection, record, number, untimed)
+        return BenchCard(card.image.snapshot())
 
 
 def recognise(number: str) -> bytes:
@@ -81,6 +105,10 @@ class BenchCard:
     def snapshot(self) -> bytes:
         return self._image.snapshot()
 
+    def fork(self) -> NvmImage:
+        """The memory as it is now, to be compared."""
+        return NvmImage.from_snapshot(self.snapshot())
+
     def again(self) -> BenchCard:
         """The same card after its power came back: booted anew on what is left."""
         return BenchCard(self.snapshot())
@@ -93,15 +121,17 @@ class BenchCard:
         *,
         bound: DateBound | None = None,
         role: str = DESK_ROLE,
+        keys: KeyStore | None = None,
+        authority: SignatureVerifier | None = None,
         wrap: Callable[[CardConnection], CardConnection] = lambda connection: connection,
     ) -> Generator[Tap]:
         with self.simulated.connect(interface) as connection:
-            sam = LaboratorySam(specimen_keys(), SeededRandomness(3).bytes)
+            sam = LaboratorySam(keys or specimen_keys(), SeededRandomness(3).bytes)
             yield open_tap(
                 wrap(connection),
                 sam,
                 permit_profile(),
-                verifier(),
+                authority or verifier(),
                 today,
                 bound,
                 role=role,
