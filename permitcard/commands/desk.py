@@ -191,8 +191,8 @@ def _show(console: Console, outcome: Outcome) -> None:
     )
     if outcome.mended:
         console.say("desk.mended")
-    if outcome.waits:
-        console.say("desk.waits")
+    for item in outcome.waiting:
+        console.say("desk.waits", what=console.translate(f"desk.waiting.{item.what}"), day=item.day)
     console.result(
         {
             "status": outcome.status,
@@ -200,6 +200,7 @@ def _show(console: Console, outcome: Outcome) -> None:
             "residence_years": outcome.residence_years,
             "mended": outcome.mended,
             "waits": outcome.waits,
+            "waiting": [{"what": item.what, "day": item.day} for item in outcome.waiting],
         }
     )
     if outcome.status is PermitStatus.SUSPENDED:

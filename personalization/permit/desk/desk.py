@@ -20,7 +20,7 @@ from typing import Final
 
 from personalization.errors import PersonalizationError
 from personalization.permit.desk.card_state import MAX_CHANGES, CardStatus, Change, EndorsementRecord, template
-from personalization.permit.desk.dossier import Dossier, Dossiers, Endorsed, OnCard, Withdrawal
+from personalization.permit.desk.dossier import Dossier, Dossiers, Endorsed, OnCard, Waiting, Withdrawal
 from personalization.permit.desk.tap import Tap
 from personalization.permit.endorsement import PermitStatus, PermitTerm
 from personalization.permit.policy.model import EndorsementRule
@@ -65,14 +65,19 @@ class Outcome:
         due: next endorsement.
         residence_years: full years that count.
         mended: something that was under way, or waited, was brought to the card at this tap.
-        waits: something waits for the card, which was not presented.
+        waiting: what was decided and waits for the card, which was not presented or may not be written here.
     """
 
     status: PermitStatus
     due: dt.date
     residence_years: int
     mended: bool
-    waits: bool
+    waiting: tuple[Waiting, ...] = ()
+
+    @property
+    def waits(self) -> bool:
+        """Whether something waits for the card."""
+        return bool(self.waiting)
 
 
 class Desk:
@@ -281,4 +286,4 @@ def _withdrawn(dossier: Dossier, today: dt.date, why: Withdrawal) -> Dossier:
 
 def _outcome(dossier: Dossier, today: dt.date, *, mended: bool) -> Outcome:
     term = dossier.term
-    return Outcome(term.status(today), term.due, term.residence_years(today), mended, dossier.waits)
+    return Outcome(term.status(today), term.due, term.residence_years(today), mended, dossier.waiting)

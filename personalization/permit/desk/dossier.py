@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass, replace
 from datetime import date
 from enum import StrEnum
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 from personalization.errors import PersonalizationError
 from personalization.permit.endorsement import PermitStatus, PermitTerm
@@ -50,6 +50,16 @@ class OnCard(NamedTuple):
     endorsements: int
 
 
+class Waiting(NamedTuple):
+    """One thing that was decided and that the card has not taken yet: an endorsement, or why it was withdrawn."""
+
+    what: str
+    day: date
+
+
+_ENDORSEMENT: Final = "endorsement"
+
+
 @dataclass(frozen=True, slots=True)
 class Dossier:
     """What the record says of one permit.
@@ -77,6 +87,14 @@ class Dossier:
     def waits(self) -> bool:
         """Whether something was decided that the card has not taken yet."""
         return self.on_card.term != self.term or self.on_card.endorsements != len(self.endorsements)
+
+    @property
+    def waiting(self) -> tuple[Waiting, ...]:
+        """What was decided that the card has not taken yet, in order."""
+        listed = [Waiting(_ENDORSEMENT, row.day) for row in self.endorsements[self.on_card.endorsements :]]
+        if self.withdrawal is not None and self.term.cancelled is not None and self.on_card.term.cancelled is None:
+            listed.append(Waiting(self.withdrawal.value, self.term.cancelled))
+        return tuple(listed)
 
     def status(self, day: date) -> PermitStatus:
         """What the permit is worth on ``day``."""

@@ -17,6 +17,7 @@ from card_os.hardware.power import CutMoment
 from card_os.storage.wear import PageUse
 from permitcard.translation import Language, Translator
 from personalization.keys.hsm.token import CODES as TOKEN_CODES
+from personalization.permit.desk.dossier import Withdrawal
 from personalization.permit.electronic.passes import PassFault
 from personalization.permit.eligibility import Verdict
 from personalization.permit.endorsement import PermitStatus
@@ -59,6 +60,7 @@ PARTS = {
     "permit.designation": {designation.value for designation in Designation},
     "permit.reason": {code.value for code in ReasonCode},
     "permit.unit": {"days", "months"},
+    "desk.waiting": {"endorsement", *(why.value for why in Withdrawal)},
     "pass.fault": {fault.value for fault in PassFault},
 }
 """Codes that are put together from a group and a state."""

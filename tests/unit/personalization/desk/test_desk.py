@@ -15,7 +15,7 @@ from permitcard.testing.laboratory_sam import LaboratorySam
 from personalization.errors import PersonalizationError
 from personalization.permit.desk.card_state import CardStatus, EndorsementRecord, objects_in
 from personalization.permit.desk.desk import Desk, NewResidence, Outcome
-from personalization.permit.desk.dossier import Dossier, MemoryDossiers, Withdrawal
+from personalization.permit.desk.dossier import Dossier, MemoryDossiers, Waiting, Withdrawal
 from personalization.permit.desk.tap import Tap
 from personalization.permit.endorsement import PermitStatus
 from personalization.terminal.session import TerminalSession
@@ -63,7 +63,7 @@ def test_the_first_tap_makes_a_dossier_from_the_card(
 ) -> None:
     with card.tap(ISSUED, interface) as tap:
         outcome = desk(dossiers).inspect(tap, ISSUED)
-    assert outcome == Outcome(VALID, DUE, 0, mended=False, waits=False)
+    assert outcome == Outcome(VALID, DUE, 0, mended=False)
     assert dossier_in(dossiers).term.area == AREA
     agree(card, dossiers, ISSUED)
 
@@ -74,7 +74,7 @@ def test_endorsed_in_the_window(card: BenchCard, dossiers: MemoryDossiers, inter
         outcome = desk(dossiers).endorse(tap, IN_WINDOW)
         assert tap.endorsements == [EndorsementRecord(IN_WINDOW, NEXT, AREA, "DESK 001")]
         assert tap.status == CardStatus(VALID, NEXT, ISSUED, AREA, 1)
-    assert outcome == Outcome(VALID, NEXT, 0, mended=False, waits=False)
+    assert outcome == Outcome(VALID, NEXT, 0, mended=False)
     agree(card, dossiers, dt.date(2028, 1, 2))
 
 
@@ -84,7 +84,7 @@ def test_a_card_past_its_due_day_suspends_itself_and_is_restored(card: BenchCard
         assert desk(dossiers).inspect(tap, LATE).status is SUSPENDED
         outcome = desk(dossiers).endorse(tap, LATE)
         assert (tap.status.status, tap.status.since) == (VALID, LATE)
-    assert outcome == Outcome(VALID, NEXT, 0, mended=False, waits=False)
+    assert outcome == Outcome(VALID, NEXT, 0, mended=False)
     assert dossier_in(dossiers).term.resident_since == LATE
     agree(card, dossiers, LATE)
 
@@ -180,10 +180,11 @@ def test_what_was_decided_online_waits_for_the_card(card: BenchCard, dossiers: M
     office = desk(dossiers)
     with card.tap(ISSUED) as tap:
         office.inspect(tap, ISSUED)
-    assert office.endorse_online(NUMBER, IN_WINDOW) == Outcome(VALID, NEXT, 0, mended=False, waits=True)
+    waiting = (Waiting("endorsement", IN_WINDOW),)
+    assert office.endorse_online(NUMBER, IN_WINDOW) == Outcome(VALID, NEXT, 0, mended=False, waiting=waiting)
     with card.tap(IN_WINDOW) as tap:
         assert tap.status.due == DUE
-        assert office.inspect(tap, IN_WINDOW) == Outcome(VALID, NEXT, 0, mended=True, waits=False)
+        assert office.inspect(tap, IN_WINDOW) == Outcome(VALID, NEXT, 0, mended=True)
         assert tap.status.due == NEXT
         assert len(tap.endorsements) == 1
     agree(card, dossiers, IN_WINDOW)
