@@ -64,7 +64,7 @@ def run() -> list[Row]:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         with open_journal(root / "journal.sqlite") as opened:
-            journal = TimedJournal(opened.path, opened.engine)
+            journal = TimedJournal(opened.place, opened.engine)
             batch, outfit = load(opened, root, CARDS, CARDS)
             line = Line(lambda _seconds: False, lambda _progress: None)
             with outfit() as equipment:

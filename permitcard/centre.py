@@ -5,6 +5,8 @@ keys.json        encrypted key store, for rehearsals
 batch-keys/      keys of batches, for a file store; no backup may take it
 hsm.toml         or: which PKCS#11 token the keys are in
 journal.sqlite   journal, stock and audit
+journal.toml     or: which PostgreSQL database they are in, for centres of several machines
+locks/           lock files of this machine's stations, with PostgreSQL
 batches/ID/      prepared records, card-face data, PIN mailers; all sealed
 operators.toml   who may do what; a rehearsal of one person does without
 certificates/    what was erased, and which keys were changed, signed
@@ -34,6 +36,7 @@ from personalization.keys.passphrase import PassphraseSource
 
 if TYPE_CHECKING:
     from personalization.keys.hsm.token import TokenPlace
+    from personalization.production.journal.place import JournalPlace
 
 PASSPHRASE_VARIABLE: Final = "PERMITCARD_PASSPHRASE"  # noqa: S105 - a variable's name
 """Environment variable with the passphrase of the key store."""
@@ -52,6 +55,9 @@ PIN_VARIABLE: Final = "PERMITCARD_PKCS11_PIN"
 
 OFFICER_PIN_VARIABLE: Final = "PERMITCARD_PKCS11_SO_PIN"
 """Environment variable with the PIN of the security officer, who is needed for ceremonies only; same with ``_FILE``."""
+
+JOURNAL_PASSWORD_VARIABLE: Final = "PERMITCARD_JOURNAL_PASSWORD"  # noqa: S105 - a variable's name
+"""Environment variable with the password of the journal's database; with ``_FILE`` behind it, the path of a file."""
 
 _OWNER_ONLY: Final = 0o600
 _OWNER_ONLY_FOLDER: Final = 0o700
@@ -81,6 +87,47 @@ class Centre:
     def journal(self) -> Path:
         """Journal database."""
         return self.root / "journal.sqlite"
+
+    @property
+    def journal_file(self) -> Path:
+        """File that names the journal's database on a server."""
+        return self.root / "journal.toml"
+
+    def journal_place(self) -> JournalPlace:
+        """Where the journal is: the database that `journal_file` names, else the file in the centre.
+
+        Raises:
+            PersonalizationError: "journal-file-malformed", exit 3; "journal-url-malformed", "journal-url-password".
+        """
+        from personalization.production.journal.place import SqliteFile
+
+        if not self.journal_file.exists():
+            return SqliteFile(self.journal)
+        try:
+            url = str(tomllib.loads(self.journal_file.read_text("utf-8"))["journal"]["url"])
+        except (OSError, ValueError, KeyError, TypeError):
+            raise PersonalizationError("journal-file-malformed", exit_code=3, file=str(self.journal_file)) from None
+        return self.journal_on_server(url)
+
+    def journal_on_server(self, url: str) -> JournalPlace:
+        """A journal in a database of a server; its password comes from the environment, a file, or libpq.
+
+        Raises:
+            PersonalizationError: exit 2: "journal-url-malformed", "journal-url-password".
+        """
+        from personalization.production.journal.place import PostgresServer, parse_url
+
+        parse_url(url)
+        password = None
+        if os.environ.get(JOURNAL_PASSWORD_VARIABLE):
+            password = PassphraseSource.environment(JOURNAL_PASSWORD_VARIABLE)
+        elif path := os.environ.get(JOURNAL_PASSWORD_VARIABLE + "_FILE"):
+            password = PassphraseSource.file(Path(path))
+        return PostgresServer(url, self.root / "locks", password)
+
+    def name_journal(self, url: str) -> None:
+        """Write which database the journal is in; a password is never in that file."""
+        write_atomically(self.journal_file, f"[journal]\nurl = {json.dumps(url)}\n".encode(), replace=False)
 
     @property
     def operators(self) -> Path:

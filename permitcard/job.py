@@ -100,7 +100,7 @@ class Job:
         try:
             roster = Roster.load(centre.operators, production=keys.production)
             operator = operator_of(roster)
-            return cls(centre, keys, open_journal(centre.journal), roster, operator)
+            return cls(centre, keys, open_journal(centre.journal_place()), roster, operator)
         except BaseException:
             keys.close()
             raise

@@ -26,6 +26,7 @@ from permitcard.commands import (
     desk,
     electronic,
     gp,
+    journal,
     key_changes,
     keys,
     matrix,
@@ -73,6 +74,7 @@ for changes in (ceremony.group, key_changes.group):
 application.add_typer(keys.group, name="keys")
 batch.group.add_typer(remake.group)
 application.add_typer(stock.group, name="stock")
+application.add_typer(journal.group, name="journal")
 application.add_typer(batch.group, name="batch")
 application.add_typer(audit.group, name="audit")
 application.add_typer(card.group, name="card")

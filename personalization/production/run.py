@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
-from pathlib import Path
 from time import monotonic
 from typing import Final, Protocol
 
@@ -24,6 +23,7 @@ from personalization.production.journal.batches import BatchFacts, BatchStatus, 
 from personalization.production.journal.claims import retry_failed
 from personalization.production.journal.database import Journal, now_us, open_journal
 from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.place import JournalPlace
 from personalization.production.journal.tables import Shift
 from personalization.production.policy import Policy
 from personalization.production.recovery import Recovery, needs_recovery, recover, station_lock
@@ -68,7 +68,7 @@ class RunResult:
 class _Order:
     """What a station process is started with; picklable."""
 
-    journal: Path
+    journal: JournalPlace
     batch_id: int
     name: str
     outfit: Outfitter
@@ -272,7 +272,7 @@ class _Coordinator:
             for number in range(1, self._policy.stations + 1):
                 ours, theirs = context.Pipe()
                 name = f"station-{number}"
-                order = _Order(self._journal.path, self._batch.id, name, self._outfit, policy)
+                order = _Order(self._journal.place, self._batch.id, name, self._outfit, policy)
                 process = context.Process(target=station_process, args=(order, theirs), name=name)
                 with _signals_held_back():
                     process.start()

@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
@@ -48,15 +48,27 @@ def link_of(previous: bytes, entry: Mapping[str, object]) -> bytes:
     return hashlib.sha256(previous + content.encode()).digest()
 
 
-def append_entries(connection: Connection, entries: Sequence[dict[str, object]]) -> None:
-    """Number, link and write entries; the last thing that a transaction does.
+class ChainEnd(NamedTuple):
+    """The last entry of a transaction.
+
+    Attributes:
+        number: its number.
+        link: its link, which no other entry has.
+    """
+
+    number: int
+    link: bytes
+
+
+def append_entries(connection: Connection, entries: Sequence[dict[str, object]]) -> ChainEnd | None:
+    """Number, link and write entries; the last thing that a transaction does. Returns the last one, None without any.
 
     Args:
         connection: the open transaction.
         entries: values of `CHAINED_FIELDS` but the number.
     """
     if not entries:
-        return
+        return None
     head = connection.execute(_LOCK_HEAD).one()
     number, link = head.number, head.link
     for entry in entries:
@@ -65,3 +77,10 @@ def append_entries(connection: Connection, entries: Sequence[dict[str, object]])
         link = entry["link"] = link_of(link, entry)
     connection.execute(_INSERT, list(entries))
     connection.execute(_MOVE_HEAD, {"new_number": number, "new_link": link})
+    return ChainEnd(number, link)
+
+
+def is_in_chain(connection: Connection, entry: ChainEnd) -> bool:
+    """Whether the trail has that entry, link and all."""
+    found = select(Event.id).where(Event.id == entry.number, Event.link == entry.link)
+    return connection.execute(found).first() is not None

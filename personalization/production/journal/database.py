@@ -1,21 +1,27 @@
-"""Opening the journal: engine, durability, migrations and the locks that tell the living from the dead."""
+"""The open journal: transactions, retries, migrations and the locks that tell the living from the dead."""
 
 from __future__ import annotations
 
+import random
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Protocol, Self
+from typing import Final, Self, TypeVar
 
 from filelock import FileLock, Timeout
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from personalization.errors import PersonalizationError
-from personalization.production.journal.chain import append_entries
+from personalization.production.journal.chain import ChainEnd, append_entries, is_in_chain
+from personalization.production.journal.clock import elapsed_s, now_us
+from personalization.production.journal.engines import READ_ONLY, make_engine, passes
+from personalization.production.journal.place import JournalPlace, SqliteFile
+
+__all__ = ["AUDIT_ENTRIES", "HEAD_REVISION", "Journal", "JournalUnavailable", "now_us", "open_journal"]
 
 HEAD_REVISION: Final = "0003"
 """Newest migration in `personalization.production.journal.migrations`; a test holds it there."""
@@ -23,29 +29,29 @@ HEAD_REVISION: Final = "0003"
 AUDIT_ENTRIES: Final = "audit_entries"
 """Where a transaction's connection keeps what it will write to the audit trail."""
 
-_BUSY_TIMEOUT_S: Final = 60
+PATIENCE_S: Final = 60.0
+"""How long a run waits for a database that is gone."""
+
+_FIRST_PAUSE_S: Final = 0.05
+_LONGEST_PAUSE_S: Final = 5.0
 _MIGRATION_TIMEOUT_S: Final = 60
+_MIGRATION_LOCK: Final = 0x7065726D69746361
 _OWNER_ONLY: Final = 0o600
-_READ_ONLY: Final = "journal_read_only"
+_SNAPSHOT: Final = {READ_ONLY: True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+_T = TypeVar("_T")
 
 
-class _Cursor(Protocol):
-    def execute(self, statement: str, /) -> object: ...
+class JournalUnavailable(PersonalizationError):
+    """The database cannot be reached, or cannot write now; what the transaction did is undone.
 
-    def close(self) -> None: ...
+    Args:
+        place: where the journal is.
+        cause: the database's words.
+    """
 
-
-class _SqliteConnection(Protocol):
-    """What we need of a `sqlite3.Connection`."""
-
-    isolation_level: str | None
-
-    def cursor(self) -> _Cursor: ...
-
-
-def now_us() -> int:
-    """Microseconds since 1970 UTC."""
-    return time.time_ns() // 1000
+    def __init__(self, place: str, cause: str) -> None:
+        super().__init__("journal-unavailable", exit_code=3, path=place, cause=cause)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,53 +59,115 @@ class Journal:
     """The open journal; give it up with `close`.
 
     Attributes:
-        path: the database file.
+        place: where it is.
         engine: SQLAlchemy engine over it.
+        patience_s: how long `write` and `read` wait for a database that is gone.
     """
 
-    path: Path
+    place: JournalPlace
     engine: Engine
+    patience_s: float = PATIENCE_S
 
     @contextmanager
     def transaction(self) -> Generator[Connection]:
         """A transaction that writes; durable when the context has been left.
 
-        The audit entries that it recorded are chained and written just before it commits.
+        The audit entries that it recorded are chained and written just before it commits. When the connection breaks
+        while it commits, the database is asked afterwards whether it did.
 
         Raises:
-            PersonalizationError: "journal-unavailable", the database is locked for too long, full or gone.
+            JournalUnavailable: the database is locked for too long, full or gone; nothing was written.
         """
+        last: ChainEnd | None = None
         try:
             with self.engine.begin() as connection:
                 entries: list[dict[str, object]] = []
                 connection.info[AUDIT_ENTRIES] = entries
                 yield connection
-                append_entries(connection, entries)
-        except OperationalError as error:
-            raise _unavailable(self.path, error) from error
+                last = append_entries(connection, entries)
+        except DBAPIError as error:
+            if not passes(error):
+                raise
+            if last is None or not self._committed(last):
+                raise _unavailable(self.place, error) from error
 
     @contextmanager
     def reading(self) -> Generator[Connection]:
-        """A consistent view that never waits for a writer."""
+        """A consistent view that never waits for a writer.
+
+        Raises:
+            JournalUnavailable: the database is gone.
+        """
+        options = {READ_ONLY: True} if self._sqlite else _SNAPSHOT
         try:
-            with self.engine.connect().execution_options(**{_READ_ONLY: True}) as connection:
+            with self.engine.connect().execution_options(**options) as connection:
                 yield connection
-        except OperationalError as error:
-            raise _unavailable(self.path, error) from error
+        except DBAPIError as error:
+            if not passes(error):
+                raise
+            raise _unavailable(self.place, error) from error
+
+    def write(self, work: Callable[[Connection], _T]) -> _T:
+        """Do ``work`` in a transaction, again and again while the database is gone, for `patience_s` at most.
+
+        Args:
+            work: changes nothing but the database, for an attempt that failed is undone and made again.
+
+        Raises:
+            JournalUnavailable: it did not come back.
+        """
+
+        def attempt() -> _T:
+            with self.transaction() as connection:
+                return work(connection)
+
+        return self._patiently(attempt)
+
+    def read(self, work: Callable[[Connection], _T]) -> _T:
+        """Do ``work`` in a consistent view, patiently as `write`."""
+
+        def attempt() -> _T:
+            with self.reading() as connection:
+                return work(connection)
+
+        return self._patiently(attempt)
+
+    def _patiently(self, attempt: Callable[[], _T]) -> _T:
+        pause, begun = _FIRST_PAUSE_S, elapsed_s()
+        while True:
+            try:
+                return attempt()
+            except JournalUnavailable:
+                if elapsed_s() - begun + pause > self.patience_s:
+                    raise
+            time.sleep(pause * random.uniform(0.5, 1.0))
+            pause = min(2 * pause, _LONGEST_PAUSE_S)
+
+    @property
+    def _sqlite(self) -> bool:
+        return isinstance(self.place, SqliteFile)
+
+    def _committed(self, last: ChainEnd) -> bool:
+        """Whether the transaction whose last audit entry this is was committed: nothing else has that link.
+
+        Raises:
+            JournalUnavailable: the database does not come back, so that nobody knows.
+        """
+        return self.read(lambda connection: is_in_chain(connection, last))
 
     def lock(self, name: str) -> FileLock:
         """The lock file of a coordinator or station; the operating system frees a dead owner's lock."""
-        folder = self.path.with_name(self.path.name + ".locks")
-        folder.mkdir(exist_ok=True)
+        folder = self.place.locks
+        folder.mkdir(parents=True, exist_ok=True)
         return FileLock(folder / f"{name}.lock")
 
     def compact(self) -> None:
         """Write the database anew without what was deleted from it, and empty its write-ahead log.
 
         Raises:
-            PersonalizationError: "journal-unavailable".
+            JournalUnavailable: the database is in use or full.
         """
-        if self.engine.dialect.name != "sqlite":
+        if not self._sqlite:
             return  # VACUUM of a server is its administrator's; see docs/keys.md
         try:
             connection = self.engine.raw_connection()  # past the transactions that the engine begins
@@ -111,7 +179,7 @@ class Journal:
             finally:
                 connection.close()
         except (OperationalError, sqlite3.OperationalError) as error:
-            raise _unavailable(self.path, error) from error
+            raise _unavailable(self.place, error) from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -124,80 +192,65 @@ class Journal:
         self.close()
 
 
-def open_journal(path: Path, *, migrate: bool = True) -> Journal:
-    """Open the journal at ``path``; makes it and brings it to the newest form unless told not to.
+def open_journal(place: JournalPlace | Path, *, migrate: bool = True, patience_s: float = PATIENCE_S) -> Journal:
+    """Open a journal; makes it and brings it to the newest form unless told not to.
 
     Args:
-        path: SQLite file.
+        place: where it is; a path is that of a SQLite file.
         migrate: False in station processes, which find it ready.
+        patience_s: how long a run waits for a database that is gone; opening waits for nothing.
 
     Raises:
-        PersonalizationError: "journal-unavailable" or "journal-newer".
+        PersonalizationError: "journal-newer"; exit 2 for a bad URL; "journal-library-missing", "journal-not-durable".
+        JournalUnavailable: it cannot be opened.
     """
-    journal = Journal(path, _engine(path))
+    place = SqliteFile(place) if isinstance(place, Path) else place
+    journal = Journal(place, make_engine(place), patience_s)
     if not migrate:
         return journal
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch(_OWNER_ONLY)  # before SQLite makes it for everybody; its log takes the same rights
+        if isinstance(place, SqliteFile):
+            place.path.parent.mkdir(parents=True, exist_ok=True)
+            place.path.touch(_OWNER_ONLY)  # before SQLite makes it for everybody; its log takes the same rights
         with journal.lock("migration").acquire(timeout=_MIGRATION_TIMEOUT_S):
             _upgrade(journal)
     except (OSError, DBAPIError, Timeout) as error:
         journal.close()
-        raise _unavailable(path, error) from error
+        raise _unavailable(place, error) from error
     except BaseException:
         journal.close()
         raise
     return journal
 
 
-def _engine(path: Path) -> Engine:
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_TIMEOUT_S})
-    event.listen(engine, "connect", _prepare_connection)
-    event.listen(engine, "begin", _begin)
-    return engine
-
-
-def _prepare_connection(connection: _SqliteConnection, _record: object) -> None:
-    """Write-ahead log, synchronised at each commit: what is committed survives a loss of power."""
-    connection.isolation_level = None  # we say BEGIN ourselves, see `_begin`
-    cursor = connection.cursor()
-    for statement in (
-        "PRAGMA journal_mode = WAL",
-        "PRAGMA synchronous = FULL",
-        "PRAGMA foreign_keys = ON",
-        "PRAGMA secure_delete = ON",
-        f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_S * 1000}",
-    ):
-        cursor.execute(statement)
-    cursor.close()
-
-
-def _begin(connection: Connection) -> None:
-    """Take the write lock at the beginning, so that a read never has to be upgraded to a write and fail."""
-    reading = connection.get_execution_options().get(_READ_ONLY)
-    connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-
 def _upgrade(journal: Journal) -> None:
     with journal.reading() as connection:
-        found = None
-        if inspect(connection).has_table("alembic_version"):
-            found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+        found = _revision(connection)
     if found == HEAD_REVISION:
         return
     if found is not None and found > HEAD_REVISION:
-        raise PersonalizationError("journal-newer", exit_code=3, path=journal.path, found=found, known=HEAD_REVISION)
+        raise PersonalizationError(
+            "journal-newer", exit_code=3, path=journal.place.shown, found=found, known=HEAD_REVISION
+        )
     from alembic import command
     from alembic.config import Config
 
     configuration = Config()
     configuration.set_main_option("script_location", "personalization.production.journal:migrations")
     with journal.transaction() as connection:
+        if connection.dialect.name == "postgresql":  # lock files are of one machine
+            connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
         configuration.attributes["connection"] = connection
         command.upgrade(configuration, HEAD_REVISION)
 
 
-def _unavailable(path: Path, error: BaseException) -> PersonalizationError:
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    found = connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+    return None if found is None else str(found)
+
+
+def _unavailable(place: JournalPlace, error: BaseException) -> JournalUnavailable:
     cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return PersonalizationError("journal-unavailable", exit_code=3, path=path, cause=cause)
+    return JournalUnavailable(place.shown, cause.strip())

@@ -36,12 +36,12 @@ _CLAIMS: Final = (
     .join(Row, Row.id == Run.row_id)
     .join(Blank, Blank.id == Run.blank_id)
     .where(Run.batch_id == bindparam("batch"))
-    .with_for_update(of=Run, skip_locked=True)
 )  # fmt: skip
 TO_INSPECT: Final = (
     _CLAIMS.where(Run.state == RunState.MADE.value)
     .order_by(Run.station == bindparam("station"), Run.id)
     .limit(bindparam("most"))
+    .with_for_update(of=Run, skip_locked=True)
 )
 OPEN_CLAIMS: Final = _CLAIMS.where(Run.state.in_((RunState.OPEN.value, RunState.INSPECTING.value))).order_by(Run.id)
 

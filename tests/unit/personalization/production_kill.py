@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import pickle
 import sys
-from pathlib import Path
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal import open_journal
@@ -12,7 +12,7 @@ from personalization.production.run import resume_batch
 from tests.unit.personalization.scripted_line import Outfit
 
 if __name__ == "__main__":
-    with open_journal(Path(sys.argv[1])) as opened:
+    with open_journal(pickle.loads(bytes.fromhex(sys.argv[1]))) as opened:  # noqa: S301 - of the test itself
         try:
             result = resume_batch(opened, "batch", Outfit(float(sys.argv[2])), Policy(tray=4), who="operator")
         except PersonalizationError as error:

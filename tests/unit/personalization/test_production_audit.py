@@ -32,6 +32,7 @@ from personalization.production.audit import (
 from personalization.production.journal.chain import FIRST_LINK, link_of
 from personalization.production.journal.database import Journal, open_journal
 from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.place import JournalPlace
 
 Trail = list[dict[str, object]]
 ENTRIES = 24
@@ -193,8 +194,8 @@ def happened(journal: Journal, count: int, who: str = "li") -> None:
             record(connection, who, [Entry(What.BLANKS_RECEIVED, facts={"count": number, "lot": "批"})])
 
 
-def test_a_journal_links_what_it_records(tmp_path: Path, keys: FileKeyStore) -> None:
-    with open_journal(tmp_path / "journal.sqlite") as journal:
+def test_a_journal_links_what_it_records(journal_place: JournalPlace, tmp_path: Path, keys: FileKeyStore) -> None:
+    with open_journal(journal_place) as journal:
         happened(journal, 3)
         make_checkpoint(journal, tmp_path / "checkpoints", keys, "li")
         happened(journal, 2)
@@ -210,8 +211,8 @@ def fail(journal: Journal) -> None:
         raise RuntimeError("on purpose")
 
 
-def test_a_transaction_that_fails_leaves_no_entry_and_no_gap(tmp_path: Path) -> None:
-    with open_journal(tmp_path / "journal.sqlite") as journal:
+def test_a_transaction_that_fails_leaves_no_entry_and_no_gap(journal_place: JournalPlace) -> None:
+    with open_journal(journal_place) as journal:
         happened(journal, 1)
         with pytest.raises(RuntimeError, match="on purpose"):
             fail(journal)
@@ -254,8 +255,10 @@ def test_a_checkpoint_of_another_centre_is_not_believed(tmp_path: Path, keys: Fi
         read_checkpoints(tmp_path / "checkpoints", keys.certificate(KeyName.AUTHORITY))
 
 
-def test_an_export_is_verified_without_the_centre(tmp_path: Path, keys: FileKeyStore) -> None:
-    with open_journal(tmp_path / "journal.sqlite") as journal:
+def test_an_export_is_verified_without_the_centre(
+    journal_place: JournalPlace, tmp_path: Path, keys: FileKeyStore
+) -> None:
+    with open_journal(journal_place) as journal:
         happened(journal, 3)
         make_checkpoint(journal, tmp_path / "checkpoints", keys, "li")
         document = export_trail(journal, tmp_path / "checkpoints", keys)
@@ -296,22 +299,21 @@ def test_entries_of_an_older_journal_are_linked_when_it_is_opened(tmp_path: Path
     assert verify_trail(entries, [], head).findings == ()
 
 
-def write_many(path: str, who: str) -> None:
-    with open_journal(Path(path), migrate=False) as journal:
+def write_many(place: JournalPlace, who: str) -> None:
+    with open_journal(place, migrate=False) as journal:
         happened(journal, 6, who)
 
 
-def test_writers_of_several_processes_take_turns(tmp_path: Path) -> None:
-    path = tmp_path / "journal.sqlite"
-    open_journal(path).close()
+def test_writers_of_several_processes_take_turns(journal_place: JournalPlace) -> None:
+    open_journal(journal_place).close()
     context = multiprocessing.get_context("spawn")
-    writers = [context.Process(target=write_many, args=(str(path), who)) for who in ("one", "two", "three")]
+    writers = [context.Process(target=write_many, args=(journal_place, who)) for who in ("one", "two", "three")]
     for writer in writers:
         writer.start()
     for writer in writers:
         writer.join(120)
         assert writer.exitcode == 0
-    with open_journal(path, migrate=False) as journal:
+    with open_journal(journal_place, migrate=False) as journal:
         entries, head = read_trail(journal)
     assert len(entries) == 18
     assert {entry["who"] for entry in entries} == {"one", "two", "three"}

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
@@ -52,12 +52,6 @@ from personalization.production.stock import count_stock
 from tests.unit.personalization.scripted_line import HONEST, digest, load_batch, receive
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with open_journal(tmp_path / "journal.sqlite") as opened:
-        yield opened
-
-
 def outcomes(claims: list, reason: str = "") -> list[Outcome]:  # type: ignore[type-arg]  # claims of any stage
     return [Outcome(claim, b"trace", "{}", b"checks", reason) for claim in claims]
 
@@ -83,11 +77,11 @@ def test_each_state_has_its_transitions(
     assert all(target in states for targets in transitions.values() for target in targets)
 
 
-def test_the_journal_is_its_owner_s(journal: Journal) -> None:
+def test_the_journal_is_its_owner_s(tmp_path: Path) -> None:
     """It tells which chip went out when, and knows permits and citizens again."""
-    with journal.transaction() as connection:
+    with open_journal(tmp_path / "journal.sqlite") as journal, journal.transaction() as connection:
         connection.execute(text("CREATE TABLE written (it INTEGER)"))
-        files = list(journal.path.parent.glob(f"{journal.path.name}*"))
+        files = list(tmp_path.glob("journal.sqlite*"))
         assert len(files) >= 3
         assert {path.stat().st_mode & 0o777 for path in files if path.is_file()} == {0o600}
 
@@ -103,8 +97,8 @@ def test_the_head_revision_is_the_newest_script() -> None:
     assert ScriptDirectory.from_config(configuration).get_heads() == [HEAD_REVISION]
 
 
-def test_every_commit_is_synchronised(journal: Journal) -> None:
-    with journal.reading() as connection:
+def test_every_commit_is_synchronised(tmp_path: Path) -> None:
+    with open_journal(tmp_path / "journal.sqlite") as journal, journal.reading() as connection:
         assert connection.execute(text("PRAGMA journal_mode")).scalar() == "wal"
         assert connection.execute(text("PRAGMA synchronous")).scalar() == 2
         assert connection.execute(text("PRAGMA foreign_keys")).scalar() == 1

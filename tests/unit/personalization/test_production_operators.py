@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from personalization.keys.hsm.operator_token import OPERATOR_LABEL, prove
 from personalization.keys.hsm.token import TokenPlace, logged_in
 from personalization.production.acts import ACTS, Act, Role
 from personalization.production.journal.batches import BatchEntry, change_batch, register_batch, release_batch
-from personalization.production.journal.database import Journal, now_us, open_journal
+from personalization.production.journal.database import Journal, now_us
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.operators import Operator, Roster, approve, approved, require_two
 from personalization.production.states import BatchState
@@ -27,12 +26,6 @@ from tests.doubles.softhsm import USER_PIN, fresh_token
 EVERYTHING = frozenset(Role)
 LI, WANG, ZHAO = (Operator(name, EVERYTHING, name) for name in ("li", "wang", "zhao"))
 ROSTER = Roster({one.name: one for one in (LI, WANG, ZHAO)})
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with open_journal(tmp_path / "journal.sqlite") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import pytest
 from personalization.errors import PersonalizationError
 from personalization.production.journal import Journal, open_journal
 from personalization.production.journal.claims import claim_to_make
+from personalization.production.journal.place import JournalPlace
 from personalization.production.policy import Policy
 from personalization.production.recovery import recover
 from personalization.production.states import BatchState, BlankState, RowState, RunState
@@ -61,9 +62,9 @@ class Page(HTMLParser):
 
 
 @pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
+def journal(journal_place: JournalPlace, tmp_path: Path) -> Iterator[Journal]:
     """A batch with good, spoiled, half-made, rejected and cancelled rows."""
-    with open_journal(tmp_path / "journal.sqlite") as opened:
+    with open_journal(journal_place) as opened:
         old = load_batch(opened, 1, "old", citizens=["citizen-2"])
         batch = load_batch(opened, 4, citizens=[f"citizen-{number}" for number in range(1, 5)], rejected=1)
         paths = receive(opened, tmp_path / "cards", [HONEST, HONEST, FAULTY, MISREAD, HONEST, HONEST, HONEST, HONEST])

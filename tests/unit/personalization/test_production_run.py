@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import random
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from filelock import FileLock
 from sqlalchemy import func, select
 
 from personalization.errors import PersonalizationError
-from personalization.production.journal import Journal, open_journal
+from personalization.production.journal import Journal
 from personalization.production.journal.batches import batch_status
 from personalization.production.journal.claims import (
     Outcome,
@@ -54,12 +55,6 @@ ROOT = Path(__file__).parents[3]
 KILLS = 5
 MANY_KILLS = 20
 MOST = 3
-
-
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with open_journal(tmp_path / "journal.sqlite") as opened:
-        yield opened
 
 
 def work(journal: Journal, batch_id: int, policy: Policy | None = None, orders: Iterator[bool] | None = None) -> Ending:
@@ -344,7 +339,13 @@ def test_a_living_station_keeps_its_runs(journal: Journal, tmp_path: Path, monke
 def start(journal: Journal, delay_s: float) -> subprocess.Popen[str]:
     """A coordinator in a process group of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.unit.personalization.production_kill", str(journal.path), str(delay_s)],
+        [
+            sys.executable,
+            "-m",
+            "tests.unit.personalization.production_kill",
+            pickle.dumps(journal.place).hex(),
+            str(delay_s),
+        ],
         cwd=ROOT,
         start_new_session=True,
         stdout=subprocess.PIPE,

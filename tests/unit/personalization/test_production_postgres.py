@@ -1,0 +1,215 @@
+"""A journal on a server that goes away, comes back, forgets, or was named wrongly."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import psycopg
+import pytest
+from sqlalchemy import Connection, PoolProxiedConnection, func, select, text
+
+from personalization.errors import PersonalizationError
+from personalization.keys.passphrase import PassphraseSource
+from personalization.production.audit import read_trail, verify_trail
+from personalization.production.journal import Journal, open_journal
+from personalization.production.journal.database import JournalUnavailable
+from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.place import PostgresServer, parse_url
+from personalization.production.journal.tables import Event
+from tests.doubles import postgres
+from tests.doubles.postgres import PASSWORD, Postgres
+
+WRONG = "not-the-password-577215"
+
+
+@pytest.fixture
+def place() -> PostgresServer:
+    return postgres.empty_journal()
+
+
+@pytest.fixture
+def journal(place: PostgresServer) -> Iterator[Journal]:
+    with open_journal(place) as opened:
+        yield opened
+
+
+def receive_one(connection: Connection) -> None:
+    record(connection, "li", [Entry(What.BLANKS_RECEIVED, facts={"count": 1})])
+
+
+def entries(journal: Journal) -> int:
+    return journal.read(lambda connection: connection.execute(select(func.count(Event.id))).scalar_one())
+
+
+@pytest.mark.parametrize(
+    ("url", "code"),
+    [
+        (f"postgresql://li:{PASSWORD}@host/journal", "journal-url-password"),
+        (f"postgresql://li@host/journal?password={PASSWORD}", "journal-url-password"),
+        (f"postgresql://li@host/journal?sslpassword={PASSWORD}", "journal-url-password"),
+        ("mysql://li@host/journal", "journal-url-malformed"),
+        ("postgresql://li@host", "journal-url-malformed"),
+        ("no address at all", "journal-url-malformed"),
+    ],
+)
+def test_an_address_holds_no_password(url: str, code: str) -> None:
+    with pytest.raises(PersonalizationError, match=code) as refused:
+        parse_url(url)
+    assert PASSWORD not in f"{refused.value!r} {refused.value}"
+
+
+def test_a_password_is_in_no_text(place: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open_journal(place) as journal:
+        shown = [repr(place), place.shown, repr(journal), repr(journal.engine), str(journal.engine.url)]
+        with journal.reading() as connection:
+            shown.append(repr(connection.connection.dbapi_connection))
+    assert not [line for line in shown if PASSWORD in line]
+    monkeypatch.setenv("WRONG_PASSWORD", WRONG)
+    wrong = replace(place, password=PassphraseSource.environment("WRONG_PASSWORD"))
+    with pytest.raises(JournalUnavailable) as refused:
+        open_journal(wrong)
+    told = f"{refused.value} {refused.value!r} {refused.value.__cause__} {refused.value.__cause__!r}"
+    assert "password authentication failed" in told
+    assert WRONG not in told
+
+
+def test_a_server_that_is_down_is_told_at_once_when_a_journal_is_opened(place: PostgresServer) -> None:
+    nowhere = replace(place, url="postgresql://li@/journal?host=/nowhere")
+    begun = time.monotonic()
+    with pytest.raises(JournalUnavailable) as refused:
+        open_journal(nowhere)
+    assert time.monotonic() - begun < 30
+    assert refused.value.exit_code == 3
+    assert refused.value.parameters["path"] == nowhere.url
+
+
+def test_a_server_that_may_forget_commits_is_refused(place: PostgresServer) -> None:
+    server = postgres.server()
+    try:
+        set_fsync(server, place, "off")
+        with pytest.raises(PersonalizationError, match="journal-not-durable"):
+            open_journal(place)
+    finally:
+        set_fsync(server, place, "on")
+    open_journal(place).close()
+
+
+def set_fsync(server: Postgres, place: PostgresServer, value: str) -> None:
+    server.ask(f"ALTER SYSTEM SET fsync = {value}")
+    server.ask("SELECT pg_reload_conf()")
+    until(lambda: shown(place, "fsync") == value)
+
+
+def shown(place: PostgresServer, setting: str) -> str:
+    with psycopg.connect(str(place.url), password=PASSWORD) as connection:
+        (value,) = connection.execute(f"SHOW {setting}".encode()).fetchone() or ("",)
+    return str(value)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_commits_are_made_to_wait_for_the_disk(place: PostgresServer) -> None:
+    name = place.driver_url.database
+    postgres.server().ask(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    try:
+        with open_journal(place) as journal, journal.transaction() as connection:
+            assert connection.execute(text("SHOW synchronous_commit")).scalar() == "on"
+    finally:
+        postgres.server().ask(f"ALTER DATABASE {name} RESET synchronous_commit")
+
+
+def test_a_server_that_dies_and_comes_back_loses_nothing(journal: Journal) -> None:
+    """Many writers, the server killed between and under them: each entry is there once, in an unbroken chain."""
+    server = postgres.server()
+    stop, written, failures = threading.Event(), [0, 0, 0], list[BaseException]()
+
+    def write_on(number: int) -> None:
+        try:
+            with open_journal(journal.place, migrate=False) as own:
+                while not stop.is_set():
+                    own.write(receive_one)
+                    written[number] += 1
+        except BaseException as error:  # noqa: BLE001 - reported below
+            failures.append(error)
+
+    writers = [threading.Thread(target=write_on, args=(number,)) for number in range(3)]
+    for writer in writers:
+        writer.start()
+    for _ in range(2):
+        before = sum(written)
+        until(lambda before=before: sum(written) >= before + 20 or bool(failures))  # type: ignore[misc]
+        server.kill()
+        server.start()
+    stop.set()
+    for writer in writers:
+        writer.join(120)
+    assert not failures
+    assert entries(journal) == sum(written)
+    trail, head = read_trail(journal)
+    assert verify_trail(trail, [], head).findings == ()
+
+
+def test_a_server_that_stays_away_stops_the_work_in_bounded_time(place: PostgresServer) -> None:
+    with open_journal(replace(place, url=place.url), patience_s=0.5) as journal:
+        assert entries(journal) == 0
+        postgres.server().kill()
+        begun = time.monotonic()
+        try:
+            with pytest.raises(JournalUnavailable):
+                journal.write(receive_one)
+            assert time.monotonic() - begun < 60
+        finally:
+            postgres.server().start()
+        journal.write(receive_one)
+        assert entries(journal) == 1
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_connection_that_breaks_while_it_commits_is_asked_afterwards(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch, *, committed: bool
+) -> None:
+    dialect = journal.engine.dialect
+    commit, broken = dialect.do_commit, list[bool]()
+
+    def break_once(connection: PoolProxiedConnection) -> None:
+        if broken:
+            commit(connection)
+            return
+        broken.append(True)
+        driver = connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        if committed:
+            driver.commit()
+        driver.close()
+        raise psycopg.OperationalError("the connection is lost")
+
+    monkeypatch.setattr(dialect, "do_commit", break_once)
+    attempts: list[int] = []
+
+    def work(connection: Connection) -> None:
+        attempts.append(1)
+        receive_one(connection)
+
+    journal.write(work)
+    assert (len(attempts), entries(journal)) == (1 if committed else 2, 1)
+
+
+def test_a_process_that_stands_still_in_a_transaction_holds_nobody_up(
+    journal: Journal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "personalization.production.journal.engines._OPEN_SESSION", ("SET idle_in_transaction_session_timeout = '1s'",)
+    )
+    with open_journal(journal.place, migrate=False) as stopped, stopped.engine.connect() as connection:
+        connection.execute(text("SELECT number FROM audit_head FOR UPDATE"))
+        journal.write(receive_one)
+        connection.invalidate()
+    assert entries(journal) == 1
