@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from permitcard.translation import Translator
     from personalization.production.journal.corrections import StockCard
 
-_CARD_COLUMNS = ("card_number", "lot", "reason", "disposal")
+_CARD_COLUMNS: Sequence[str] = ("card_number", "lot", "reason", "disposal")
 
 
 class Destruction(NamedTuple):

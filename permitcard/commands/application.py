@@ -34,6 +34,7 @@ from permitcard.commands import (
     readers,
     relay,
     remake,
+    returns,
     sample,
     stock,
     suite,
@@ -72,7 +73,8 @@ approve.register(application)
 for changes in (ceremony.group, key_changes.group):
     keys.group.add_typer(changes)
 application.add_typer(keys.group, name="keys")
-batch.group.add_typer(remake.group)
+for more in (remake.group, returns.group):
+    batch.group.add_typer(more)
 application.add_typer(stock.group, name="stock")
 application.add_typer(journal.group, name="journal")
 application.add_typer(batch.group, name="batch")

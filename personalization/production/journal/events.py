@@ -42,6 +42,8 @@ class What(StrEnum):
     APPROVED = "approved"
     REFUSED = "refused"
     BATCH_RELEASED = "batch-released"
+    RETURN_WRITTEN = "return-written"
+    RETURN_OPENED = "return-opened"
     BATCH_ERASED = "batch-erased"
     KEYS_CHANGED = "keys-changed"
     DOSSIER_SAVED = "dossier-saved"

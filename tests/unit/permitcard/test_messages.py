@@ -25,6 +25,7 @@ from personalization.permit.evidence import Designation, Use
 from personalization.permit.findings import ReasonCode
 from personalization.permit.policy.model import Fact, Ground
 from personalization.permit.recognition import Route
+from personalization.production.account import Place
 from personalization.production.states import BatchState, BlankState, RowState
 from personalization.production.station import Ending
 from personalization.reports.words import catalogue
@@ -49,6 +50,8 @@ PARTS = {
     "stage": {"check", "stock", "prepare", "recover", "make", "inspect", "tear", "matrix"},
     "tear.kind": {kind.value for kind in ViolationKind},
     "tear.moment": {moment.value for moment in CutMoment},
+    "place": {place.value for place in Place},
+    "return.table": {"results", "replaced", "bank", "stations"},
     "view": {"holder", "inspection"},
     "wear.use": {use.value for use in PageUse},
     "permit.verdict": {verdict.value for verdict in Verdict},
