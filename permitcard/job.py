@@ -23,6 +23,7 @@ from permitcard.operator_login import operator_of
 from permitcard.outfit import StationOutfit
 from permitcard.products import permit_profile
 from permitcard.translation import Translator
+from permitcard.wear_report import hottest_page
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import RESIDENCE_COLUMNS, Severity
@@ -361,8 +362,14 @@ class Job:
         """Write the report of a batch with a page for each card; returns the batch's page."""
         language = translate.language.value
         words = translate.extended(catalogue(language))
-        files = write_report(self.journal, identifier, self.centre.report(identifier), words, language=language)
+        folder = self.centre.report(identifier)
+        files = write_report(self.journal, identifier, folder, words, language=language, wear=self._wear)
         return files.page
+
+    def _wear(self, location: str) -> int | None:
+        """Programming cycles of the most used page of a simulated card; None where there is no such file."""
+        path = self.centre.root / location.removeprefix("sim:")
+        return hottest_page(path) if location.startswith("sim:") and path.exists() else None
 
     def pin_letter(self, card_number: bytes) -> PinLetter:
         """The PIN letter of a finished card.

@@ -63,6 +63,15 @@ def examine_wear(path: Path, day: tuple[bytes, ...] = ()) -> tuple[MemoryWear, L
         raise ReaderError("card-damaged", path=path, reason=error.reason) from error
 
 
+def hottest_page(path: Path) -> int | None:
+    """Programming cycles of the most used page of a card file; None when somebody has it open, or it is damaged."""
+    try:
+        with NvmImage.open(path) as image:
+            return max(image.nvm().wear, default=0)
+    except ImageError:
+        return None
+
+
 def wear_document(wear: MemoryWear, life: LifeProjection | None) -> dict[str, object]:
     """For programs."""
     chip = wear.chip

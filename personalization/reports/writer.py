@@ -1,16 +1,18 @@
 """A batch's report as files: HTML that needs nothing else, and JSON, in one folder that appears as a whole.
 
 ```
-index.html   report.json            the batch
+index.html   report.json            the batch, with charts of throughput, times by step, failures by cause, wear
+cards.csv    steps.csv              the same cards and times, for spreadsheets
 cards/row-000002-run-1.html, .json  a card: what is on it (masked), its inspection, its trace
 ```
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,10 +22,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.database import Journal
+from personalization.production.states import RunState
+from personalization.reports import charts
 from personalization.reports.facts import BatchReport, CardEvidence, CardFacts, CheckResult, collect, evidence
 from personalization.reports.words import catalogue
 
 _MICROSECONDS: Final = 1_000_000
+_WEAR_SAMPLE: Final = 64
 _JSON_VERSION: Final = 1
 _ON_CARD: Final = ("field", "residence", "bank", "linked", "entitlements", "status")
 
@@ -51,7 +56,13 @@ class ReportFiles(NamedTuple):
 
 
 def write_report(
-    journal: Journal, identifier: str, folder: Path, translate: Translate, *, language: str = "en"
+    journal: Journal,
+    identifier: str,
+    folder: Path,
+    translate: Translate,
+    *,
+    language: str = "en",
+    wear: Callable[[str], int | None] | None = None,
 ) -> ReportFiles:
     """Write the report of a batch, finished or not; an older report in ``folder`` is replaced as a whole.
 
@@ -61,17 +72,20 @@ def write_report(
         folder: the report's own folder; its parent is made when missing.
         translate: words for codes of errors and rules, which stand as reasons.
         language: language of the pages, "en" or "zh".
+        wear: programming cycles of the most used page of the card at a place, None where nobody can tell; asked for
+            a sample of the cards.
 
     Raises:
         PersonalizationError: "batch-unknown"; "report-unwritable".
     """
     report = collect(journal, identifier)
+    cycles = _wear_of(report, wear)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
             fresh = Path(name) / "new"
             (fresh / "cards").mkdir(parents=True)
-            _write(journal, report, fresh, _Pages(translate, language))
+            _write(journal, report, cycles, fresh, _Pages(translate, language))
             if folder.exists():
                 folder.rename(Path(name) / "old")
             fresh.rename(folder)
@@ -133,28 +147,72 @@ class _Pages:
             lstrip_blocks=True,
         )
         self._environment.filters.update(moment=_moment, us=_microseconds)
-        words = _Words(translate, language)
+        words = self._words = _Words(translate, language)
         self._common: Mapping[str, object] = {"t": words, "label": words.label, "language": language}
         self._batch = self._environment.get_template("batch.html.j2")
         self._card = self._environment.get_template("card.html.j2")
 
-    def batch(self, report: BatchReport) -> str:
+    def batch(self, report: BatchReport, cycles: Sequence[int]) -> str:
         """The batch's page."""
         longest = max((step.total_us for step in report.steps), default=1)
-        return self._batch.render(**self._common, report=report, longest=longest or 1)
+        drawn = {"throughput": self._throughput(report), "steps": self._steps(report), **self._others(report, cycles)}
+        return self._batch.render(**self._common, report=report, longest=longest or 1, charts=drawn)
+
+    def _throughput(self, report: BatchReport) -> str:
+        finished = [card.inspected_at for card in report.cards if card.state is RunState.GOOD and card.inspected_at]
+        unit = self._words("report.chart.throughput", seconds="{seconds}")
+        return charts.throughput(finished, self._words("report.good"), unit)
+
+    def _steps(self, report: BatchReport) -> str:
+        if not report.steps:
+            return ""
+        labels = [self._words.label("step-names", step.step) for step in report.steps]
+        kinds = (("report.chart.median", "median_us"), ("report.chart.p95", "p95_us"))
+        series = [
+            charts.Bars(self._words(code), [charts.milliseconds(getattr(step, name)) for step in report.steps])
+            for code, name in kinds
+        ]
+        return charts.bars_across(labels, series, self._words("report.chart.milliseconds"))
+
+    def _others(self, report: BatchReport, cycles: Sequence[int]) -> dict[str, str]:
+        cards = self._words("report.chart.cards")
+        return {
+            "failures": charts.failures(report.failures, cards, cards),
+            "wear": charts.histogram(cycles, cards, self._words("report.chart.wear", cards=len(cycles))),
+        }
 
     def card(self, report: BatchReport, card: CardFacts, kept: CardEvidence) -> str:
         """One card's page."""
         return self._card.render(**self._common, report=report, card=card, kept=kept, groups=_grouped(kept.checks))
 
 
-def _write(journal: Journal, report: BatchReport, folder: Path, pages: _Pages) -> None:
+def _wear_of(report: BatchReport, wear: Callable[[str], int | None] | None) -> list[int]:
+    """Cycles of a sample of the good cards, spread over the batch."""
+    if wear is None:
+        return []
+    good = [card.location for card in report.cards if card.state is RunState.GOOD]
+    asked = (wear(location) for location in good[:: max(1, -(-len(good) // _WEAR_SAMPLE))])
+    return sorted(cycles for cycles in asked if cycles is not None)
+
+
+def _write(journal: Journal, report: BatchReport, cycles: Sequence[int], folder: Path, pages: _Pages) -> None:
     for card, kept in evidence(journal, report.cards):
         base = folder / "cards" / card.page
         base.with_suffix(".html").write_text(pages.card(report, card, kept), "utf-8")
         base.with_suffix(".json").write_text(_dump(_card_document(card, kept)), "utf-8")
-    (folder / "report.json").write_text(_dump(_batch_document(report)), "utf-8")
-    (folder / "index.html").write_text(pages.batch(report), "utf-8")
+    document = {**_batch_document(report), "wear": cycles}
+    (folder / "report.json").write_text(_dump(document), "utf-8")
+    (folder / "index.html").write_text(pages.batch(report, cycles), "utf-8")
+    _write_table(folder / "cards.csv", [_card_summary(card) for card in report.cards])
+    _write_table(folder / "steps.csv", [asdict(step) for step in report.steps])
+
+
+def _write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """UTF-8 with byte order mark; columns are named as in the JSON."""
+    with path.open("w", encoding="utf-8-sig", newline="") as stream:
+        table = csv.DictWriter(stream, list(rows[0]) if rows else [])
+        table.writeheader()
+        table.writerows(rows)
 
 
 def _batch_document(report: BatchReport) -> dict[str, object]:
