@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from personalization.atomic_file import write_atomically
-from personalization.keys.signed_document import sign_document, written
 from personalization.production.acts import Act, Role
 from personalization.production.disposal import (
     destroy_cards,
@@ -102,19 +100,10 @@ def certify_destruction(job: Job, identifier: str, translate: Translator) -> Pat
     Raises:
         PersonalizationError: "destruction-unknown", exit 2.
     """
-    from personalization.reports.signed_page import signed_page
-    from personalization.reports.words import catalogue
+    from permitcard.paperwork import write_paper
 
     document = destruction_document(job.journal, identifier, rehearsal=not job.keys.production)
-    folder = job.centre.certificates
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{identifier}-destroyed.json"
-    write_atomically(path, written(sign_document(document, job.keys)))
-    words = translate.extended(catalogue(translate.language.value))
-    page = signed_page(document, words, language=translate.language.value)
-    write_atomically(path.with_suffix(".html"), page.encode())
-    write_atomically(path.with_suffix(".csv"), _table(document))
-    return path
+    return write_paper(job, f"{identifier}-destroyed", document, translate, _table(document))
 
 
 def _table(document: Mapping[str, object]) -> bytes:
