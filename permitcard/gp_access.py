@@ -11,23 +11,21 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from card_os.iso7816.aid import Aid
-from permitcard.products import boot
 from personalization.errors import PersonalizationError
-from personalization.globalplatform.commands import ISSUER_DOMAIN_AID
-from personalization.globalplatform.guard_ledger import GuardLedger
-from personalization.globalplatform.guarded_session import CardGuard, KeyCandidate
-from personalization.globalplatform.key_diversification import MasterKeys, card_keys, diversification_of
-from personalization.globalplatform.key_loading import FACTORY_KEY_VERSION, KeyType
-from personalization.globalplatform.key_rotation import KeySetOfCards
-from personalization.globalplatform.rotation_journal import RotationJournal
-from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
-from personalization.globalplatform.session import SecureSession
-from personalization.keys.keystore import KeyName, KeyStore
-from reader_bridge.addresses import ConnectionFactory
-from reader_bridge.connection import CardConnection
+
+if TYPE_CHECKING:  # every command line starts with this module: what speaks to a card comes with the first card
+    from personalization.globalplatform.guarded_session import CardGuard, KeyCandidate
+    from personalization.globalplatform.key_diversification import MasterKeys
+    from personalization.globalplatform.key_loading import KeyType
+    from personalization.globalplatform.key_rotation import KeySetOfCards
+    from personalization.globalplatform.rotation_journal import RotationJournal
+    from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
+    from personalization.globalplatform.session import SecureSession
+    from personalization.keys.keystore import KeyStore
+    from reader_bridge.connection import CardConnection
 
 STATE_VARIABLE: Final = "PERMITCARD_STATE"
 """Environment variable with the folder of what is remembered between runs."""
@@ -75,6 +73,8 @@ class KeyChoice:
         Raises:
             PersonalizationError: "gp-key-malformed", "gp-key-incomplete", exit 2.
         """
+        from personalization.globalplatform.key_diversification import MasterKeys
+
         one = self._value(self.key, "")
         parts = [self._value(text, f"_{name}") or one for text, name in self._parts()]
         if not any(parts):
@@ -86,6 +86,8 @@ class KeyChoice:
 
     def candidates(self) -> list[KeyCandidate]:
         """The key sets that may be the card's."""
+        from personalization.globalplatform.key_diversification import MasterKeys
+
         masters = self.masters()
         if masters is not None:
             return [_of_masters(masters, scheme, self.version) for scheme in self.schemes or ("none",)]
@@ -106,6 +108,10 @@ class KeyChoice:
         Raises:
             PersonalizationError: exit 2: "gp-key-missing", "gp-key-version-missing", "gp-key-ambiguous".
         """
+        from personalization.globalplatform.key_diversification import card_keys, diversification_of
+        from personalization.globalplatform.key_loading import FACTORY_KEY_VERSION
+        from personalization.globalplatform.key_rotation import KeySetOfCards
+
         masters = self.masters()
         if masters is not None:
             if self.version is None:
@@ -196,6 +202,17 @@ def aid_of(text: str) -> Aid:
         raise PersonalizationError("gp-aid-malformed", exit_code=2, text=text, length=len(value)) from error
 
 
+def domain_of(text: str | None = None) -> bytes:
+    """AID of the security domain that a user typed, the issuer's when there is none.
+
+    Raises:
+        PersonalizationError: "gp-hex-malformed", "gp-aid-malformed", exit 2.
+    """
+    from personalization.globalplatform.commands import ISSUER_DOMAIN_AID
+
+    return ISSUER_DOMAIN_AID if text is None else aid_of(text)
+
+
 @dataclass(frozen=True, slots=True)
 class GpAccess:
     """One card and what may open it.
@@ -210,23 +227,31 @@ class GpAccess:
 
     card: str
     keys: KeyChoice = field(default_factory=KeyChoice)
-    domain: bytes = ISSUER_DOMAIN_AID
+    domain: bytes = field(default_factory=domain_of)
     level: int | None = None
     fresh: bool = False
 
     @property
     def guard(self) -> CardGuard:
         """Stands before every session."""
+        from personalization.globalplatform.guard_ledger import GuardLedger
+        from personalization.globalplatform.guarded_session import CardGuard
+
         return CardGuard(GuardLedger(state_folder() / "key-guard.json"), aid=self.domain, fresh=self.fresh)
 
     @property
     def journal(self) -> RotationJournal:
         """Where rotations are written down."""
+        from personalization.globalplatform.rotation_journal import RotationJournal
+
         return RotationJournal(state_folder() / "rotations")
 
     @contextmanager
     def connection(self) -> Generator[CardConnection]:
         """The powered card."""
+        from permitcard.products import boot
+        from reader_bridge.addresses import ConnectionFactory
+
         token = os.environ.get("PERMITCARD_TOKEN")
         with ConnectionFactory(make=boot, token=token, exclusive=True).connect(self.card) as connection:
             yield connection
@@ -239,6 +264,9 @@ class GpAccess:
 
 
 def _of_masters(masters: MasterKeys, scheme: str, version: int | None) -> KeyCandidate:
+    from personalization.globalplatform.guarded_session import KeyCandidate
+    from personalization.globalplatform.key_diversification import card_keys, diversification_of
+
     derive = diversification_of(scheme)
 
     def keys(card: InitializeUpdateResponse) -> StaticKeys:
@@ -249,7 +277,11 @@ def _of_masters(masters: MasterKeys, scheme: str, version: int | None) -> KeyCan
 
 def _of_store(store: KeyStore, version: int | None) -> list[KeyCandidate]:
     """A centre's sets: factory keys for version FF, its own for the others."""
-    from personalization.preparation.card_keys import issuer_domain_keys  # brings the profiles
+    from personalization.globalplatform.guarded_session import KeyCandidate
+    from personalization.globalplatform.key_loading import FACTORY_KEY_VERSION
+    from personalization.globalplatform.scp03 import StaticKeys
+    from personalization.keys.keystore import KeyName
+    from personalization.preparation.card_keys import issuer_domain_keys
 
     def keys(card: InitializeUpdateResponse) -> StaticKeys:
         name = KeyName.FACTORY if card.key_version == FACTORY_KEY_VERSION else KeyName.CARD
@@ -260,7 +292,11 @@ def _of_store(store: KeyStore, version: int | None) -> list[KeyCandidate]:
 
 
 def _set_of_store(name: str, store: KeyStore, version: int | None, kind: KeyType) -> KeySetOfCards:
-    from personalization.preparation.card_keys import CARD_VERSION, issuer_domain_keys  # brings the profiles
+    from personalization.globalplatform.key_loading import FACTORY_KEY_VERSION
+    from personalization.globalplatform.key_rotation import KeySetOfCards
+    from personalization.globalplatform.scp03 import StaticKeys
+    from personalization.keys.keystore import KeyName
+    from personalization.preparation.card_keys import CARD_VERSION, issuer_domain_keys
 
     number = CARD_VERSION if version is None else version
     use = KeyName.FACTORY if number == FACTORY_KEY_VERSION else KeyName.CARD

@@ -19,7 +19,8 @@ from personalization.production.disposal import (
     take_samples,
 )
 from personalization.production.operators import require_two
-from personalization.production.remake import Rejected, RejectReason, reject_card, require_row, subject_of
+from personalization.production.reject_reason import RejectReason
+from personalization.production.remake import Rejected, reject_card, require_row, subject_of
 
 if TYPE_CHECKING:
     from permitcard.job import Job

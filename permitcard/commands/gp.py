@@ -10,7 +10,7 @@ import typer
 from permitcard.commands import gp_keys
 from permitcard.commands.gp_options import CardOption, DomainOption, with_access
 from permitcard.commands.options import console_of
-from permitcard.gp_access import GpAccess, aid_of, hexadecimal
+from permitcard.gp_access import GpAccess, aid_of, domain_of, hexadecimal
 from personalization.errors import PersonalizationError
 
 group = typer.Typer(help="Manage a GlobalPlatform card.", no_args_is_help=True, rich_markup_mode=None)
@@ -25,9 +25,8 @@ _CARD_ITSELF: Final = "card"
 def info(context: typer.Context, card: CardOption, domain: DomainOption = None) -> None:
     """Show what the card tells to anybody; no authentication."""
     from permitcard.gp_report import card_report
-    from personalization.globalplatform.commands import ISSUER_DOMAIN_AID
 
-    access = GpAccess(card, domain=ISSUER_DOMAIN_AID if domain is None else aid_of(domain))
+    access = GpAccess(card, domain=domain_of(domain))
     report = card_report(access)
     console = console_of(context)
     console.write(report.text(console.translate))
@@ -239,9 +238,7 @@ def script(
 @group.command("forgive")
 def forgive(context: typer.Context, card: CardOption, domain: DomainOption = None) -> None:
     """Let the key guard forget what failed on this card, because a person has looked."""
-    from personalization.globalplatform.commands import ISSUER_DOMAIN_AID
-
-    access = GpAccess(card, domain=ISSUER_DOMAIN_AID if domain is None else aid_of(domain))
+    access = GpAccess(card, domain=domain_of(domain))
     with access.connection() as connection:
         forgotten = access.guard.forget(connection)
     console = console_of(context)

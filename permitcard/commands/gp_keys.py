@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from permitcard.commands.gp_options import CardOption, DomainOption, version_of, with_access
 from permitcard.commands.options import console_of
-from permitcard.gp_access import GpAccess, KeyChoice, aid_of
-from personalization.globalplatform.key_loading import KeyType
+from permitcard.gp_access import GpAccess, KeyChoice, domain_of
+
+if TYPE_CHECKING:
+    from personalization.globalplatform.key_loading import KeyType
 
 group = typer.Typer(help="Show, find, put, delete and rotate keys.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -32,9 +34,8 @@ _VARIABLE = "PERMITCARD_GP_NEW_KEY"
 def list_keys(context: typer.Context, card: CardOption, domain: DomainOption = None) -> None:
     """List the keys that the card tells; no authentication."""
     from permitcard.gp_report import key_report
-    from personalization.globalplatform.commands import ISSUER_DOMAIN_AID
 
-    report = key_report(GpAccess(card, domain=ISSUER_DOMAIN_AID if domain is None else aid_of(domain)))
+    report = key_report(GpAccess(card, domain=domain_of(domain)))
     console = console_of(context)
     console.write(report.text(console.translate))
     console.result(report.document())
@@ -164,6 +165,8 @@ def _new(
 
 
 def _kind(name: str) -> KeyType:
+    from personalization.globalplatform.key_loading import KeyType
+
     known = {"aes": KeyType.AES, "des": KeyType.DES}
     if name.lower() not in known:
         raise typer.BadParameter(f"{name} is no type of a key set: aes or des")

@@ -10,8 +10,7 @@ from typing import Annotated, Final
 
 import typer
 
-from permitcard.gp_access import GpAccess, KeyChoice, aid_of, level_of
-from personalization.globalplatform.commands import ISSUER_DOMAIN_AID
+from permitcard.gp_access import GpAccess, KeyChoice, domain_of, level_of
 
 _CARD: Final = "sim:FILE, pcsc:NAME or remote:HOST:PORT"
 _KEY: Final = "one value for all keys, hexadecimal or @FILE; PERMITCARD_GP_KEY and …_ENC, _MAC, _DEK do the same"
@@ -70,7 +69,7 @@ def with_access(command: Callable[..., None]) -> Callable[..., None]:
             version_of(_text(told["key_version"])),
             told["centre"] if isinstance(told["centre"], Path) else None,
         )
-        aid = ISSUER_DOMAIN_AID if domain is None else aid_of(str(domain))
+        aid = domain_of(_text(domain))
         access = GpAccess(card, keys, aid, level_of(_text(told["level"])), bool(told["fresh"]))
         command(access=access, **values)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from permitcard.commands.options import CentreOption, console_of
-from personalization.production.remake import RejectReason
+from personalization.production.reject_reason import RejectReason
 
 group = typer.Typer()
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from enum import StrEnum
 from typing import Final, NamedTuple
 
 from personalization.errors import PersonalizationError
@@ -19,24 +18,12 @@ from personalization.production.journal.corrections import good_card, reject_goo
 from personalization.production.journal.database import Journal
 from personalization.production.journal.erasure import is_erased
 from personalization.production.operators import Approval, approved
+from personalization.production.reject_reason import RejectReason
 from personalization.production.states import BatchState
 from personalization.production.station import dispose
 from personalization.production.work import Equipment
 
 _USAGE: Final = 2
-
-
-class RejectReason(StrEnum):
-    """Why a good card is rejected; the card has to be at hand for all of them.
-
-    PRINTING: print fault. BODY: card body damaged. CHIP: the chip does not answer any more, or answers wrongly.
-    RETURNED: the police station or the bank sent it back.
-    """
-
-    PRINTING = "printing"
-    BODY = "body"
-    CHIP = "chip"
-    RETURNED = "returned"
 
 
 class Rejected(NamedTuple):

@@ -23,7 +23,7 @@ from personalization.keys.signed_document import read_signed
 from personalization.production.acts import Act, Role
 from personalization.production.disposal import destruction_list
 from personalization.production.operators import Operator, Roster
-from personalization.production.remake import RejectReason
+from personalization.production.reject_reason import RejectReason
 from tests.console.conftest import SmallCentre
 
 CARDS = 4

@@ -24,8 +24,8 @@ from personalization.production.journal.batches import batch_status, change_batc
 from personalization.production.journal.database import Journal, now_us, open_journal
 from personalization.production.journal.tables import Blank, Event, Evidence, Row, Run
 from personalization.production.policy import Policy
+from personalization.production.reject_reason import RejectReason
 from personalization.production.remake import (
-    RejectReason,
     finish_rejections,
     reject_card,
     require_old_cards_dead,

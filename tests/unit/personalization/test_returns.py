@@ -19,7 +19,8 @@ from personalization.production.journal.batches import change_batch, release_bat
 from personalization.production.journal.claims import Outcome, claim_to_inspect, claim_to_make, record_good, record_made
 from personalization.production.journal.database import Journal, open_journal
 from personalization.production.journal.tables import Run
-from personalization.production.remake import RejectReason, reject_card
+from personalization.production.reject_reason import RejectReason
+from personalization.production.remake import reject_card
 from personalization.production.states import BatchState
 from personalization.returns.facts import Replacement, Result, collect_returns
 from personalization.returns.files import open_return, read_header, seal_return, write_csv, write_xlsx
