@@ -6,8 +6,7 @@ import sys
 from enum import Enum
 from typing import Final
 
-NEVER: Final = sys.maxsize
-"""`PowerSupply.cut_at` when no cut is armed."""
+_NEVER: Final = sys.maxsize
 
 
 class CutMoment(Enum):
@@ -36,7 +35,7 @@ class PowerSupply:
 
     def __init__(self) -> None:
         self.count = 0
-        self.cut_at = NEVER
+        self.cut_at = _NEVER
         self.moment = CutMoment.BEFORE
 
     @property
@@ -47,7 +46,7 @@ class PowerSupply:
     @property
     def armed(self) -> bool:
         """True when a cut is to come."""
-        return 0 < self.cut_at < NEVER
+        return 0 < self.cut_at < _NEVER
 
     def arm(self, unit: int, moment: CutMoment = CutMoment.BEFORE) -> None:
         """Cut at the ``unit``-th programming unit from now (1 or more).
@@ -66,4 +65,4 @@ class PowerSupply:
 
     def restore(self) -> None:
         """Give power back, with no cut armed."""
-        self.cut_at = NEVER
+        self.cut_at = _NEVER

@@ -94,12 +94,13 @@ def _format(nvm: Nvm) -> StoreLayout:
 
 def wipe(nvm: Nvm, start: int, end: int) -> None:
     """Erase what is not blank between two addresses, page by page."""
-    if nvm.read(start, end - start) == _blank(nvm, end - start):
+    cells, blank = nvm.read(start, end - start), _blank(nvm, end - start)
+    if cells == blank:
         return
-    for at in range(start, end, nvm.page_size):
-        size = min(nvm.page_size, end - at)
-        if nvm.read(at, size) != _blank(nvm, size):
-            nvm.write(at, _blank(nvm, size))
+    for at in range(0, end - start, nvm.page_size):
+        page = blank[at : at + nvm.page_size]
+        if cells[at : at + nvm.page_size] != page:
+            nvm.write(start + at, page)
 
 
 def words(length: int, word: int) -> int:

@@ -24,6 +24,7 @@ PIN = "PIN"
 
 _ZLIB_HEADERS = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _MOST_UNPACKED = 1 << 22
+_START = 4
 _SQLITE = b"SQLite format 3\x00"
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
 _LONG_HEX = re.compile(rb"[0-9a-fA-F]{64,}")
@@ -73,13 +74,13 @@ def _unpacked(name: str, data: bytes) -> Iterator[tuple[str, bytes]]:
     for header in _ZLIB_HEADERS:
         start = data.find(header)
         while start >= 0:
-            inner = _inflate(data[start:])
+            inner = _inflate(memoryview(data)[start:])
             if inner:
                 yield f"{name}@{start}", inner
             start = data.find(header, start + 1)
 
 
-def _inflate(data: bytes) -> bytes:
+def _inflate(data: memoryview) -> bytes:
     """What a zlib stream gives, up to its end or to where it stops being one."""
     unpacker, inner = zlib.decompressobj(), bytearray()
     with contextlib.suppress(zlib.error):
@@ -102,6 +103,35 @@ def _cells(path: Path) -> Iterator[tuple[str, bytes]]:
                         yield from _unpacked(f"{path}#{table}", value)
 
 
+class Needles:
+    """Forms of secrets, by their first four bytes: few of thousands begin with bytes that a file has at all."""
+
+    def __init__(self) -> None:
+        self._by_start: dict[int, list[tuple[str, bytes]]] = {}
+
+    def add(self, words: str, value: bytes) -> None:
+        """One form; ``words`` tell of it in a finding."""
+        (start,) = _starts(value[:_START])
+        self._by_start.setdefault(start, []).append((words, value))
+
+    def within(self, data: bytes, shortest: int) -> list[str]:
+        """The words for every form of so many bytes or more that lies in ``data``."""
+        return [
+            words
+            for start in self._by_start.keys() & _starts(data)
+            for words, value in self._by_start[start]
+            if len(value) >= shortest and value in data
+        ]
+
+
+def _starts(data: bytes) -> set[int]:
+    """Every four bytes in a row, as numbers."""
+    view, found = memoryview(data), set[int]()
+    for shift in range(min(_START, len(data))):
+        found.update(view[shift : shift + (len(data) - shift) // _START * _START].cast("I"))
+    return found
+
+
 def search(roots: Iterable[Path], secrets: Mapping[str, str | bytes]) -> list[str]:
     """Where any form of any secret lies below ``roots``; the findings name the secret, never show it.
 
@@ -109,7 +139,11 @@ def search(roots: Iterable[Path], secrets: Mapping[str, str | bytes]) -> list[st
     occur. So bare numbers are left out where PINs are looked for, and where their digits themselves are, so are
     certificates and signatures in hexadecimal.
     """
-    wanted = [(label, form, value) for label, secret in secrets.items() for form, value in forms(secret).items()]
+    anywhere, in_words, in_spelling = Needles(), Needles(), Needles()
+    for label, secret in secrets.items():
+        for form, value in forms(secret).items():
+            kind = anywhere if not label.startswith(PIN) else in_spelling if form in ENCODINGS else in_words
+            kind.add(f"{label} as {form}", value)
     findings: list[str] = []
     for root in roots:
         for path in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
@@ -117,10 +151,6 @@ def search(roots: Iterable[Path], secrets: Mapping[str, str | bytes]) -> list[st
                 shortest = SHORTEST if _CONTROLS.search(data) else SHORTEST_IN_TEXT
                 worded = _JSON_NUMBER.sub(b"", data)
                 spelled = _LONG_HEX.sub(b"", worded)
-                findings += [
-                    f"{label} as {form} in {name}"
-                    for label, form, value in wanted
-                    if len(value) >= shortest
-                    and value in (data if not label.startswith(PIN) else spelled if form in ENCODINGS else worded)
-                ]
+                for needles, text in ((anywhere, data), (in_words, worded), (in_spelling, spelled)):
+                    findings += [f"{words} in {name}" for words in needles.within(text, shortest)]
     return findings

@@ -21,6 +21,7 @@ from card_os.iso7816.errors import CardTorn
 from card_os.manufacture import manufacture
 from card_os.port import PortMute
 from card_os.storage.store import ObjectStore
+from tests.doubles.cut_points import cut_points
 from tests.doubles.file_card import FILE_CARD, install_files, make_file_card
 from tests.doubles.recording_applet import FIRST, RULES, SECOND, blank_memory, install, make_card
 
@@ -141,14 +142,13 @@ def sweep(master: NvmImage, action: Action) -> tuple[int, list[State]]:
     run(whole, action, power)
     assert 0 < power.count < MAX_UNITS
     cuts, found = 0, []
-    for unit in range(1, power.count + 1):
-        for moment in CutMoment:
-            torn, supply = master.fork(), PowerSupply()
-            supply.arm(unit, moment)
-            with pytest.raises((PortMute, CardTorn)):
-                run(torn, action, supply)
-            cuts += 1
-            found.append(state(torn))
+    for unit, moment in cut_points(power.count):
+        torn, supply = master.fork(), PowerSupply()
+        supply.arm(unit, moment)
+        with pytest.raises((PortMute, CardTorn)):
+            run(torn, action, supply)
+        cuts += 1
+        found.append(state(torn))
     return cuts, found
 
 
@@ -194,13 +194,12 @@ def test_what_writes_in_place_is_old_or_new(file_card: NvmImage, name: str) -> N
     new, units = state(whole), power.count
     assert old != new
     found = []
-    for unit in range(1, units + 1, max(1, units // 150)):
-        for moment in CutMoment:
-            torn, supply = file_card.fork(), PowerSupply()
-            supply.arm(unit, moment)
-            with pytest.raises((PortMute, CardTorn)):
-                act(torn, supply)
-            found.append(state(torn))
+    for unit, moment in cut_points(units, max(1, units // 150)):
+        torn, supply = file_card.fork(), PowerSupply()
+        supply.arm(unit, moment)
+        with pytest.raises((PortMute, CardTorn)):
+            act(torn, supply)
+        found.append(state(torn))
     assert all(each in (old, new) for each in found)
     assert old in found
     assert new in found

@@ -23,6 +23,7 @@ from personalization.terminal.sam import PreparedAuthentication
 from personalization.terminal.secure_messaging import SessionKeys
 from personalization.terminal.session import TerminalSession
 from reader_bridge.connection import Interface
+from tests.doubles.cut_points import cut_points
 from tests.unit.applet.workbench import (
     HOLDER_PIN,
     MASTERS,
@@ -42,7 +43,6 @@ from tests.unit.applet.workbench import (
     store,
 )
 
-MOMENTS = (CutMoment.BEFORE, CutMoment.ERASING, CutMoment.PROGRAMMING, CutMoment.AFTER)
 COUNTED = {ObjectKind.KEY, ObjectKind.PIN}
 MAX_UNITS = 2_000
 State = dict[tuple[int, int], bytes]
@@ -103,17 +103,16 @@ def sweep(base: Bench, prepare: Callable[[Bench], Action]) -> int:
     after = state(whole.fork())
     assert 0 < units < MAX_UNITS
     cuts = 0
-    for unit in range(1, units + 1):
-        for moment in MOMENTS:
-            torn = base.fork()
-            action = prepare(torn)
-            torn.power.arm(unit, moment)
-            try:
-                action()
-            except (PortMute, CardTorn):
-                cuts += 1
-            left = state(torn.fork())
-            assert same_but_for_tries(left, before) or same_but_for_tries(left, after), (unit, moment)
+    for unit, moment in cut_points(units):
+        torn = base.fork()
+        action = prepare(torn)
+        torn.power.arm(unit, moment)
+        try:
+            action()
+        except (PortMute, CardTorn):
+            cuts += 1
+        left = state(torn.fork())
+        assert same_but_for_tries(left, before) or same_but_for_tries(left, after), (unit, moment)
     return cuts
 
 
@@ -243,14 +242,13 @@ def test_a_cut_at_the_answer_of_a_wrong_pin_gives_no_try_back(permit: Bench) -> 
 def test_a_torn_module_never_gains_an_authentication() -> None:
     module = new_sam()
     left = [open_sam(module.fork()).uses_left()]
-    for unit in range(1, 17):
-        for moment in MOMENTS:
-            torn = module.fork()
-            sam = open_sam(torn)
-            torn.power.arm(unit, moment)
-            with contextlib.suppress(PortMute, CardRefused):
-                sam.prepare(bytes(40), 0x81, bytes(16))
-            left.append(open_sam(torn.fork()).uses_left())
+    for unit, moment in cut_points(16):
+        torn = module.fork()
+        sam = open_sam(torn)
+        torn.power.arm(unit, moment)
+        with contextlib.suppress(PortMute, CardRefused):
+            sam.prepare(bytes(40), 0x81, bytes(16))
+        left.append(open_sam(torn.fork()).uses_left())
     assert max(authentications for authentications, _ in left) == 1_000_000
     assert max(wrong for _, wrong in left) == 1_000
     assert min(authentications for authentications, _ in left) == 1_000_000 - 16
