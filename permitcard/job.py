@@ -32,6 +32,7 @@ from personalization.intake.rejects import write_rejects
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.signed_document import sign_document, written
 from personalization.preparation.mailer import MailerFile, PinLetter
+from personalization.preparation.manifest import MANIFEST_ENDING
 from personalization.preparation.prepare import PreparedBatch, prepare_batch
 from personalization.preparation.sealed_file import Purpose
 from personalization.production.acts import Act, Role
@@ -354,6 +355,12 @@ class Job:
         """Where a batch stands."""
         return batch_status(self.journal, identifier)
 
+    def sealed(self, identifier: str, purpose: Purpose) -> Path:
+        """Where a batch's sealed records of one purpose are: the manifest of a batch in chunks, or their own file."""
+        folder = self.centre.batch(identifier)
+        manifest = folder / f"{identifier}{MANIFEST_ENDING}"
+        return manifest if manifest.exists() else folder / f"{identifier}.{purpose.label}"
+
     def rejects(self, identifier: str) -> Path:
         """Sealed file of a batch's refused rows; it is there when rows were refused."""
         return self.centre.batch(identifier) / f"{identifier}.rejects"
@@ -378,7 +385,7 @@ class Job:
             PersonalizationError: "card-unknown", or the sealed file cannot be opened.
         """
         place = find_card(self.journal, card_number)
-        path = self.centre.batch(place.batch) / f"{place.batch}.{Purpose.MAILER.label}"
+        path = self.sealed(place.batch, Purpose.MAILER)
         with MailerFile(path, self.keys.of_batch(place.batch), batch=place.batch) as letters:
             return letters.letter(place.row)
 
@@ -402,7 +409,7 @@ class Job:
             self.centre.key_store(),
             self.centre.root / facts.prepared,
             self.centre.root / facts.source,
-            self.centre.batch(identifier) / f"{identifier}.{Purpose.FACES.label}",
+            self.sealed(identifier, Purpose.FACES),
         )
 
 

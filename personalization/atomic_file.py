@@ -37,7 +37,7 @@ def open_atomically(path: Path, *, replace: bool = True) -> Generator[BinaryIO]:
             part.replace(path)
         else:
             path.hardlink_to(part)  # fails when the name is taken, in one step
-        _flush_directory(path.parent)
+        flush_directory(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -48,7 +48,7 @@ def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> Non
         stream.write(content)
 
 
-def _flush_directory(directory: Path) -> None:
+def flush_directory(directory: Path) -> None:
     """Make the new name itself durable, where the system can open a directory."""
     if os.name != "posix":
         return

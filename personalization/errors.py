@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 
 class PersonalizationError(Exception):
     """A mistake or a failure that an operator has to know of.
@@ -18,6 +20,16 @@ class PersonalizationError(Exception):
         self.exit_code = exit_code
         self.parameters = parameters
 
+    def __reduce__(self) -> tuple[Callable[..., PersonalizationError], tuple[object, ...]]:
+        """Workers send their errors to the process that started them."""
+        return _again, (type(self), self.code, self.exit_code, self.parameters)
+
     def __str__(self) -> str:
         facts = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
         return f"{self.code}: {facts}" if facts else self.code
+
+
+def _again(
+    kind: type[PersonalizationError], code: str, exit_code: int, parameters: dict[str, object]
+) -> PersonalizationError:
+    return kind(code, exit_code=exit_code, **parameters)

@@ -32,6 +32,7 @@ from permitcard.commands import (
     matrix,
     papers,
     permit,
+    prepare,
     readers,
     relay,
     remake,
@@ -74,7 +75,7 @@ approve.register(application)
 for changes in (ceremony.group, key_changes.group):
     keys.group.add_typer(changes)
 application.add_typer(keys.group, name="keys")
-for more in (papers.group, remake.group, returns.group):
+for more in (papers.group, prepare.group, remake.group, returns.group):
     batch.group.add_typer(more)
 application.add_typer(stock.group, name="stock")
 application.add_typer(journal.group, name="journal")

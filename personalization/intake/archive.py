@@ -6,7 +6,6 @@ import io
 import stat
 import zipfile
 import zlib
-from pathlib import PurePosixPath
 from typing import Final
 
 from personalization.errors import PersonalizationError
@@ -64,10 +63,13 @@ class BoundedArchive:
         entries: dict[str, zipfile.ZipInfo] = {}
         total = 0
         for entry in found:
-            self._refuse_path(entry)
-            self._refuse_form(entry)
+            # orig_filename is what the archive says; ZipInfo cuts the other at a zero byte and turns separators.
+            judge_path(entry.orig_filename, entry.external_attr, self._label)
+            judge_form(
+                entry.flag_bits, entry.compress_type, entry.compress_size, entry.file_size, self._limits, self._label
+            )
             total += entry.file_size
-            if entry.is_dir() or _LITTER.intersection(PurePosixPath(entry.filename).parts):
+            if entry.is_dir() or is_litter(entry.filename):
                 continue
             if entry.filename in entries:
                 raise PersonalizationError("batch-archive-duplicate", archive=self._label)
@@ -78,23 +80,47 @@ class BoundedArchive:
             )
         return entries
 
-    def _refuse_path(self, entry: zipfile.ZipInfo) -> None:
-        # orig_filename is what the archive says; ZipInfo cuts the other at a zero byte and turns separators.
-        name = entry.orig_filename
-        path = PurePosixPath(name)
-        leaves = path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name or "\0" in name
-        if leaves or stat.S_ISLNK(entry.external_attr >> _UNIX_MODE_SHIFT):
-            raise PersonalizationError("batch-archive-path", archive=self._label)
 
-    def _refuse_form(self, entry: zipfile.ZipInfo) -> None:
-        if entry.flag_bits & _ENCRYPTED_FLAG:
-            raise PersonalizationError("batch-archive-encrypted", archive=self._label)
-        if entry.compress_type not in _METHODS:
-            raise PersonalizationError("batch-archive-method", archive=self._label, method=entry.compress_type)
-        large = entry.file_size > self._limits.expansion_floor
-        if large and entry.file_size > self._limits.expansion * max(1, entry.compress_size):
-            raise PersonalizationError("batch-archive-bomb", archive=self._label, bytes=entry.file_size)
-        if entry.file_size > self._limits.archive_bytes:
-            raise PersonalizationError(
-                "batch-archive-too-large", archive=self._label, bytes=entry.file_size, limit=self._limits.archive_bytes
-            )
+def is_litter(name: str) -> bool:
+    """Whether a desktop system has added this entry."""
+    return not _LITTER.isdisjoint(name.split("/"))
+
+
+def judge_path(name: str, attributes: int, label: str) -> None:
+    """Refuse a name that leads out of its folder, and links.
+
+    Args:
+        name: as the archive says it.
+        attributes: external attributes, the Unix mode in the upper half.
+        label: name of the archive, for the message.
+
+    Raises:
+        PersonalizationError: "batch-archive-path".
+    """
+    leaves = name.startswith("/") or ".." in name.split("/") or "\\" in name or ":" in name or "\0" in name
+    if leaves or stat.S_ISLNK(attributes >> _UNIX_MODE_SHIFT):
+        raise PersonalizationError("batch-archive-path", archive=label)
+
+
+def judge_form(flags: int, method: int, packed: int, unpacked: int, limits: ArchiveLimits, label: str) -> None:
+    """Refuse what is encrypted, packed in another way, or expands as no picture or table does.
+
+    Args:
+        flags: general purpose bits.
+        method: of packing.
+        packed: bytes in the archive.
+        unpacked: bytes of the content.
+        limits: the bounds.
+        label: name of the archive, for the message.
+
+    Raises:
+        PersonalizationError: "batch-archive-encrypted", "-method", "-bomb", "-too-large".
+    """
+    if flags & _ENCRYPTED_FLAG:
+        raise PersonalizationError("batch-archive-encrypted", archive=label)
+    if method not in _METHODS:
+        raise PersonalizationError("batch-archive-method", archive=label, method=method)
+    if unpacked > limits.expansion_floor and unpacked > limits.expansion * max(1, packed):
+        raise PersonalizationError("batch-archive-bomb", archive=label, bytes=unpacked)
+    if unpacked > limits.archive_bytes:
+        raise PersonalizationError("batch-archive-too-large", archive=label, bytes=unpacked, limit=limits.archive_bytes)

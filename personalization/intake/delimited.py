@@ -6,7 +6,7 @@ import codecs
 import csv
 import io
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Final
 
 from personalization.errors import PersonalizationError
@@ -17,24 +17,55 @@ from personalization.intake.limits import ArchiveLimits
 _SCIENTIFIC: Final = re.compile(r"[+-]?\d+(?:\.\d+)?[eE][+-]?\d+", re.ASCII)
 
 
-def decode(content: bytes, label: str) -> str:
-    """The text of a delivered file.
+_BYTE_ORDER_MARKS: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+# UTF-8 is tried first: text of GB 18030 that is not plain ASCII is practically never well-formed UTF-8.
+_ENCODINGS: Final = ("utf-8-sig", "gb18030")
 
-    UTF-8 is tried first: text of GB 18030 that is not plain ASCII is practically never well-formed UTF-8.
+
+def encoding_of(pieces: Iterable[bytes], label: str) -> str:
+    """The encoding of a delivered file, which is looked at to its end.
+
+    Raises:
+        PersonalizationError: "batch-table-encoding".
     """
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in content:
+    decoders = {name: codecs.getincrementaldecoder(name)() for name in _ENCODINGS}
+    start = b""
+    for piece in pieces:
+        start = start or piece[:2]
+        if b"\0" in piece or start in _BYTE_ORDER_MARKS:
+            raise PersonalizationError("batch-table-encoding", file=label)
+        for name in list(decoders):
+            if not _decodes(decoders[name], piece):
+                del decoders[name]
+    for name in list(decoders):
+        if not _decodes(decoders[name], b"", final=True):
+            del decoders[name]
+    if not decoders:
         raise PersonalizationError("batch-table-encoding", file=label)
-    for encoding in ("utf-8-sig", "gb18030"):
-        try:
-            return content.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise PersonalizationError("batch-table-encoding", file=label)
+    return next(iter(decoders))
+
+
+def _decodes(decoder: codecs.IncrementalDecoder, piece: bytes, *, final: bool = False) -> bool:
+    try:
+        decoder.decode(piece, final)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def decode(content: bytes, label: str) -> str:
+    """The text of a delivered file."""
+    return content.decode(encoding_of([content], label))
 
 
 def read_rows(content: bytes, limits: ArchiveLimits, label: str) -> Iterator[SheetRow]:
     """The rows of a comma separated file; quoting follows RFC 4180."""
-    rows = csv.reader(io.StringIO(decode(content, label), newline=""), strict=True)
+    return read_text(io.StringIO(decode(content, label), newline=""), limits, label)
+
+
+def read_text(text: Iterable[str], limits: ArchiveLimits, label: str) -> Iterator[SheetRow]:
+    """The rows of comma separated text that comes line by line, line ends included."""
+    rows = csv.reader(text, strict=True)
     number = 0
     while True:
         try:
@@ -53,6 +84,7 @@ def read_rows(content: bytes, limits: ArchiveLimits, label: str) -> Iterator[She
 def _cell(field: str) -> Cell:
     if field.startswith("="):
         return FlawedCell(CellFlaw.FORMULA, field)
-    if _SCIENTIFIC.fullmatch(field):
+    # A fast look first: nearly no cell of a good delivery has an e in it.
+    if ("e" in field or "E" in field) and _SCIENTIFIC.fullmatch(field):
         return FlawedCell(CellFlaw.NUMBER, field)
     return field

@@ -24,9 +24,9 @@ from personalization.intake.limits import ArchiveLimits
 from personalization.intake.workbook import Workbook
 
 _NAME: Final = re.compile(r"resAppData-(?P<area>\d{6})\((?P<first>\d+)-(?P<last>\d+)\)-(?P<count>\d{1,7})", re.ASCII)
-_PICTURES_END: Final = "-pictures.zip"
-_RESIDENCE_END: Final = "-residence.csv"
-_TABLE_ENDS: Final = frozenset({".xls", ".xlsx", ".csv"})
+PICTURES_END: Final = "-pictures.zip"
+RESIDENCE_END: Final = "-residence.csv"
+TABLE_ENDS: Final = frozenset({".xls", ".xlsx", ".csv"})
 
 HEADINGS: Final[Mapping[Column, str]] = {
     Column.PERMIT_NUMBER: "居住证号",
@@ -140,16 +140,16 @@ def open_delivery(path: Path, limits: ArchiveLimits | None = None) -> Delivery:
         outer = BoundedArchive(content, limits, path.name)
         files = {entry: outer.read(entry) for entry in outer.names}
         digest = hashlib.sha256(content)
-    elif ending in _TABLE_ENDS:
+    elif ending in TABLE_ENDS:
         name = DeliveryName.parse(path.stem)
-        beside = [path.with_name(path.stem + _PICTURES_END)]
-        residence = path.with_name(path.stem + _RESIDENCE_END)
+        beside = [path.with_name(path.stem + PICTURES_END)]
+        residence = path.with_name(path.stem + RESIDENCE_END)
         beside += [residence] if ending == ".csv" and residence.exists() else []
         files = {path.name: content} | {other.name: _content(other, limits) for other in beside}
         digest = hashlib.sha256(b"".join(files.values()))
     else:
         raise PersonalizationError("batch-file-kind", exit_code=2, file=path.name)
-    pictures = _only(files, [entry for entry in files if entry.lower().endswith(_PICTURES_END)], "batch-pictures-file")
+    pictures = _only(files, [entry for entry in files if entry.lower().endswith(PICTURES_END)], "batch-pictures-file")
     archive = BoundedArchive(pictures, limits, "pictures")
     return Delivery(name, digest.digest(), _read_table(files, limits), Pictures(archive))
 
@@ -175,8 +175,8 @@ def _only(files: Mapping[str, bytes], names: list[str], code: str) -> bytes:
 
 
 def _read_table(files: Mapping[str, bytes], limits: ArchiveLimits) -> Table:
-    tables = [name for name in files if PurePosixPath(name).suffix.lower() in _TABLE_ENDS]
-    residences = [name for name in tables if name.lower().endswith(_RESIDENCE_END)]
+    tables = [name for name in files if PurePosixPath(name).suffix.lower() in TABLE_ENDS]
+    residences = [name for name in tables if name.lower().endswith(RESIDENCE_END)]
     mains = [name for name in tables if name not in residences]
     content = _only(files, mains, "batch-table-file")
     if len(content) > limits.table_bytes:
@@ -203,8 +203,17 @@ def _body(rows: tuple[SheetRow, ...], columns: tuple[Column, ...]) -> tuple[Shee
     """
     if not rows:
         return rows
+    require_headings(rows[0], columns)
+    return rows[1:]
+
+
+def require_headings(row: SheetRow, columns: tuple[Column, ...]) -> None:
+    """Refuse a first row that is not the headings.
+
+    Raises:
+        PersonalizationError: "batch-table-header".
+    """
     expected = [HEADINGS[column] for column in columns]
-    found = [shown(cell).strip() for cell in rows[0].cells]
+    found = [shown(cell).strip() for cell in row.cells]
     if found[: len(expected)] != expected or any(found[len(expected) :]):
         raise PersonalizationError("batch-table-header", expected="、".join(expected))
-    return rows[1:]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,11 +50,18 @@ class FindingLine:
 def findings_text(receipt: Receipt, language: str = "en") -> str:
     """One line a finding, and a summary."""
     say = words(language)
-    lines = [
-        f"{line.row} | {line.column} | {line.value} | {line.severity} {line.rule}: {line.finding} → {line.action}"
-        for line in _lines(receipt, say)
-    ]
+    lines = finding_lines(receipt.findings, language)
     return "\n".join([say("report.title", identifier=receipt.identifier), *lines, _summary(receipt, say)]) + "\n"
+
+
+def finding_lines(findings: Iterable[Finding], language: str = "en") -> list[str]:
+    """One line a finding."""
+    say = words(language)
+    lines = (FindingLine.of(found, say) for found in findings)
+    return [
+        f"{line.row} | {line.column} | {line.value} | {line.severity} {line.rule}: {line.finding} → {line.action}"
+        for line in lines
+    ]
 
 
 def findings_json(receipt: Receipt, language: str = "en") -> str:

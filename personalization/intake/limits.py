@@ -36,6 +36,16 @@ class ArchiveLimits:
     columns: int = 52
 
 
+PIECEWISE_LIMITS: Final = ArchiveLimits(
+    archive_bytes=1 << 36,
+    table_bytes=1 << 32,
+    unpacked_bytes=1 << 36,
+    entries=10_000_000,
+    rows=10_000_000,
+)
+"""Bounds of a delivery that is read in pieces, so that its size costs disk and time, not memory."""
+
+
 @dataclass(frozen=True, slots=True)
 class FieldLimits:
     """What a field may hold so that the card, the printer and the register can take it.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,7 +22,8 @@ from personalization.intake.row_check import CheckedRow, RowChecker, applicant_o
 
 _BATCH_PREFIX: Final = "RCO"
 _MICROSECONDS_A_MILLISECOND: Final = 1000
-_UNIQUE: Final = (
+_NAMED_ROWS: Final = 20
+UNIQUE: Final = (
     (Column.PERMIT_NUMBER, "duplicate-permit-number"),
     (Column.CITIZEN_NUMBER, "duplicate-citizen-number"),
     (Column.BANK_ACCOUNT, "duplicate-bank-account"),
@@ -129,6 +130,12 @@ def receive_batch(
     return _Check(delivery, history, archive_limits, field_limits or FieldLimits()).receipt(received)
 
 
+def name_rows(numbers: Sequence[int]) -> str:
+    """Row numbers for a message; of very many, the first."""
+    named = ", ".join(str(number) for number in numbers[:_NAMED_ROWS])
+    return named if len(numbers) <= _NAMED_ROWS else f"{named} … ({len(numbers)})"
+
+
 class _Check:
     """The check of one delivery: rows first, then what concerns several rows, then the verdict."""
 
@@ -175,11 +182,11 @@ class _Check:
 
     def _check_unique(self) -> None:
         """Both rows are at fault: which of them is right cannot be known here."""
-        for column, rule in _UNIQUE:
+        for column, rule in UNIQUE:
             for rows in self._groups(self._rows, column):
                 numbers = [row.source.number for row in rows]
                 for row in rows:
-                    row.add(rule, column, {"rows": ", ".join(str(other) for other in numbers)})
+                    row.add(rule, column, {"rows": name_rows(numbers)})
 
     @staticmethod
     def _groups(rows: Iterable[CheckedRow], column: Column) -> list[list[CheckedRow]]:

@@ -6,7 +6,7 @@ lines are its associated data, so that a file cannot pass for that of another ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -36,10 +36,17 @@ def write_rejects(receipt: Receipt, path: Path, keys: KeyStore) -> int:
     """
     if not receipt.rejected:
         return 0
-    rows = [row for row in receipt.rejected if row.source is not None]
-    name = DeliveryName(receipt.name.area_code, receipt.name.first, receipt.name.last, len(rows))
-    header = _MAGIC + receipt.identifier.encode("ascii") + b"\n"
-    write_atomically(path, header + keys.seal(KeyName.REJECTS, _delivery(name, receipt.rejected), header))
+    return seal_rejects(receipt.identifier, receipt.name, receipt.rejected, path, keys)
+
+
+def seal_rejects(
+    identifier: str, delivered: DeliveryName, rejected: Sequence[RejectedRow], path: Path, keys: KeyStore
+) -> int:
+    """Write rejected rows of a batch to an encrypted file; returns how many of the first sheet there are."""
+    rows = [row for row in rejected if row.source is not None]
+    name = DeliveryName(delivered.area_code, delivered.first, delivered.last, len(rows))
+    header = _MAGIC + identifier.encode("ascii") + b"\n"
+    write_atomically(path, header + keys.seal(KeyName.REJECTS, _delivery(name, rejected), header))
     return len(rows)
 
 
@@ -89,7 +96,7 @@ def _read(path: Path) -> tuple[bytes, int]:
     return content, end
 
 
-def _delivery(name: DeliveryName, rejected: tuple[RejectedRow, ...]) -> bytes:
+def _delivery(name: DeliveryName, rejected: Sequence[RejectedRow]) -> bytes:
     """The delivery's name and a line feed, then its zip."""
     applicants = [
         [shown(cell) for cell in row.source.cells[: len(SHEET_COLUMNS)]] for row in rejected if row.source is not None
@@ -99,7 +106,7 @@ def _delivery(name: DeliveryName, rejected: tuple[RejectedRow, ...]) -> bytes:
     return str(name).encode("ascii") + b"\n" + zipped
 
 
-def _flat(rejected: tuple[RejectedRow, ...]) -> Iterator[tuple[str, bytes]]:
+def _flat(rejected: Sequence[RejectedRow]) -> Iterator[tuple[str, bytes]]:
     """Pictures by file name without folder, each name once."""
     names: set[str] = set()
     for row in rejected:

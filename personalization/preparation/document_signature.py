@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from enum import IntEnum
+from types import MappingProxyType
 from typing import Final
 
 from card_os.iso7816.tlv import encode
@@ -60,16 +61,15 @@ class DocumentSigner:
         self.fid = profile.file_named(profile.signature.file).fid
         """Identifier of EF.SIGNATURE."""
 
-    def sign(self, contents: Mapping[int, bytes]) -> bytes:
+    def sign(self, contents: Mapping[int, bytes], digests: Mapping[int, bytes] = MappingProxyType({})) -> bytes:
         """Content of EF.SIGNATURE.
 
         Args:
             contents: file content by FID; all signed files are among them.
+            digests: SHA-256 of contents that were hashed already.
         """
-        hashes = b"".join(
-            encode(SignatureTag.FILE_HASH, fid.to_bytes(2, "big"), hashlib.sha256(contents[fid]).digest())
-            for fid in self._fids
-        )
+        hashed = [(fid, digests.get(fid) or hashlib.sha256(contents[fid]).digest()) for fid in self._fids]
+        hashes = b"".join([encode(SignatureTag.FILE_HASH, fid.to_bytes(2, "big"), digest) for fid, digest in hashed])
         signed = encode(
             SignatureTag.HASHES,
             encode(SignatureTag.VERSION, _VERSION_1),

@@ -23,7 +23,8 @@ from typing import ClassVar, Final, Self
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant
 from personalization.intake.code_tables import CodeTables, code_tables
-from personalization.preparation.sealed_file import Purpose, SealedRecords
+from personalization.preparation.sealed_file import Purpose
+from personalization.preparation.sealed_records import SealedRecords
 
 TITLE: Final = "浙江省居住证"
 BARCODE_SYMBOLOGY: Final = "Code 128"
@@ -91,6 +92,11 @@ class CardFace:
 
     def __repr__(self) -> str:
         return f"CardFace(row_number={self.row_number}, …)"
+
+
+def face_portrait(raw: bytes) -> bytes:
+    """The portrait in an opened record."""
+    return raw[_LENGTH + int.from_bytes(raw[:_LENGTH], "big") :]
 
 
 class FaceMaker:

@@ -10,7 +10,8 @@ from dataclasses import asdict, dataclass
 from typing import ClassVar, Self
 
 from personalization.errors import PersonalizationError
-from personalization.preparation.sealed_file import Purpose, SealedRecords
+from personalization.preparation.sealed_file import Purpose
+from personalization.preparation.sealed_records import SealedRecords
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -58,16 +58,29 @@ def make_portrait(delivered: bytes, *, row: int) -> bytes:
     try:
         picture = Image.open(io.BytesIO(delivered), formats=_FORMATS)
         if max(picture.size) <= _LARGEST_SIDE:
-            ready = _is_ready(picture, delivered)
-            if not ready and picture.format == "JPEG":
-                # The decoder halves as often as the size allows, in the transform itself: no finer and far faster.
-                picture.draft(None, (WIDTH, HEIGHT))
-            picture.load()
-            return delivered if ready else _compress(_normalise(picture))
+            return portrait_of(picture, delivered)
     except (OSError, ValueError, SyntaxError, OverflowError, EOFError, Image.DecompressionBombError):
         # Pillow's plug-ins report a broken file by any of these; what they say may quote the file.
         raise PersonalizationError("portrait-unreadable", row=row) from None
     raise PersonalizationError("portrait-too-large", row=row, limit=_LARGEST_SIDE)
+
+
+def portrait_of(picture: Image.Image, delivered: bytes) -> bytes:
+    """The portrait for the card from a picture that is open and not decoded yet; it is decoded whole.
+
+    Args:
+        picture: with a size that was found harmless.
+        delivered: the file that it was opened from.
+
+    Raises:
+        OSError: the picture is broken; Pillow has other errors for that too, see `make_portrait`.
+    """
+    ready = _is_ready(picture, delivered)
+    if not ready and picture.format == "JPEG":
+        # The decoder halves as often as the size allows, in the transform itself: no finer and far faster.
+        picture.draft(None, (WIDTH, HEIGHT))
+    picture.load()
+    return delivered if ready else _compress(_normalise(picture))
 
 
 def _is_ready(picture: Image.Image, delivered: bytes) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -85,6 +85,26 @@ class PreparedCard:
     letter: PinLetter
 
 
+class Recognition(NamedTuple):
+    """By what a row's numbers are known again without being kept.
+
+    Attributes:
+        permit: of the permit number, 32 bytes.
+        citizen: of the citizen number, 32 bytes.
+    """
+
+    permit: bytes
+    citizen: bytes
+
+    @classmethod
+    def of(cls, applicant: Applicant, keystore: KeyStore) -> Self:
+        """Of one applicant."""
+        return cls(
+            keystore.recognise(applicant.permit_number.encode("ascii")),
+            keystore.recognise(applicant.citizen_number.encode("ascii")),
+        )
+
+
 class Preparer:
     """Prepares one applicant after the other under one profile.
 
@@ -149,22 +169,44 @@ class Preparer:
             PersonalizationError: "portrait-unreadable", "field-too-long", "file-too-long", with the row.
         """
         portrait = make_portrait(applicant.portrait, row=applicant.row_number)
+        recognition = Recognition.of(applicant, self._keystore)
+        record, letter = self.complete(applicant, portrait, recognition)
+        return PreparedCard(record, self.face(applicant, portrait), letter)
+
+    def face(self, applicant: Applicant, portrait: bytes) -> CardFace:
+        """What is printed on one card; nothing of it is secret or drawn at random."""
+        return self._faces.make(applicant, portrait)
+
+    def complete(
+        self, applicant: Applicant, portrait: bytes, recognition: Recognition
+    ) -> tuple[PreparedRecord, PinLetter]:
+        """What is signed and drawn for one row: the record for the stations, and the letter with its PINs.
+
+        Args:
+            applicant: the row.
+            portrait: the card's portrait, see `make_portrait`.
+            recognition: of the row's numbers.
+
+        Raises:
+            PersonalizationError: "field-too-long", "file-too-long", with the row.
+        """
         chip_key = self._chip_key()
         contents = self._groups.build(applicant)
         contents[self._portrait_fid] = portrait
         contents[self._chip_key_fid] = chip_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        contents[self._signer.fid] = self._signer.sign(contents)
+        portrait_digest = hashlib.sha256(portrait).digest()
+        contents[self._signer.fid] = self._signer.sign(contents, {self._portrait_fid: portrait_digest})
         pins = [(row, self._pin(row)) for row in self._profile.pins]
         record = PreparedRecord(
             applicant.row_number,
-            self._keystore.recognise(applicant.permit_number.encode("ascii")),
-            self._keystore.recognise(applicant.citizen_number.encode("ascii")),
-            hashlib.sha256(portrait).digest(),
+            recognition.permit,
+            recognition.citizen,
+            portrait_digest,
             tuple((row.number, pin_block(pin)) for row, pin in pins),
             chip_key.private_numbers().private_value.to_bytes(_PRIVATE_KEY, "big"),
             self._groupings(contents, applicant.production_date),
         )
-        return PreparedCard(record, self._faces.make(applicant, portrait), _letter(applicant, pins))
+        return record, _letter(applicant, pins)
 
     def _groupings(self, contents: dict[int, bytes], made: dt.date) -> tuple[DataGrouping, ...]:
         templates: list[bytes] = []

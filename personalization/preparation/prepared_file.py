@@ -6,7 +6,8 @@ from typing import ClassVar
 
 from personalization.errors import PersonalizationError
 from personalization.preparation.record import PreparedRecord
-from personalization.preparation.sealed_file import Purpose, SealedRecords
+from personalization.preparation.sealed_file import Purpose
+from personalization.preparation.sealed_records import SealedRecords
 
 
 class PreparedFile(SealedRecords):

@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, ClassVar, Final, NamedTuple, Self
+from typing import BinaryIO, Final, NamedTuple, Self
 
 from personalization.atomic_file import open_atomically
 from personalization.errors import PersonalizationError
@@ -273,49 +273,6 @@ class SealedReader:
 
     def __repr__(self) -> str:
         return f"SealedReader({self._purpose.label}, {self._header.records} records)"
-
-
-class SealedRecords:
-    """The records of one sealed file under the type they have; what reads one of the purposes builds on this.
-
-    Args:
-        path: the file.
-        keystore: has the key of the purpose.
-        batch: identifier of the batch that the file has to be of; None takes any.
-
-    Raises:
-        PersonalizationError: as `SealedReader`.
-    """
-
-    __slots__ = ("_file",)
-
-    purpose: ClassVar[Purpose]
-
-    def __init__(self, path: Path, keystore: KeyStore, *, batch: str | None = None) -> None:
-        self._file = SealedReader(path, self.purpose, keystore, batch=batch)
-
-    @property
-    def batch(self) -> str:
-        """Batch identifier."""
-        return self._file.batch
-
-    def __len__(self) -> int:
-        return len(self._file)
-
-    def close(self) -> None:
-        """Let go of the file; safe to call twice."""
-        self._file.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.batch}, {len(self)} records)"
 
 
 def _context(purpose: Purpose, batch: str) -> bytes:

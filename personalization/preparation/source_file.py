@@ -15,7 +15,8 @@ from typing import Any, ClassVar, Final
 
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant, Residence
-from personalization.preparation.sealed_file import Purpose, SealedRecords
+from personalization.preparation.sealed_file import Purpose
+from personalization.preparation.sealed_records import SealedRecords
 
 _LENGTH: Final = 4
 _PORTRAIT: Final = "portrait"

@@ -82,8 +82,8 @@ class Residents:
             if row.is_listed:
                 self._addresses[row.code[:2]].append(_place(row))
 
-    def draw(self, index: int) -> Draft:
-        """Resident ``index``, from 0."""
+    def draw(self, index: int, portrait: bytes | None = None) -> Draft:
+        """Resident ``index``, from 0; with a portrait of their own where none is given."""
         chance = random.Random(f"{self._seed}/{index}")
         group = self._groups[index] if index < _ETHNIC_GROUPS else self._ethnic_group(chance)
         is_child = chance.random() < _CHILD_SHARE
@@ -114,9 +114,8 @@ class Residents:
             f"{issued + timedelta(days=chance.randint(1, 10)):%Y%m%d}",
             *(self._citizen_card(chance, index) if kind == PermitType.CITIZEN_CARD else ("", "")),
         ]
-        return Draft(
-            cells, [(f"{number}.jpg", draw_portrait(chance))], self._residence(chance, index, number, born, issued)
-        )
+        picture = draw_portrait(chance) if portrait is None else portrait
+        return Draft(cells, [(f"{number}.jpg", picture)], self._residence(chance, index, number, born, issued))
 
     def _ethnic_group(self, chance: random.Random) -> str:
         return _HAN if chance.random() < _HAN_SHARE else chance.choice(self._groups)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -26,6 +27,7 @@ from personalization.production.states import (
 from personalization.production.work import HALF_MADE
 
 _MICROSECONDS: Final = 1_000_000
+_ROWS_AT_ONCE: Final = 5000
 _MADE: Final = (RunState.MADE, RunState.INSPECTING, RunState.GOOD, RunState.CANCELLED)
 
 
@@ -80,8 +82,8 @@ class BatchEntry:
     delivered: int
     prepared: str
     source: str
-    rows: Sequence[RowEntry]
-    rejected: Sequence[RejectedRow] = ()
+    rows: Iterable[RowEntry]
+    rejected: Iterable[RejectedRow] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +181,8 @@ def register_batch(
     """
     try:
         with journal.transaction() as connection:
-            batch_id = _insert(connection, entry)
-            counts = {"accepted": len(entry.rows), "rejected": len(entry.rejected), **(facts or {})}
+            batch_id, accepted, rejected = _insert(connection, entry)
+            counts = {"accepted": accepted, "rejected": rejected, **(facts or {})}
             record(connection, who, [Entry(What.BATCH_LOADED, batch_id, facts=counts)])
     except IntegrityError as error:
         code = "permit-known" if "rows" in str(error.orig) else "batch-known"
@@ -188,7 +190,8 @@ def register_batch(
     return find_batch(journal, entry.identifier)
 
 
-def _insert(connection: Connection, entry: BatchEntry) -> int:
+def _insert(connection: Connection, entry: BatchEntry) -> tuple[int, int, int]:
+    """The batch's key, and how many rows were accepted and rejected; rows are taken as they come."""
     values = {
         "identifier": entry.identifier,
         "source_hash": entry.source_hash,
@@ -200,11 +203,17 @@ def _insert(connection: Connection, entry: BatchEntry) -> int:
         "received_at": now_us(),
     }
     batch_id = connection.execute(insert(Batch).values(values).returning(Batch.id)).scalar_one()
-    rows = [_row(batch_id, row.number, RowState.WAITING, row) for row in entry.rows]
-    rows += [_row(batch_id, row.number, RowState.REJECTED, None, row.reason) for row in entry.rejected]
-    if rows:
-        connection.execute(insert(Row), rows)
-    return batch_id
+    accepted = _insert_rows(connection, (_row(batch_id, row.number, RowState.WAITING, row) for row in entry.rows))
+    refused = (_row(batch_id, row.number, RowState.REJECTED, None, row.reason) for row in entry.rejected)
+    return batch_id, accepted, _insert_rows(connection, refused)
+
+
+def _insert_rows(connection: Connection, rows: Iterator[dict[str, object]]) -> int:
+    count = 0
+    while piece := list(itertools.islice(rows, _ROWS_AT_ONCE)):
+        connection.execute(insert(Row), piece)
+        count += len(piece)
+    return count
 
 
 def _row(

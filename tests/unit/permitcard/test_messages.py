@@ -47,7 +47,7 @@ PARTS = {
     "state": {state.value for state in BatchState},
     "row": {state.value for state in RowState},
     "blank": {state.value for state in BlankState} | {"received"},
-    "stage": {"check", "stock", "prepare", "recover", "make", "inspect", "tear", "matrix"},
+    "stage": {"check", "deal", "stock", "prepare", "recover", "make", "inspect", "tear", "matrix"},
     "tear.kind": {kind.value for kind in ViolationKind},
     "tear.moment": {moment.value for moment in CutMoment},
     "place": {place.value for place in Place},
@@ -72,6 +72,8 @@ PARTS = {
 COMPUTED = {
     "personalization/keys/hsm/token.py": frozenset({*TOKEN_CODES.values(), "hsm-unavailable"}),
     "personalization/intake/delivery.py": frozenset({"batch-pictures-file", "batch-table-file"}),
+    "personalization/preparation/bulk/delivered.py": frozenset({"batch-pictures-file", "batch-table-file"}),
+    "personalization/preparation/bulk/workers.py": frozenset({"disk-full", "directory-unwritable"}),
     "personalization/production/journal/batches.py": frozenset({"batch-known", "permit-known"}),
     "reader_bridge/ccid_reader.py": frozenset(
         {"card-removed", "mute", "no-card", "response-too-long", "transmission-failed"}

@@ -1,0 +1,311 @@
+"""From a delivered file to a prepared batch, of any size, in steps that each leave their result on disk.
+
+| step | who | leaves |
+|---|---|---|
+| deal | the coordinator | sealed rows in chunks, index of pictures and residences, plan |
+| check | workers, by chunk | applicants and faces of rows without a fault, marks, findings |
+| verdict | the coordinator | which rows go on |
+| prepare | workers, by chunk | records, letters, a signed statement |
+| close | the coordinator | signed manifest, refused rows |
+
+A step that finds its result goes on with the next, so that an interrupted preparation is begun again and does only what
+is left. Memory is that of one chunk, whatever the batch has.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, Protocol
+
+from personalization.errors import PersonalizationError
+from personalization.intake.receipt import batch_identifier
+from personalization.intake.rejects import seal_rejects
+from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.signed_document import read_signed
+from personalization.preparation.bulk.dealing import deal_out
+from personalization.preparation.bulk.delivered import DeliveredFiles, locate
+from personalization.preparation.bulk.layout import CHUNK_STATEMENT, BatchFolder
+from personalization.preparation.bulk.making import CHUNK_KIND, ROWS, read_chunk_rows
+from personalization.preparation.bulk.plan import CHUNK_ROWS, Arrival, Plan
+from personalization.preparation.bulk.rejected import rejected_rows
+from personalization.preparation.bulk.verdict import FindingSink, Judge, KnownPermits, Verdict
+from personalization.preparation.bulk.workers import Order, Stage, Workers, Workplace, disk_reported
+from personalization.preparation.manifest import ChunkEntry, Manifest
+from personalization.preparation.prepare import Recognition
+
+REJECTS_ENDING: Final = ".rejects"
+_OWNER_ONLY: Final = 0o700
+_FAILURES: Final = 1
+_ENVIRONMENT: Final = 3
+_DAMAGED: Final = "work-file-damaged"
+_KEYS_GONE: Final = "batch-keys-missing"
+
+
+class ProgressBar(Protocol):
+    """Told how far a step is."""
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """``done`` of ``total`` rows of ``stage``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A delivery that does not go on; nothing of it is left.
+
+    Attributes:
+        identifier: of the batch that it would have been.
+        verdict: why.
+    """
+
+    identifier: str
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A batch that is prepared, and not known to the journal yet.
+
+    Attributes:
+        folder: its paths.
+        manifest: its chunks.
+        verdict: what intake found.
+        rejects: sealed files of refused rows.
+    """
+
+    folder: BatchFolder
+    manifest: Manifest
+    verdict: Verdict
+    rejects: tuple[Path, ...]
+
+    def rows(self) -> Iterator[tuple[int, Recognition]]:
+        """Row numbers and recognition values of all rows, in the order of the records."""
+        for entry in self.manifest.chunks:
+            yield from read_chunk_rows(self.folder.root / entry.folder / ROWS)
+
+    def rejected(self) -> Iterator[tuple[int, str]]:
+        """Row numbers that were refused, with the first rule that each breaks."""
+        with self.folder.rejected.open("rb") as stream:
+            for line in stream:
+                number, rule = json.loads(line)
+                yield number, rule
+
+    def finish(self) -> None:
+        """Remove what is needed no more, once the journal knows the batch."""
+        self.folder.clear_work()
+
+
+@dataclass(frozen=True, slots=True)
+class Commission:
+    """What is prepared, with what.
+
+    Attributes:
+        files: the delivery.
+        arrival: its hashes, and when it came.
+        place: where it is worked on.
+        store: the centre's open key store.
+        workers: who works, given the batch's open store.
+        known: permits of earlier batches.
+        progress: told how far each step is.
+        findings: told every finding.
+        accept_good: whether good rows go on where others are at fault.
+        chunk_rows: rows of a chunk.
+    """
+
+    files: DeliveredFiles
+    arrival: Arrival
+    place: Workplace
+    store: KeyStore
+    workers: Callable[[KeyStore], Workers]
+    known: KnownPermits
+    progress: ProgressBar
+    findings: FindingSink
+    accept_good: bool = False
+    chunk_rows: int = CHUNK_ROWS
+
+
+def new_identifier(arrival: Arrival) -> str:
+    """The number of a batch, by when it came."""
+    return batch_identifier(dt.datetime.fromisoformat(arrival.received))
+
+
+def find_work(batches: Path, sha256: bytes) -> tuple[BatchFolder, Arrival] | None:
+    """The work on a delivery that was begun and not finished."""
+    for path in sorted(batches.glob("*/work/delivery.json")):
+        try:
+            arrival = Arrival.read(path)
+        except PersonalizationError:
+            continue  # whose work it was is not known any more
+        if arrival.sha256 == sha256.hex():
+            root = path.parent.parent
+            return BatchFolder(root, root.name), arrival
+    return None
+
+
+def prepare_delivery(commission: Commission, approve: Callable[[Verdict], None]) -> Prepared | Refusal:
+    """Prepare a delivery, or go on where an earlier attempt stopped.
+
+    Args:
+        commission: what and with what.
+        approve: asked when rows are refused and the others are to go on; raises when that is not allowed.
+
+    Raises:
+        PersonalizationError: exit 3, the work stays, and goes on when the cause is mended: key store, disk, workers;
+            exit 2, it stays too: ``approve`` refuses; exit 1, the delivery cannot be used as a whole; nothing of it is
+            left then, nor of work that is damaged ("work-file-damaged").
+    """
+    folder = commission.place.folder
+    try:
+        with disk_reported(folder.root):
+            return _Engine(commission).prepare(approve)
+    except PersonalizationError as error:
+        if error.exit_code == _FAILURES or error.code == _DAMAGED:
+            discard(folder, commission.store)
+        raise
+
+
+def discard(folder: BatchFolder, store: KeyStore) -> None:
+    """Forget a delivery: its keys first, so that nothing that is left can be read."""
+    store.destroy_batch_keys(folder.identifier)
+    shutil.rmtree(folder.root, ignore_errors=True)
+
+
+class _Engine:
+    def __init__(self, commission: Commission) -> None:
+        self._commission = commission
+        self._folder = commission.place.folder
+        self._progress = commission.progress
+        self._keys = self._batch_store()
+
+    def prepare(self, approve: Callable[[Verdict], None]) -> Prepared | Refusal:
+        plan = self._deal()
+        if not plan.rows:
+            raise PersonalizationError("batch-empty", rows=0)
+        workers = self._commission.workers(self._keys)
+        try:
+            return self._prepare(plan, workers, approve)
+        finally:
+            workers.close()
+
+    def _prepare(self, plan: Plan, workers: Workers, approve: Callable[[Verdict], None]) -> Prepared | Refusal:
+        self._work(workers, Stage.CHECK, plan)
+        verdict = self._judge(plan)
+        if verdict.errors and not self._commission.accept_good:
+            discard(self._folder, self._commission.store)
+            return Refusal(self._folder.identifier, verdict)
+        if verdict.errors:
+            approve(verdict)
+        if not verdict.good:
+            raise PersonalizationError("batch-empty", rows=verdict.rows)
+        self._work(workers, Stage.MAKE, plan)
+        manifest = self._close(plan)
+        return Prepared(self._folder, manifest, verdict, self._reject(plan))
+
+    def _batch_store(self) -> KeyStore:
+        """The batch's own keys: those of an earlier attempt while its work is there, else new ones."""
+        store, identifier = self._commission.store, self._folder.identifier
+        if self._folder.plan.exists():
+            try:
+                return store.of_batch(identifier)
+            except PersonalizationError as error:
+                if error.code != _KEYS_GONE:
+                    raise
+                self._begin_again()
+        store.make_batch_keys(identifier)
+        return store.of_batch(identifier)
+
+    def _begin_again(self) -> None:
+        """Remove all that an earlier attempt has sealed."""
+        for path in self._folder.root.iterdir():
+            if path != self._folder.work:
+                _remove(path)
+        for path in self._folder.work.iterdir():
+            if path != self._folder.delivery:
+                _remove(path)
+
+    def _deal(self) -> Plan:
+        if self._folder.plan.exists():
+            return Plan.read(self._folder.plan)
+        self._begin_again()
+        files = self._commission.files
+        located = locate(files, self._folder.work, self._keys)
+        return deal_out(
+            self._folder,
+            files.name,
+            located,
+            self._keys,
+            self._commission.chunk_rows,
+            lambda done: self._progress("deal", done, max(done, files.name.count)),
+        )
+
+    def _work(self, workers: Workers, stage: Stage, plan: Plan) -> None:
+        done_at = self._folder.checked if stage is Stage.CHECK else self._folder.chunk
+        left = [chunk for chunk in plan.chunks if not done_at(chunk).is_dir()]
+        done = plan.rows - sum(min(plan.chunk_rows, plan.rows - (chunk - 1) * plan.chunk_rows) for chunk in left)
+        self._progress(stage.value, done, plan.rows)
+        for rows in workers.perform([Order(self._commission.place, stage, chunk) for chunk in left]):
+            done += rows
+            self._progress(stage.value, min(done, plan.rows), plan.rows)
+        self._progress(stage.value, plan.rows, plan.rows)
+
+    def _judge(self, plan: Plan) -> Verdict:
+        if self._folder.verdict.exists():
+            return Verdict.read(self._folder.verdict)
+        return Judge(self._folder, plan, self._keys, self._commission.known).judge(self._commission.findings)
+
+    def _close(self, plan: Plan) -> Manifest:
+        """List the chunks; each statement is verified, so that the manifest vouches for what workers made."""
+        authority = self._keys.certificate(KeyName.AUTHORITY)
+        if self._folder.manifest.exists():
+            return Manifest.read(self._folder.manifest, authority)
+        entries: list[ChunkEntry] = []
+        for chunk in plan.chunks:
+            folder = self._folder.chunk(chunk)
+            document = read_signed(folder / CHUNK_STATEMENT, authority)
+            if (document["kind"], document["batch"], document["chunk"]) != (CHUNK_KIND, plan.identifier, chunk):
+                raise PersonalizationError("chunk-not-genuine", exit_code=_ENVIRONMENT, file=str(folder))
+            numbers = [row for row, _ in read_chunk_rows(folder / ROWS)]
+            ends = (numbers[0], numbers[-1]) if numbers else (0, 0)
+            name = str(folder.relative_to(self._folder.root))
+            entries.append(ChunkEntry(name, len(numbers), *ends, document["files"]))
+        arrival = self._commission.arrival
+        manifest = Manifest(plan.identifier, plan.area_code, arrival.sha256, arrival.files, tuple(entries))
+        manifest.write(self._folder.manifest, self._keys)
+        return manifest
+
+    def _reject(self, plan: Plan) -> tuple[Path, ...]:
+        """Seal what was refused, some thousand rows a file."""
+        paths: list[Path] = []
+        for number, rows in enumerate(rejected_rows(self._folder, plan, self._keys), 1):
+            ending = REJECTS_ENDING if number == 1 else f"{REJECTS_ENDING}-{number}"
+            path = self._folder.root / f"{self._folder.identifier}{ending}"
+            if not path.exists():
+                seal_rejects(self._folder.identifier, self._commission.files.name, rows, path, self._keys)
+            paths.append(path)
+        return tuple(paths)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def begin(batches: Path, arrival: Arrival) -> BatchFolder:
+    """Make the folder of a new batch and say which delivery it is the work on.
+
+    Raises:
+        PersonalizationError: "directory-unwritable", "disk-full", exit 3.
+    """
+    identifier = new_identifier(arrival)
+    folder = BatchFolder(batches / identifier, identifier)
+    with disk_reported(batches):
+        folder.work.mkdir(mode=_OWNER_ONLY, parents=True)
+        arrival.write(folder.delivery)
+    return folder

@@ -1,0 +1,148 @@
+"""Where the picture and the residence of a citizen are, on disk: built once a batch, then only read.
+
+Numbers stand in it as *marks*: 16 bytes of keyed BLAKE2b under a key that the batch's own key seals, so that the file
+says nothing of anybody.
+
+Source: RFC 7693 (BLAKE2), clause 2.9 (keyed hashing).
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Final
+
+from personalization.errors import PersonalizationError
+
+MARK_LENGTH: Final = 16
+MARK_KEY_LENGTH: Final = 32
+_QUESTIONS_AT_ONCE: Final = 500
+_WRITTEN_AT_ONCE: Final = 10_000
+_CACHE_KIB: Final = 8192
+
+Mark = Callable[[str], bytes]
+
+
+def marker(key: bytes) -> Mark:
+    """The function from a number to its mark."""
+    blake = functools.partial(hashlib.blake2b, key=key, digest_size=MARK_LENGTH)
+    return lambda number: blake(number.encode("utf-8", "surrogatepass")).digest()
+
+
+def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
+    """A database of ours that needs no durability: what it was made from is still there.
+
+    Raises:
+        PersonalizationError: "work-file-damaged" (exit 3).
+    """
+    try:
+        if not create:
+            # A worker's threads work one after the other, see `workers.carry_out`.
+            place = f"{path.absolute().as_uri()}?mode=ro"
+            connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
+            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+            return connection
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rwc", uri=True, isolation_level=None)
+        path.chmod(0o600)
+        connection.execute("PRAGMA journal_mode = OFF")
+        connection.execute("PRAGMA synchronous = OFF")
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    except sqlite3.Error as error:
+        raise PersonalizationError("work-file-damaged", exit_code=3, file=path.name, reason=str(error)) from None
+    return connection
+
+
+class IndexWriter:
+    """Builds the index under another name; it appears when it is finished.
+
+    Args:
+        path: final name.
+    """
+
+    __slots__ = ("_connection", "_part", "_path", "_waiting")
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._part = path.with_name(path.name + ".part")
+        self._part.unlink(missing_ok=True)
+        self._connection = connect(self._part, create=True)
+        self._waiting: dict[str, list[tuple[bytes, bytes]]] = {"pictures": [], "residences": []}
+        for table in self._waiting:
+            self._connection.execute(f"CREATE TABLE {table} (mark BLOB NOT NULL, place BLOB NOT NULL)")
+
+    def add_picture(self, mark: bytes, place: bytes) -> None:
+        """The picture of a citizen number: `ZipEntry.locator`."""
+        self._add("pictures", mark, place)
+
+    def add_residence(self, mark: bytes, place: bytes) -> None:
+        """The residence of a citizen number: see `dealing`."""
+        self._add("residences", mark, place)
+
+    def finish(self) -> None:
+        """Sort, and give the file its name."""
+        for table in self._waiting:
+            self._write(table)
+            self._connection.execute(f"CREATE INDEX {table}_mark ON {table} (mark, place)")
+        self.close()
+        self._part.replace(self._path)
+
+    def close(self) -> None:
+        """Let go of the file; safe to call twice."""
+        self._connection.close()
+
+    def _add(self, table: str, mark: bytes, place: bytes) -> None:
+        waiting = self._waiting[table]
+        waiting.append((mark, place))
+        if len(waiting) >= _WRITTEN_AT_ONCE:
+            self._write(table)
+
+    def _write(self, table: str) -> None:
+        self._connection.execute("BEGIN")
+        self._connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", self._waiting[table])  # noqa: S608 - ours
+        self._connection.execute("COMMIT")
+        self._waiting[table].clear()
+
+
+class DeliveryIndex:
+    """Reads an index that `IndexWriter` made.
+
+    Args:
+        path: the file.
+    """
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, path: Path) -> None:
+        self._connection = connect(path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._connection.close()
+
+    def pictures(self, marks: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+        """Places of pictures by mark; a number without a picture is missing."""
+        return self._places("pictures", marks)
+
+    def residences(self, marks: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+        """Places of residences by mark."""
+        return self._places("residences", marks)
+
+    def _places(self, table: str, marks: Sequence[bytes]) -> dict[bytes, list[bytes]]:
+        found: dict[bytes, list[bytes]] = defaultdict(list)
+        for at in range(0, len(marks), _QUESTIONS_AT_ONCE):
+            asked = marks[at : at + _QUESTIONS_AT_ONCE]
+            places = ", ".join("?" * len(asked))
+            statement = f"SELECT mark, place FROM {table} WHERE mark IN ({places}) ORDER BY mark, place"  # noqa: S608
+            for mark, place in self._connection.execute(statement, asked):
+                found[mark].append(place)
+        return found
+
+
+def random_mark_key() -> bytes:
+    """A key for the marks of one batch."""
+    return os.urandom(MARK_KEY_LENGTH)

@@ -1,0 +1,143 @@
+"""How a delivery was dealt out into chunks: what every worker reads first."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from personalization.atomic_file import write_atomically
+from personalization.errors import PersonalizationError
+from personalization.keys.keystore import KeyName, KeyStore
+from personalization.preparation.bulk.parts import PartPlace
+
+CHUNK_ROWS: Final = 4096
+"""Rows of a chunk: some megabytes for each of its files, and some seconds of work."""
+
+_KEY_CONTEXT: Final = b"marks\x00"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What was dealt out.
+
+    Attributes:
+        identifier: the batch.
+        area_code: six digits, from the file's name.
+        declared: rows that the file's name declares.
+        chunk_rows: rows of a chunk, the last one may have fewer.
+        rows: rows of the first sheet.
+        residences: rows of the second sheet.
+        pictures: the zip of pictures.
+        marks: key of the marks, sealed, hexadecimal.
+    """
+
+    identifier: str
+    area_code: str
+    declared: int
+    chunk_rows: int
+    rows: int
+    residences: int
+    pictures: PartPlace
+    marks: str
+
+    @property
+    def chunks(self) -> range:
+        """Numbers of the chunks, from 1."""
+        return range(1, 1 + -(-self.rows // self.chunk_rows))
+
+    @property
+    def residence_chunks(self) -> range:
+        """Numbers of the chunks of the second sheet, from 1."""
+        return range(1, 1 + -(-self.residences // self.chunk_rows))
+
+    def mark_key(self, keys: KeyStore) -> bytes:
+        """The key of the marks; ``keys`` is the batch's store."""
+        return keys.unseal(KeyName.TRANSPORT, bytes.fromhex(self.marks), _key_context(self.identifier))
+
+    def write(self, path: Path) -> None:
+        """Write the plan; it holds nothing personal and no key in clear."""
+        write_atomically(path, json.dumps(asdict(self), indent=1).encode())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a plan.
+
+        Raises:
+            PersonalizationError: "work-file-damaged", exit 3.
+        """
+        document = read_json(path)
+        try:
+            document["pictures"] = PartPlace(**document["pictures"])
+            return cls(**document)
+        except (TypeError, KeyError):
+            raise _damaged(path) from None
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Which delivery a work folder is about.
+
+    Attributes:
+        sha256: of the delivery, hexadecimal.
+        files: SHA-256 of each of its files, hexadecimal.
+        received: when it came.
+    """
+
+    sha256: str
+    files: tuple[str, ...]
+    received: str
+
+    @classmethod
+    def now(cls, sha256: bytes, files: tuple[bytes, ...]) -> Self:
+        """A delivery that comes in at this moment."""
+        received = dt.datetime.now(dt.UTC).isoformat()
+        return cls(sha256.hex(), tuple(each.hex() for each in files), received)
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON."""
+        write_atomically(path, json.dumps(asdict(self)).encode())
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Undo `write`.
+
+        Raises:
+            PersonalizationError: "work-file-damaged", exit 3.
+        """
+        document = read_json(path)
+        try:
+            document["files"] = tuple(document["files"])
+            return cls(**document)
+        except (TypeError, KeyError):
+            raise _damaged(path) from None
+
+
+def seal_mark_key(key: bytes, identifier: str, keys: KeyStore) -> str:
+    """What `Plan.marks` holds."""
+    return keys.seal(KeyName.TRANSPORT, key, _key_context(identifier)).hex()
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object that we wrote.
+
+    Raises:
+        PersonalizationError: "work-file-damaged", exit 3.
+    """
+    try:
+        document: object = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        raise _damaged(path) from None
+    if not isinstance(document, dict):
+        raise _damaged(path)
+    return document
+
+
+def _damaged(path: Path) -> PersonalizationError:
+    return PersonalizationError("work-file-damaged", exit_code=3, file=path.name, reason="")
+
+
+def _key_context(identifier: str) -> bytes:
+    return _KEY_CONTEXT + identifier.encode("ascii")

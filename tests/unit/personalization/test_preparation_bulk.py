@@ -1,0 +1,336 @@
+"""Preparation in chunks finds and makes what the way through memory does, however it is cut, shared and interrupted."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+import multiprocessing
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from permitcard.centre import Centre
+from permitcard.job import Job
+from permitcard.preparing import Loaded, Staff, prepare
+from personalization.errors import PersonalizationError
+from personalization.intake.applicant import Finding
+from personalization.intake.delivery import PICTURES_END, RESIDENCE_END
+from personalization.intake.history import RememberedBatches
+from personalization.intake.receipt import receive_batch
+from personalization.intake.rejects import open_rejects
+from personalization.intake.sample.unpacked import write_unpacked_sample
+from personalization.keys.file_store import FileKeyStore
+from personalization.keys.keystore import KeyStore
+from personalization.preparation.bulk import cluster as cluster_module
+from personalization.preparation.bulk import workers
+from personalization.preparation.bulk.engine import Refusal
+from personalization.preparation.bulk.workers import Stage
+from personalization.production.journal.batches import batch_status
+from personalization.production.states import RowState
+from tests.console.command_line import ROOT
+from tests.doubles.prepared_batches import Row, judge, rows_of
+
+RESIDENTS = 60
+CHUNK = 16
+DAMAGED = next((ROOT / "examples" / "damaged").glob("*.zip"))
+
+
+def silent(stage: str, done: int, total: int) -> None:
+    del stage, done, total
+
+
+@pytest.fixture(scope="module")
+def keys_of_all(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One key store for all centres, so that what they make can be compared."""
+    place = Centre(tmp_path_factory.mktemp("keys") / "centre")
+    FileKeyStore.create(place.keys, place.make_test_passphrase().read(), scrypt_n=16)
+    return place.root
+
+
+def make_centre(root: Path, keys_of_all: Path) -> Centre:
+    shutil.copytree(keys_of_all, root)
+    return Centre(root)
+
+
+@pytest.fixture(scope="module")
+def delivery(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A table with its residences and pictures beside it."""
+    return write_unpacked_sample(tmp_path_factory.mktemp("delivery"), RESIDENTS, 5, faces=6)
+
+
+@pytest.fixture
+def centre(tmp_path: Path, keys_of_all: Path) -> Centre:
+    return make_centre(tmp_path / "centre", keys_of_all)
+
+
+def loaded(centre: Centre, file: Path, staff: Staff | None = None, **more: object) -> Loaded:
+    with Job.open(centre) as job:
+        found = prepare(job, file, staff or Staff(), chunk_rows=CHUNK, progress=silent, **more)  # type: ignore[arg-type]
+    assert isinstance(found, Loaded), found
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A batch that one process has prepared."""
+
+    centre: Centre
+    found: Loaded
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory, delivery: Path, keys_of_all: Path) -> Done:
+    centre = make_centre(tmp_path_factory.mktemp("done") / "centre", keys_of_all)
+    return Done(centre, loaded(centre, delivery))
+
+
+def content(centre: Centre, batch: str) -> list[object]:
+    keys = centre.key_store().open()
+    manifest = centre.batch(batch) / f"{batch}.manifest"
+    return [row.without_what_is_drawn() for row in rows_of(manifest, keys.of_batch(batch), batch)]
+
+
+# ------------------------------------------------------------ the same as through memory
+
+
+def test_every_row_is_prepared_signed_and_has_its_letter(done: Done, delivery: Path) -> None:
+    keys = done.centre.key_store().open()
+    assert judge(done.found.manifest, keys.of_batch(done.found.identifier), done.found.identifier) == RESIDENTS
+    expected = receive_batch(delivery, RememberedBatches(), dt.datetime.now(dt.UTC)).applicants
+    found = [row.applicant for row in rows_of_done(done, keys)]
+    assert tuple(found) == expected
+
+
+def rows_of_done(done: Done, keys: KeyStore) -> Iterator[Row]:
+    batch = done.found.identifier
+    return rows_of(done.found.manifest, keys.of_batch(batch), batch)
+
+
+def test_the_journal_knows_the_batch_and_the_work_is_gone(done: Done) -> None:
+    with Job.open(done.centre) as job:
+        status = batch_status(job.journal, done.found.identifier)
+        assert (status.rows[RowState.WAITING], status.accepted) == (RESIDENTS, RESIDENTS)
+        facts = job.outfit(done.found.identifier)
+        assert facts.prepared == facts.source == facts.faces == done.found.manifest
+    folder = done.centre.batch(done.found.identifier)
+    assert {path.name for path in folder.iterdir()} == {"chunks", done.found.manifest.name}
+    chunks = -(-RESIDENTS // CHUNK)
+    assert [path.name for path in sorted((folder / "chunks").iterdir())] == [f"{n:05d}" for n in range(1, chunks + 1)]
+
+
+def key(found: Finding) -> tuple[object, ...]:
+    return found.rule, found.row, found.column, found.masked, found.severity, sorted(found.parameters.items())
+
+
+def all_findings(centre: Centre, file: Path, folder: Path) -> list[tuple[object, ...]]:
+    listed = folder / "findings.jsonl"
+    with Job.open(centre) as job:
+        found = prepare(job, file, Staff(), chunk_rows=CHUNK, progress=silent, findings=listed)
+    assert isinstance(found, Refusal)
+    documents = [json.loads(line) for line in listed.read_text("utf-8").splitlines()]
+    assert len(documents) == sum(found.verdict.rules.values())
+    return sorted((key(engine_finding(document)) for document in documents), key=repr)
+
+
+def engine_finding(document: dict[str, object]) -> Finding:
+    from personalization.preparation.bulk.findings import finding_of
+
+    return finding_of(document)
+
+
+def test_the_damaged_example_gives_the_same_findings_and_leaves_nothing(centre: Centre, tmp_path: Path) -> None:
+    """Also for a workbook in a zip: rules of cells, rows, pictures, second sheet, and of rows with each other."""
+    receipt = receive_batch(DAMAGED, RememberedBatches(), dt.datetime.now(dt.UTC))
+    assert all_findings(centre, DAMAGED, tmp_path) == sorted(map(key, receipt.findings), key=repr)
+    left = [path.name for path in (centre.root / "batches").iterdir() if not path.name.startswith(".")]
+    assert left == []
+    assert list((centre.root / "batch-keys").iterdir()) == []
+
+
+def test_good_rows_go_on_and_refused_ones_come_back_as_they_were(centre: Centre, tmp_path: Path) -> None:
+    receipt = receive_batch(DAMAGED, RememberedBatches(), dt.datetime.now(dt.UTC))
+    found = loaded(centre, DAMAGED, accept_good=True)
+    keys = centre.key_store().open().of_batch(found.identifier)
+    assert judge(found.manifest, keys, found.identifier) == len(receipt.applicants) == found.rows
+    assert [row.applicant for row in rows_of(found.manifest, keys, found.identifier)] == list(receipt.applicants)
+    bad = {row.source.number for row in receipt.rejected if row.source is not None}
+    with Job.open(centre) as job:
+        assert batch_status(job.journal, found.identifier).rows[RowState.REJECTED] == len(bad)
+    opened = receive_batch(
+        open_rejects(found.rejects[0], tmp_path / "opened", keys), RememberedBatches(), dt.datetime.now(dt.UTC)
+    )
+    assert opened.row_count == len(bad)
+
+
+# ------------------------------------------------------------ rows of different chunks
+
+
+def rewritten(delivery: Path, folder: Path, change: Callable[[list[list[str]]], None]) -> Path:
+    """A copy of the delivery with another table."""
+    folder.mkdir()
+    for end in (PICTURES_END, RESIDENCE_END):
+        shutil.copy(delivery.with_name(delivery.stem + end), folder)
+    rows = list(csv.reader(io.StringIO(delivery.read_text("utf-8"), newline="")))
+    change(rows)
+    target = folder / delivery.name
+    with target.open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows(rows)
+    return target
+
+
+@pytest.mark.parametrize(("column", "rule"), [(0, "duplicate-permit-number"), (10, "duplicate-bank-account")])
+def test_a_number_that_occurs_in_two_chunks_is_found(
+    centre: Centre, tmp_path: Path, delivery: Path, column: int, rule: str
+) -> None:
+    def double(rows: list[list[str]]) -> None:
+        adults = [row for row in rows[1:] if row[10]]
+        adults[-1][column] = adults[0][column]
+
+    file = rewritten(delivery, tmp_path / "double", double)
+    receipt = receive_batch(file, RememberedBatches(), dt.datetime.now(dt.UTC))
+    assert rule in {found.rule for found in receipt.findings}
+    assert all_findings(centre, file, tmp_path) == sorted(map(key, receipt.findings), key=repr)
+
+
+def test_a_row_that_another_chunk_puts_at_fault_is_in_no_file(centre: Centre, tmp_path: Path, delivery: Path) -> None:
+    def double(rows: list[list[str]]) -> None:
+        rows[-1][0] = rows[1][0][:8] + rows[-1][0][8] + rows[1][0][9:]
+        rows[1][0] = rows[-1][0]
+
+    file = rewritten(delivery, tmp_path / "double", double)
+    found = loaded(centre, file, accept_good=True)
+    keys = centre.key_store().open().of_batch(found.identifier)
+    numbers = [row.applicant.row_number for row in rows_of(found.manifest, keys, found.identifier)]
+    assert found.rows == len(numbers)
+    assert not {2, RESIDENTS + 1} & set(numbers)
+    assert judge(found.manifest, keys, found.identifier) == found.rows
+
+
+def test_a_permit_of_an_earlier_batch_is_known_again(centre: Centre, tmp_path: Path, delivery: Path) -> None:
+    loaded(centre, delivery)
+
+    def other(rows: list[list[str]]) -> None:
+        rows[2][6] += "一号"
+
+    again = rewritten(delivery, tmp_path / "again", other)
+    found = {(finding[0], finding[1]) for finding in all_findings(centre, again, tmp_path)}
+    assert found == {("permit-number-seen", row) for row in range(2, RESIDENTS + 2)}
+    with Job.open(centre) as job, pytest.raises(PersonalizationError, match="batch-file-seen"):
+        prepare(job, delivery, Staff(), progress=silent)
+
+
+# ------------------------------------------------------------ interrupted, shared, done twice
+
+
+class Stopped(Exception):
+    """What ends a preparation in a test as a kill would."""
+
+
+def test_an_interrupted_preparation_goes_on_where_it_stopped(
+    centre: Centre, delivery: Path, done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Cut before every chunk of both stages: what was done stays as it is, file by file."""
+    work, cuts = workers.Bench.work, 0
+    seen: dict[str, int] = {}
+
+    def cut(bench: workers.Bench, stage: Stage, chunk: int) -> int:
+        if f"{stage}{chunk}" not in seen:
+            seen[f"{stage}{chunk}"] = 1
+            raise Stopped
+        return work(bench, stage, chunk)
+
+    monkeypatch.setattr(workers.Bench, "work", cut)
+    kept: dict[Path, int] = {}
+    found: Loaded | None = None
+    while found is None:
+        try:
+            found = loaded(centre, delivery)
+        except Stopped:
+            cuts += 1
+        folders = [path for path in (centre.root / "batches").glob("*/**/0000?") if path.is_dir()]
+        now = {path: path.stat().st_ino for path in folders}
+        assert all(now[path] == inode for path, inode in kept.items() if path in now and found is None)
+        kept |= now
+    assert cuts == 2 * -(-RESIDENTS // CHUNK)
+    assert content(centre, found.identifier) == content(done.centre, done.found.identifier)
+
+
+def test_two_workers_make_what_one_makes(centre: Centre, delivery: Path, done: Done) -> None:
+    found = loaded(centre, delivery, Staff(workers=2))
+    assert content(centre, found.identifier) == content(done.centre, done.found.identifier)
+    keys = centre.key_store().open().of_batch(found.identifier)
+    assert judge(found.manifest, keys, found.identifier) == RESIDENTS
+    assert multiprocessing.active_children() == []
+
+
+def test_a_chunk_that_is_made_twice_is_one_attempt_or_the_other(
+    centre: Centre, delivery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler that runs an order twice at the same time: PIN letter and record stay together."""
+    perform = workers.HereWorker.perform
+
+    def twice(self: workers.HereWorker, orders: list[workers.Order]) -> Iterator[int]:
+        for order in orders:
+            folder = order.place.folder
+            target = folder.chunk(order.chunk) if order.stage is Stage.MAKE else folder.checked(order.chunk)
+            yield from perform(self, [order])
+            first = {path.name: path.read_bytes() for path in target.iterdir()}
+            hidden = target.rename(target.with_name("hidden"))
+            list(perform(self, [order]))  # the second attempt is whole too
+            shutil.rmtree(target)
+            hidden.rename(target)
+            assert {path.name: path.read_bytes() for path in target.iterdir()} == first
+
+    monkeypatch.setattr(workers.HereWorker, "perform", twice)
+    found = loaded(centre, delivery)
+    keys = centre.key_store().open().of_batch(found.identifier)
+    assert judge(found.manifest, keys, found.identifier) == RESIDENTS
+
+
+def test_the_attempt_that_comes_second_is_thrown_away(tmp_path: Path) -> None:
+    from personalization.preparation.bulk.layout import appearing
+
+    target = tmp_path / "chunks" / "00001"
+    with appearing(target) as slow:
+        (slow / "prepared").write_bytes(b"slow")
+        with appearing(target) as fast:
+            (fast / "prepared").write_bytes(b"fast")
+    assert (target / "prepared").read_bytes() == b"fast"
+    assert [path.name for path in target.parent.iterdir()] == ["00001"]
+
+
+def test_a_cluster_makes_what_one_process_makes(centre: Centre, delivery: Path, done: Done, tmp_path: Path) -> None:
+    """Workers of a scheduler on the loopback: same content; what travels and what they leave names nobody."""
+    distributed: Any = pytest.importorskip("distributed")
+    with distributed.LocalCluster(
+        n_workers=2,
+        threads_per_worker=2,
+        processes=True,
+        host="127.0.0.1",
+        dashboard_address=None,
+        local_directory=str(tmp_path / "spill"),
+    ) as cluster:
+        found = loaded(centre, delivery, Staff(scheduler=cluster.scheduler_address))
+    assert content(centre, found.identifier) == content(done.centre, done.found.identifier)
+    keys = centre.key_store().open().of_batch(found.identifier)
+    assert judge(found.manifest, keys, found.identifier) == RESIDENTS
+
+
+def test_a_scheduler_that_is_not_there_is_told_and_the_work_goes_on_later(
+    centre: Centre, delivery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cluster_module, "PATIENCE_S", 1)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        with Job.open(centre) as job, pytest.raises(PersonalizationError) as caught:
+            prepare(job, delivery, Staff(scheduler=f"tcp://127.0.0.1:{port}"), chunk_rows=CHUNK, progress=silent)
+    assert (caught.value.code, caught.value.exit_code) == ("scheduler-unreachable", 3)
+    assert loaded(centre, delivery).rows == RESIDENTS
