@@ -32,7 +32,7 @@ from personalization.intake.rejects import write_rejects
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.signed_document import sign_document, written
 from personalization.preparation.mailer import MailerFile, PinLetter
-from personalization.preparation.manifest import MANIFEST_ENDING
+from personalization.preparation.manifest import MANIFEST_ENDING, Manifest
 from personalization.preparation.prepare import PreparedBatch, prepare_batch
 from personalization.preparation.sealed_file import Purpose
 from personalization.production.acts import Act, Role
@@ -337,6 +337,7 @@ class Job:
             self.centre.root,
             (self.centre.batch(identifier), self.centre.report(identifier)),
             (self.centre.root / "delivered", *inputs),
+            self._delivered(identifier),
         )
         certificate = erase_batch(self.journal, self.keys, identifier, premises, self.operator.name, approval)
         folder = self.centre.certificates
@@ -350,6 +351,14 @@ class Job:
         write_atomically(page, signed_page(document, words, language=translate.language.value).encode())
         self.checkpoint_if_possible()
         return page
+
+    def _delivered(self, identifier: str) -> frozenset[bytes]:
+        """SHA-256 of the files of a delivery, as far as the batch's manifest lists them."""
+        path = self.centre.batch(identifier) / f"{identifier}{MANIFEST_ENDING}"
+        if not path.exists():
+            return frozenset()
+        manifest = Manifest.read(path, self.keys.certificate(KeyName.AUTHORITY))
+        return frozenset(bytes.fromhex(digest) for digest in manifest.delivered_sha256)
 
     def status(self, identifier: str) -> BatchStatus:
         """Where a batch stands."""

@@ -144,6 +144,31 @@ def prepare(
         return Loaded(folder.identifier, folder.manifest, found.manifest.rows, found.verdict, found.rejects)
 
 
+def abandon(job: Job, file: Path) -> str | None:
+    """Forget a preparation that was begun and not finished: its keys, and all that it has written.
+
+    Returns:
+        The batch that it would have been; None when there is no such preparation.
+
+    Raises:
+        PersonalizationError: "role-missing", "preparation-busy" (exit 3), the file is not there or is none of ours.
+    """
+    job.operator.require(Role.PREPARE)
+    sha256, _ = DeliveredFiles.of(file).digests()
+    batches = job.centre.root / "batches"
+    batches.mkdir(mode=0o700, exist_ok=True)
+    with _alone(batches):
+        work = find_work(batches, sha256)
+        if work is None:
+            return None
+        known = JournalHistory(job.journal, bytes.fromhex, bytes.fromhex).has_file(sha256)
+        if known:
+            work[0].clear_work()
+        else:
+            discard(work[0], job.keys)
+        return None if known else work[0].identifier
+
+
 def _begun(batches: Path, sha256: bytes, each: tuple[bytes, ...]) -> tuple[BatchFolder, Arrival]:
     arrival = Arrival.now(sha256, each)
     return begin(batches, arrival), arrival

@@ -93,7 +93,7 @@ class _Applicants:
         return None if file is None else file.applicant(row)
 
     def _open(self, batch: str) -> SourceFile | None:
-        path = self._job.centre.batch(batch) / f"{batch}.{Purpose.SOURCE.label}"
+        path = self._job.sealed(batch, Purpose.SOURCE)
         try:
             return self._held.enter_context(SourceFile(path, self._job.keys.of_batch(batch), batch=batch))
         except PersonalizationError as error:

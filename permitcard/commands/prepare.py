@@ -43,6 +43,9 @@ def prepare(
     accept_good: Annotated[
         bool, typer.Option("--accept-good", help="Go on with the good rows; the bad ones go to encrypted files.")
     ] = False,
+    discard: Annotated[
+        bool, typer.Option("--discard", help="Forget a preparation of this delivery that was begun: keys and files.")
+    ] = False,
     findings: Annotated[
         Path | None, typer.Option("--findings", help="File for all findings, one JSON object a line.", metavar="FILE")
     ] = None,
@@ -58,6 +61,9 @@ def prepare(
     from personalization.intake.delivery import DeliveryName
 
     console = console_of(context)
+    if discard:
+        _discard(console, centre, file)
+        return
     if workers is None:
         declared = DeliveryName.parse(file.stem).count if file.exists() else 0
         workers = (os.cpu_count() or 1) if declared > _FEW_ROWS else 0
@@ -81,6 +87,17 @@ def prepare(
         console.say("batch.rejects", path=path)
     rejects = [str(path) for path in found.rejects]
     console.result({**document, "prepared": found.rows, "manifest": str(found.manifest), "rejects": rejects})
+
+
+def _discard(console: Console, centre: Path, file: Path) -> None:
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+    from permitcard.preparing import abandon
+
+    with Job.open(Centre(centre)) as job:
+        batch = abandon(job, file)
+    console.say("batch.discarded" if batch else "batch.nothing-to-discard", batch=batch, name=file.name)
+    console.result({"discarded": batch})
 
 
 def _show_verdict(console: Console, file: Path, verdict: Verdict) -> None:

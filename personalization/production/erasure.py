@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,11 +45,13 @@ class Premises:
         root: the centre's folder; addresses of simulated cards are relative to it.
         folders: of the batch alone: sealed files, report.
         inputs: files and folders in which the delivered file may lie.
+        delivered: SHA-256 of each file of a delivery that came as several, which the journal knows as a whole only.
     """
 
     root: Path
     folders: Sequence[Path]
     inputs: Sequence[Path]
+    delivered: frozenset[bytes] = frozenset()
 
 
 def erase_batch(
@@ -73,7 +75,8 @@ def erase_batch(
     values = _check_values(keys, identifier)
     keys.destroy_batch_keys(identifier)
     cards = sum(_remove(path) for path in _images(premises.root, card_locations(journal, batch_id)))
-    inputs = sum(_remove(path) for path in _inputs(premises.inputs, source_hash(journal, batch_id)))
+    delivered = premises.delivered | {source_hash(journal, batch_id)}
+    inputs = sum(_remove(path) for path in _inputs(premises.inputs, delivered))
     files = sum(_remove_folder(folder) for folder in premises.folders)
     erased = {"cards": cards, "inputs": inputs, "files": files}
     forget(journal, batch_id, who, {**erased, "keys": values, **approved(approval)})
@@ -108,11 +111,11 @@ def _images(root: Path, locations: Iterable[str]) -> Iterator[Path]:
             yield root / location.removeprefix(_SIMULATED)
 
 
-def _inputs(places: Iterable[Path], wanted: bytes) -> Iterator[Path]:
-    """Every file below ``places`` that is the delivered one, whatever it is called."""
+def _inputs(places: Iterable[Path], wanted: Collection[bytes]) -> Iterator[Path]:
+    """Every file below ``places`` that was delivered, whatever it is called."""
     for place in places:
         for path in [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []:
-            if path.is_file() and _sha256(path) == wanted:
+            if path.is_file() and _sha256(path) in wanted:
                 yield path
 
 

@@ -18,7 +18,7 @@ import pytest
 
 from permitcard.centre import Centre
 from permitcard.job import Job
-from permitcard.preparing import Loaded, Staff, prepare
+from permitcard.preparing import Loaded, Staff, abandon, prepare
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Finding
 from personalization.intake.delivery import PICTURES_END, RESIDENCE_END
@@ -333,4 +333,23 @@ def test_a_scheduler_that_is_not_there_is_told_and_the_work_goes_on_later(
         with Job.open(centre) as job, pytest.raises(PersonalizationError) as caught:
             prepare(job, delivery, Staff(scheduler=f"tcp://127.0.0.1:{port}"), chunk_rows=CHUNK, progress=silent)
     assert (caught.value.code, caught.value.exit_code) == ("scheduler-unreachable", 3)
+    assert loaded(centre, delivery).rows == RESIDENTS
+
+
+def test_an_interrupted_preparation_can_be_forgotten(
+    centre: Centre, delivery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(bench: workers.Bench, stage: Stage, chunk: int) -> int:
+        raise Stopped
+
+    with Job.open(centre) as job:
+        with monkeypatch.context() as patch:
+            patch.setattr(workers.Bench, "work", stop)
+            with pytest.raises(Stopped):
+                prepare(job, delivery, Staff(), chunk_rows=CHUNK, progress=silent)
+        begun = next((centre.root / "batches").glob("*/work")).parent.name
+        assert abandon(job, delivery) == begun
+        assert not centre.batch(begun).exists()
+        assert not job.keys.destroy_batch_keys(begun)
+        assert abandon(job, delivery) is None
     assert loaded(centre, delivery).rows == RESIDENTS
