@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from threading import Lock
 from typing import Final
 
@@ -118,6 +118,11 @@ class FaultyNvm(Nvm):
                 case _:
                     data = self._spoilt(place, offset, data)
         self._inner.write(offset, data)
+
+    def write_each(self, writes: Sequence[tuple[int, bytes]]) -> None:
+        """Program one piece after the other, each with its faults."""
+        for offset, data in writes:
+            self.write(offset, data)
 
     def erase(self, page: int) -> None:
         """Erase a page; no planned fault comes between."""

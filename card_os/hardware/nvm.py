@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Never
 
 from card_os.hardware.chip import CellKind
 from card_os.hardware.clock import VirtualClock
-from card_os.hardware.power import CutMoment, PowerSupply
+from card_os.hardware.power import NEVER, CutMoment, PowerSupply
 from card_os.iso7816.errors import CardTorn
 
 if TYPE_CHECKING:
@@ -137,6 +137,38 @@ class Nvm:
         while page < last:
             page += 1
             wear[page] += 1
+
+    def write_each(self, writes: Sequence[tuple[int, bytes]]) -> None:
+        """Program one piece (offset, data) after the other, each as by `write`; a journal's steps in one call.
+
+        Raises:
+            ValueError: a piece is outside the memory, or flash that is not erased; what was before it is written.
+            CardTorn: the power went at one of the units.
+        """
+        power = self.power
+        if self._blank or power.cut_at != NEVER:
+            for offset, data in writes:
+                self.write(offset, data)
+            return
+        cells, wear, size = self._cells, self._cycles, self.size
+        word, page = self._word_shift, self._page_shift
+        count = power.count
+        try:
+            for offset, data in writes:
+                end = offset + len(data)
+                if offset < 0 or end > size:
+                    raise ValueError("write outside the memory")
+                if end == offset:
+                    continue
+                last = end - 1
+                count += (last >> word) - (offset >> word) + 1
+                cells[offset:end] = data
+                wear[offset >> page] += 1
+                for following in range((offset >> page) + 1, (last >> page) + 1):
+                    wear[following] += 1
+        finally:
+            self.clock.now_ns += (count - power.count) * self._word_ns
+            power.count = count
 
     def _program(self, offset: int, data: bytes, page: int, last: int) -> None:
         """Program cells of pages that have an erase; worn cells stay erased."""

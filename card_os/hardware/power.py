@@ -6,7 +6,8 @@ import sys
 from enum import Enum
 from typing import Final
 
-_NEVER: Final = sys.maxsize
+NEVER: Final = sys.maxsize
+"""`PowerSupply.cut_at` when no cut is armed."""
 
 
 class CutMoment(Enum):
@@ -35,7 +36,7 @@ class PowerSupply:
 
     def __init__(self) -> None:
         self.count = 0
-        self.cut_at = _NEVER
+        self.cut_at = NEVER
         self.moment = CutMoment.BEFORE
 
     @property
@@ -46,7 +47,7 @@ class PowerSupply:
     @property
     def armed(self) -> bool:
         """True when a cut is to come."""
-        return 0 < self.cut_at < _NEVER
+        return 0 < self.cut_at < NEVER
 
     def arm(self, unit: int, moment: CutMoment = CutMoment.BEFORE) -> None:
         """Cut at the ``unit``-th programming unit from now (1 or more).
@@ -65,4 +66,4 @@ class PowerSupply:
 
     def restore(self) -> None:
         """Give power back, with no cut armed."""
-        self.cut_at = _NEVER
+        self.cut_at = NEVER

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from card_os.hardware.nvm import Nvm
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from card_os.hardware.chip import Chip
     from card_os.hardware.clock import VirtualClock
     from card_os.hardware.power import PowerSupply
@@ -37,6 +39,16 @@ class RecordingNvm(Nvm):
         super().write(offset, data)
         if data:
             self.writes.append((offset, bytes(data)))
+
+    def write_each(self, writes: Sequence[tuple[int, bytes]]) -> None:
+        """Program and note one piece after the other.
+
+        Raises:
+            ValueError: outside the memory.
+            CardTorn: the power went at one of the units.
+        """
+        for offset, data in writes:
+            self.write(offset, data)
 
     def erase(self, page: int) -> None:
         """Erase a page and note it; a torn erase is not noted.

@@ -18,6 +18,9 @@ _RECORD: Final = struct.Struct(">II")
 _WIPE: Final = 1 << 31
 RECORD_OVERHEAD: Final = _RECORD.size
 
+Step = tuple[int, bytes]
+"""Something to be programmed: address, data."""
+
 
 class Journal:
     """The journal of transactions.
@@ -48,7 +51,7 @@ class Journal:
         """Bytes of memory that a journal of ``capacity`` takes, whole words."""
         return word_size - (-(_NUMBER.size + capacity) // word_size) * word_size
 
-    def commit(self, writes: Sequence[tuple[int, bytes]], wipes: Sequence[tuple[int, int]] = ()) -> None:
+    def commit(self, writes: Sequence[Step], wipes: Sequence[tuple[int, int]] = ()) -> None:
         """Do all writes (address, data), then wipe all areas (address, length), or nothing of both.
 
         Raises:
@@ -62,27 +65,23 @@ class Journal:
             parts.append(_RECORD.pack(address, length | _WIPE))
         records = b"".join(parts)
         body = _NUMBER.pack(len(records)) + records
-        self._write_records(body)
-        self._write_mark(body)
-        self._apply(writes, wipes)
-        self._erase(len(body))
+        self._nvm.write_each(
+            [self._records(body), self._mark(body), *self._changes(writes, wipes), self._erasure(len(body))]
+        )
 
-    def _write_records(self, body: bytes) -> None:
-        self._nvm.write(self._body, body)
+    def _records(self, body: bytes) -> Step:
+        return self._body, body
 
-    def _write_mark(self, body: bytes) -> None:
-        self._nvm.write(self._start, _NUMBER.pack(zlib.crc32(body)))
+    def _mark(self, body: bytes) -> Step:
+        return self._start, _NUMBER.pack(zlib.crc32(body))
 
-    def _apply(self, writes: Sequence[tuple[int, bytes]], wipes: Sequence[tuple[int, int]]) -> None:
-        nvm = self._nvm
-        for address, data in writes:
-            nvm.write(address, data)
-        for address, length in wipes:
-            nvm.write(address, bytes((nvm.erased,)) * length)
+    def _changes(self, writes: Sequence[Step], wipes: Sequence[tuple[int, int]]) -> list[Step]:
+        blank = bytes((self._nvm.erased,))
+        return [*writes, *[(address, blank * length) for address, length in wipes]] if wipes else [*writes]
 
-    def _erase(self, length: int) -> None:
-        """Wipe mark and body; the mark goes first, so that a half wiped journal is not done again."""
-        self._nvm.write(self._start, self._blank[: self._nvm.word_size + length])
+    def _erasure(self, length: int) -> Step:
+        """Mark and body blank; the mark goes first, so that a half wiped journal is not done again."""
+        return self._start, self._blank[: self._nvm.word_size + length]
 
     def replay(self) -> bool:
         """At boot: finish a committed transaction, forget an uncommitted one; True when one was finished."""
@@ -92,18 +91,18 @@ class Journal:
             return False
         parsed = self._parse(raw)
         if parsed is not None:
-            self._apply(*parsed)
+            nvm.write_each(self._changes(*parsed))
         nvm.write(self._start, self._blank)
         return parsed is not None
 
-    def _parse(self, raw: bytes) -> tuple[list[tuple[int, bytes]], list[tuple[int, int]]] | None:
+    def _parse(self, raw: bytes) -> tuple[list[Step], list[tuple[int, int]]] | None:
         """The records of a marked journal, None when the mark does not hold."""
         body = raw[self._nvm.word_size :]
         (length,) = _NUMBER.unpack_from(body)
         end = _NUMBER.size + length
         if length > self.capacity or _NUMBER.unpack_from(raw)[0] != zlib.crc32(body[:end]):
             return None
-        writes: list[tuple[int, bytes]] = []
+        writes: list[Step] = []
         wipes: list[tuple[int, int]] = []
         at = _NUMBER.size
         while at < end:
@@ -145,11 +144,11 @@ class WordJournal:
         Raises:
             CardTorn: the power went; `replay` makes it old or new.
         """
-        nvm = self._nvm
         record = _NUMBER.pack(address) + word
-        nvm.write(self._start, record + _NUMBER.pack(zlib.crc32(record)))
-        nvm.write(address, word)
-        nvm.write(self._start, self._blank)
+        start = self._start
+        self._nvm.write_each(
+            ((start, record + _NUMBER.pack(zlib.crc32(record))), (address, word), (start, self._blank))
+        )
 
     def replay(self) -> bool:
         """At boot: finish a recorded write; True when there was one."""

@@ -277,19 +277,14 @@ class MarkFirst(Journal):
 
 
 class AppliesBeforeMark(Journal):
-    def _write_mark(self, body: bytes) -> None:
-        self._apply(*self._records)
-        super()._write_mark(body)
-
     def commit(self, writes, wipes=()):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201 - a planted bug
-        self._records = (writes, wipes)
+        self._nvm.write_each(self._changes(writes, wipes))
         super().commit(writes, wipes)
 
 
 class ForgetsBeforeApplying(Journal):
-    def _apply(self, writes, wipes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - a planted bug
-        self._erase(64)
-        super()._apply(writes, wipes)
+    def _changes(self, writes, wipes):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202 - a planted bug
+        return [self._erasure(64), *super()._changes(writes, wipes)]
 
 
 class NoWordJournal(WordJournal):

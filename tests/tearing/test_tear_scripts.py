@@ -111,17 +111,15 @@ def missing_entry(journal: Journal, writes: Writes, wipes: Wipes = ()) -> None:
         address.to_bytes(4, "big") + len(data).to_bytes(4, "big") + data for address, data in writes[:-1]
     )
     body = len(records).to_bytes(4, "big") + records
-    journal._write_records(body)
-    journal._write_mark(body)
-    journal._apply(writes, wipes)
-    journal._erase(len(body))
+    journal._nvm.write_each([journal._records(body), journal._mark(body), *journal._changes(writes, wipes)])
+    journal._nvm.write_each([journal._erasure(len(body))])
 
 
 def scrub_too_early(original: Callable[..., None]) -> Callable[..., None]:
     """What is deleted is wiped before the deletion is committed."""
 
     def commit(journal: Journal, writes: Writes, wipes: Wipes = ()) -> None:
-        journal._apply((), wipes)
+        journal._nvm.write_each(journal._changes((), wipes))
         original(journal, writes, wipes)
 
     return commit
@@ -144,19 +142,15 @@ def _body(writes: Writes) -> bytes:
 def erases_first(journal: Journal, writes: Writes, wipes: Wipes = ()) -> None:
     """The journal is erased when it is committed, and then the data is written."""
     body = _body(writes)
-    journal._write_records(body)
-    journal._write_mark(body)
-    journal._erase(len(body))
-    journal._apply(writes, wipes)
+    journal._nvm.write_each([journal._records(body), journal._mark(body), journal._erasure(len(body))])
+    journal._nvm.write_each(journal._changes(writes, wipes))
 
 
 def marks_first(journal: Journal, writes: Writes, wipes: Wipes = ()) -> None:
     """The mark is written before the records that it stands for."""
     body = _body(writes)
-    journal._write_mark(body)
-    journal._write_records(body)
-    journal._apply(writes, wipes)
-    journal._erase(len(body))
+    journal._nvm.write_each([journal._mark(body), journal._records(body), *journal._changes(writes, wipes)])
+    journal._nvm.write_each([journal._erasure(len(body))])
 
 
 class WithoutChecksum:
@@ -175,13 +169,13 @@ def replay_erasing_first(journal: Journal) -> bool:
     if raw != journal._blank:
         nvm.write(journal._start, journal._blank)
     if parsed is not None:
-        journal._apply(*parsed)
+        nvm.write_each(journal._changes(*parsed))
     return parsed is not None
 
 
-def forgets_to_erase(journal: Journal, length: int) -> None:
+def forgets_to_erase(journal: Journal, _length: int) -> tuple[int, bytes]:
     """Only the mark is erased."""
-    journal._nvm.write(journal._start, journal._blank[: journal._nvm.word_size])
+    return journal._start, journal._blank[: journal._nvm.word_size]
 
 
 def compare_first(context: Context, item: StoredObject, body: bytes, block: bytes) -> None:
@@ -204,7 +198,7 @@ def test_a_page_that_is_scrubbed_too_early_is_found(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_journal_that_is_not_erased_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Journal, "_erase", forgets_to_erase)
+    monkeypatch.setattr(Journal, "_erasure", forgets_to_erase)
     first(monkeypatch, {ViolationKind.RESIDUE}, UPDATE)
 
 

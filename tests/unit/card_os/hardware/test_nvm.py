@@ -139,3 +139,37 @@ def test_the_chips_of_the_product_are_sound() -> None:
 def test_an_impossible_geometry_is_refused(size: int, page: int, word: int, erased: int) -> None:
     with pytest.raises(ValueError, match="geometry"):
         Chip("bad", size, page, word, erased, 1, 1)
+
+
+@pytest.mark.parametrize("chip", sorted(load_chips()))
+def test_pieces_are_programmed_as_by_single_writes(chip: str) -> None:
+    """Cells, units, wear and time are the same; a piece across a page, and one without bytes."""
+    one, each = NvmImage.create(chip=chip), NvmImage.create(chip=chip)
+    pieces = [(0, b"\x01\x02"), (6, b"across a word"), (500, b"across a page" * 3), (9, b""), (1_024, bytes(1_200))]
+    singly, together = one.nvm(), each.nvm()
+    for offset, data in pieces:
+        singly.write(offset, data)
+    together.write_each(pieces)
+    assert one.snapshot() == each.snapshot()
+    assert singly.power.count == together.power.count
+    assert list(singly.wear) == list(together.wear)
+    assert singly.clock.now_ns == together.clock.now_ns
+
+
+def test_a_piece_outside_ends_the_others_where_single_writes_would() -> None:
+    image = NvmImage.create()
+    nvm = image.nvm()
+    with pytest.raises(ValueError, match="outside"):
+        nvm.write_each([(0, b"first"), (nvm.size - 1, b"no"), (8, b"never")])
+    assert nvm.read(0, 5) == b"first"
+    assert nvm.read(8, 5) == bytes((nvm.erased,)) * 5
+    assert nvm.power.count == 2
+
+
+def test_pieces_stop_at_the_unit_that_is_cut() -> None:
+    image = NvmImage.create()
+    nvm = image.nvm()
+    nvm.power.arm(2)
+    with pytest.raises(CardTorn):
+        nvm.write_each([(0, b"1111"), (4, b"2222"), (8, b"3333")])
+    assert nvm.read(0, 12) == b"1111" + bytes((nvm.erased,)) * 8
