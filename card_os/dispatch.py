@@ -25,7 +25,7 @@ from card_os.chaining import (
 from card_os.channels import CHANNEL_COUNT, Channel
 from card_os.globalplatform.registry import CardLifeCycle, Privilege
 from card_os.hardware.work import Work
-from card_os.iso7816.apdu import CLASS_BYTES, ClassByte, CommandApdu, SecureMessagingIndication
+from card_os.iso7816.apdu import CLASS_BYTES, MAX_SHORT_NE, ClassByte, CommandApdu, SecureMessagingIndication
 from card_os.iso7816.errors import (
     CardError,
     ChainingNotSupported,
@@ -74,6 +74,7 @@ class Dispatcher:
         "_channels",
         "_clock",
         "_files",
+        "_most_without_le",
         "_proof",
         "_protected_byte_ns",
         "_runtime",
@@ -89,6 +90,7 @@ class Dispatcher:
         self._clock = runtime.clock
         self._protected_byte_ns = self._clock.times.get(Work.SECURE_MESSAGING_BYTE, 0)
         self._proof = int(interface)
+        self._most_without_le = MAX_SHORT_NE if runtime.answers_without_le else 0
         self._selector = Selector(runtime, interface)
         self._channels: dict[int, Channel] = {}
         self.last_error: CardError | None = None
@@ -229,7 +231,7 @@ class Dispatcher:
         if runtime.registry.changed or self._files.changed or self._touched:
             runtime.settle(failed=self.last_error is not None)
         runtime.running = None
-        return respond(channel, ne, data, sw)
+        return respond(channel, ne or self._most_without_le, data, sw)
 
     def _layer(self, channel: Channel, class_byte: ClassByte, command: CommandApdu) -> SecureChannel | None:
         """The secure messaging layer that a command goes through; one that it does not ask for is ended."""

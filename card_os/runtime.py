@@ -30,6 +30,7 @@ from card_os.globalplatform.resident_code import OPAQUE_SCHEMA, OpaqueApplet, re
 from card_os.iso7816.aid import Aid
 from card_os.iso7816.errors import (
     ConditionsNotSatisfied,
+    MemoryFailure,
     NotEnoughMemory,
     ReferenceDataNotFound,
     SecurityStatusNotSatisfied,
@@ -83,12 +84,14 @@ class Runtime:
         modules: all code by module AID.
         channels: open channels of both interfaces.
         running: the channel whose command is being executed.
+        answers_without_le: see `CardPolicy`; False where the policy cannot be read.
     """
 
     __slots__ = (
         "_code",
         "_opaque",
         "_standing",
+        "answers_without_le",
         "card_number",
         "channels",
         "clock",
@@ -113,6 +116,7 @@ class Runtime:
         self._opaque = OpaqueApplet()
         cplc = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.PRODUCTION_DATA)
         self.card_number = bytes(CARD_NUMBER_LENGTH) if cplc is None else card_number(store.read(cplc))
+        self.answers_without_le = _answers_without_le(store)
         self.files = FileTable(store)
         self.modules: Mapping[bytes, Applet] = {}
         self.channels: set[Channel] = set()
@@ -277,3 +281,10 @@ class Runtime:
     def count_fault(self, fault: Exception) -> None:
         """Count an exception that was no `CardError`."""
         self.faults.add(fault)
+
+
+def _answers_without_le(store: ObjectStore) -> bool:
+    try:
+        return load_card_policy(store).answers_without_le
+    except MemoryFailure:
+        return False

@@ -5,7 +5,8 @@ Stored:
 ```
 offset 0   1  format, 01
 offset 1   1  what INSTALL does without code, `MissingCode`
-offset 2   1  bit 1: a secured card tells its production data to anybody; bit 2: domains also over the field
+offset 2   1  bit 1: a secured card tells its production data to anybody; bit 2: domains also over the field;
+             bit 3: answers without Le
 offset 3   4  bytes of volatile memory that are shared out
 ```
 
@@ -30,6 +31,7 @@ _FORM: Final = struct.Struct(">BBBI")
 _FORMAT: Final = 1
 _OPEN_IDENTIFICATION: Final = 0x01
 _DOMAINS_OVER_THE_FIELD: Final = 0x02
+_ANSWERS_WITHOUT_LE: Final = 0x04
 _VOLATILE_MEMORY: Final = 8_192
 
 
@@ -50,16 +52,24 @@ class CardPolicy:
         open_identification: a secured card tells production data and its applications to anybody who asks.
         domains_over_the_field: a secured card's domains can be selected over the field.
         volatile_memory: bytes of volatile memory that are shared out.
+        answers_without_le: a command without Le is answered with what data there is, where the transmission protocol
+            can carry it, as many cards in the field do, and not with 61xx; some hosts know nothing else (GPShell sends
+            SELECT and LOAD without Le over T=1).
     """
 
     missing_code: MissingCode = MissingCode.REFUSE
     open_identification: bool = False
     domains_over_the_field: bool = False
     volatile_memory: int = _VOLATILE_MEMORY
+    answers_without_le: bool = False
 
     def encode(self) -> bytes:
         """The stored form."""
-        flags = _OPEN_IDENTIFICATION * self.open_identification | _DOMAINS_OVER_THE_FIELD * self.domains_over_the_field
+        flags = (
+            _OPEN_IDENTIFICATION * self.open_identification
+            | _DOMAINS_OVER_THE_FIELD * self.domains_over_the_field
+            | _ANSWERS_WITHOUT_LE * self.answers_without_le
+        )
         return _FORM.pack(_FORMAT, self.missing_code, flags, self.volatile_memory)
 
     @classmethod
@@ -76,6 +86,7 @@ class CardPolicy:
                 bool(flags & _OPEN_IDENTIFICATION),
                 bool(flags & _DOMAINS_OVER_THE_FIELD),
                 volatile,
+                bool(flags & _ANSWERS_WITHOUT_LE),
             )
         except (ValueError, struct.error) as error:
             raise MemoryFailure("the card's policy is damaged") from error

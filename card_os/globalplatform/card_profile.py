@@ -338,6 +338,7 @@ def _policy(row: _Table) -> CardPolicy:
         row.flag("open_identification"),
         row.flag("domains_over_the_field"),
         row.number("volatile_memory", DEFAULT_CARD_POLICY.volatile_memory),
+        row.flag("answers_without_le"),
     )
     row.finish()
     return policy

@@ -64,24 +64,24 @@ def install(context: Context, command: CommandApdu) -> bytes:
 
 
 def _make_selectable(context: Context, command: CommandApdu) -> bytes:
+    """Make an application selectable, or by default selected where it is selectable already."""
     fields = InstallFields.parse(command.data)
     parameters = InstallParameters.parse(fields.parameters, InstallPurpose.MAKE_SELECTABLE)
     permission = permit(context, Restriction.MAKE_SELECTABLE, token_of(command, fields, parameters))
     registry = domain_session(context).platform.registry
     application = _application(context, fields)
     require_association(permission, application, Privilege.NONE)
-    if application.life_cycle != ApplicationLifeCycle.INSTALLED:
-        raise ConditionsNotSatisfied("the application is not in the state INSTALLED")
     added = requested_privileges(fields.privileges or b"\x00") & Privilege.CARD_RESET
+    if application.life_cycle != ApplicationLifeCycle.INSTALLED and not (added and application.selectable):
+        raise ConditionsNotSatisfied("the application is selectable, and nothing else is asked for")
     require_grantable(registry, permission, application.privileges | added, application)
     data = application.data
     with context.store.transaction():
-        application.life_cycle = ApplicationLifeCycle.SELECTABLE
+        if application.life_cycle == ApplicationLifeCycle.INSTALLED:
+            application.life_cycle = ApplicationLifeCycle.SELECTABLE
+            data = data._replace(contactless=data.initial_contactless)
         application.privileges |= added
-        application.data = data._replace(
-            contactless=data.initial_contactless,
-            implicit_selection=data.implicit_selection + parameters.implicit_selection,
-        )
+        application.data = data._replace(implicit_selection=data.implicit_selection + parameters.implicit_selection)
         registry.update(application)
         take_unique(registry, application)
         return confirmation(registry, context.store, permission, application.package_aid, application.aid)

@@ -30,7 +30,7 @@ from card_os.globalplatform.registry import CARD_OWNER, ISSUER_DOMAIN, CardLifeC
 from card_os.globalplatform.tokens import confirmation_counter
 from card_os.iso7816 import tlv
 from card_os.iso7816.aid import Aid
-from card_os.iso7816.errors import DfNameExists, ReferenceDataNotFound, WrongData, WrongLength
+from card_os.iso7816.errors import ConditionsNotSatisfied, DfNameExists, ReferenceDataNotFound, WrongData, WrongLength
 from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
@@ -53,6 +53,8 @@ class DataTag(IntEnum):
     KEY_INFORMATION = 0xE0
     APPLICATIONS = 0x2F00
     MANAGER_URL = 0x5F50
+    PERSONALIZER = 0x9F66
+    PRE_PERSONALIZER = 0x9F67
     PRODUCTION_LIFE_CYCLE = 0x9F7F
     CARD_RESOURCES = 0xFF21
 
@@ -77,12 +79,17 @@ STORABLE: Final[Mapping[bool, frozenset[int]]] = {
             DataTag.CARD_DATA,
             DataTag.CAPABILITIES,
             DataTag.MANAGER_URL,
+            DataTag.PERSONALIZER,
+            DataTag.PRE_PERSONALIZER,
         }
     ),
     False: frozenset({DataTag.ISSUER_IDENTIFICATION, DataTag.CARD_IMAGE, DataTag.CARD_DATA, DataTag.MANAGER_URL}),
 }
 """What STORE DATA may bring to the issuer domain (True) and to another one (11.11.2.3)."""
 
+PRODUCTION_FIELDS: Final[Mapping[int, int]] = {DataTag.PRE_PERSONALIZER: 26, DataTag.PERSONALIZER: 34}
+"""Offset in the CPLC of what STORE DATA completes; the tags are the industry's, as those of the CPLC itself."""
+PRODUCTION_FIELD_LENGTH: Final = 8
 _TAG_LIST: Final = bytes.fromhex("5C00")
 _RECORDED_LENGTH: Final = 4
 
@@ -139,11 +146,28 @@ def store_objects(context: Context, platform: Platform, objects: Iterable[tlv.Tl
     if not objects or any(item.tag not in storable for item in objects):
         raise WrongData("a data object that the domain does not keep")
     for item in objects:
-        if item.tag != DataTag.DOMAIN_AID:
+        if item.tag in PRODUCTION_FIELDS:
+            _complete_production_data(store, PRODUCTION_FIELDS[item.tag], item.value)
+        elif item.tag != DataTag.DOMAIN_AID:
             put_data_object(store, domain.owner, item.tag, item.value)
     for item in objects:
         if item.tag == DataTag.DOMAIN_AID:
             _rename(platform, item.value)
+
+
+def _complete_production_data(store: ObjectStore, offset: int, value: bytes) -> None:
+    """Who (pre-)personalizes says so in the CPLC, once: maker (2) ‖ date (2) ‖ equipment (4).
+
+    Raises:
+        WrongData: 6A80, not eight bytes.
+        ConditionsNotSatisfied: 6985, the field is filled in, or the card has no CPLC.
+    """
+    if len(value) != PRODUCTION_FIELD_LENGTH:
+        raise WrongData("maker, date and equipment have eight bytes")
+    item = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.PRODUCTION_DATA)
+    if item is None or any(store.read(item, offset, PRODUCTION_FIELD_LENGTH)):
+        raise ConditionsNotSatisfied("this part of the production data is written once")
+    store.write(item, offset, value)
 
 
 def _rename(platform: Platform, raw: bytes) -> None:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 _ADD: Final = 0x00
 _MORE: Final = 0x80
 _SEVERAL: Final = 0x80
+_RELATED: Final = 0x80
 _NUMBER: Final = 0x7F
 _TAG_IDENTIFIER: Final = 0xD0
 _TAG_VERSION: Final = 0xD2
@@ -121,7 +122,10 @@ def _check(store: ObjectStore, owner: int, entries: list[tuple[int, DomainKey]],
 
 
 def delete_keys(context: Context, command: CommandApdu) -> bytes:
-    """DELETE [key]: all keys with the identifier D0, the version D2, or both; P1 and P2 are 00.
+    """DELETE [key]: all keys with the identifier D0, the version D2, or both; P1 is 00, P2 00 or 80.
+
+    P2 80 asks for related objects, of which a key has none but what is attached to it and goes with it anyway; hosts in
+    the field send it.
 
     The issuer domain keeps one whole key set at least, for nobody could reach the card without; another domain is
     reached by the keys of its associated domain then.
@@ -136,7 +140,7 @@ def delete_keys(context: Context, command: CommandApdu) -> bytes:
         ConditionsNotSatisfied: 6985, the last key set of the issuer domain.
     """
     content_management_channel(context)
-    if command.p1 or command.p2:
+    if command.p1 or command.p2 & ~_RELATED:
         raise IncorrectP1P2("no such form of DELETE [key]")
     wanted = _wanted(command.data)
     store, owner = context.store, context.application.owner

@@ -6,7 +6,7 @@ Card Personalization Specification 1.1, clause 2 (data groupings); Amendment D v
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -19,6 +19,7 @@ from card_os.globalplatform.domain_session import (
 )
 from card_os.globalplatform.keys import key_versions
 from card_os.globalplatform.registry import ApplicationLifeCycle
+from card_os.globalplatform.resident_code import OPAQUE_SCHEMA
 from card_os.iso7816 import tlv
 from card_os.iso7816.errors import (
     ConditionsNotSatisfied,
@@ -56,8 +57,13 @@ class _Encryption(IntEnum):
 
 
 class _Structure(IntEnum):
-    """P1 b5-b4 (table 11-89)."""
+    """P1 b5-b4 (table 11-89).
 
+    Without information data are what they were before these bits were there: data objects for a domain, groupings for
+    an application. An instance without code takes a block as it comes.
+    """
+
+    NO_INFORMATION = 0x00
     DGI = 0x08
     BER_TLV = 0x10
 
@@ -104,7 +110,7 @@ def _store_own(context: Context, channel: DomainChannel, command: CommandApdu) -
     state = domain_session(context)
     pending, state.own = state.own, None
     structure = command.p1 & (_STRUCTURE | _ENCRYPTION)
-    if structure not in (_Structure.DGI, _Structure.BER_TLV):
+    if structure not in tuple(_Structure):
         raise IncorrectP1P2("a domain takes plain data objects, or groupings of them")
     if pending is None or pending.channel is not channel or command.p2 == 0:
         pending = PendingData(channel, structure)
@@ -117,7 +123,7 @@ def _store_own(context: Context, channel: DomainChannel, command: CommandApdu) -
         pending.next_block += 1
         state.own = pending
         return
-    groupings, rest = _SPLITTERS[structure](pending.data)
+    groupings, rest = _OWN_SPLITTERS[structure](pending.data)
     if rest or not groupings:
         raise WrongData("the last block has to end with a data object")
     with context.store.transaction():
@@ -149,7 +155,7 @@ def _store_for(context: Context, target: PersonalizationTarget, command: Command
     application = _application(platform, target)
     encryption = command.p1 & _ENCRYPTION
     last = bool(command.p1 & _LAST_BLOCK)
-    splitter = _SPLITTERS.get(command.p1 & _STRUCTURE)
+    splitter = _splitter(application, command)
     if splitter is None or encryption not in (_Encryption.NONE, _Encryption.ALL):
         raise IncorrectP1P2("plain or encrypted groupings or data objects only")
     if command.p2 != target.next_block:
@@ -253,8 +259,21 @@ def _decrypt(value: bytes, channel: DomainChannel) -> bytes:
         raise WrongData("an encrypted grouping is malformed") from error
 
 
+def _splitter(application: Application, command: CommandApdu) -> Splitter | None:
+    """How the data of an application is split; None for a reserved structure."""
+    structure, block = command.p1 & _STRUCTURE, command.p2
+    if structure == _Structure.NO_INFORMATION and application.data.state_schema == OPAQUE_SCHEMA:
+        return lambda data: ([Grouping(block, data)], b"")
+    return _SPLITTERS.get(structure)
+
+
+Splitter = Callable[[bytes], tuple[list[Grouping], bytes]]
+"""Takes data apart: whole groupings, and what is left of one that is cut."""
+
 _LONGEST_HEAD: Final = 8
-_SPLITTERS: Final[dict[int, Callable[[bytes], tuple[list[Grouping], bytes]]]] = {
+_SPLITTERS: Final[Mapping[int, Splitter]] = {
+    _Structure.NO_INFORMATION: _split_groupings,
     _Structure.DGI: _split_groupings,
     _Structure.BER_TLV: _split_objects,
 }
+_OWN_SPLITTERS: Final = {**_SPLITTERS, _Structure.NO_INFORMATION: _split_objects}

@@ -136,10 +136,26 @@ def test_other_data_of_the_domain_is_refused(session: SecureSession, text: str) 
     assert status(session, text) == SW.WRONG_DATA
 
 
-@pytest.mark.parametrize("header", ["80E2F000", "80E29001", "80E29200", "80E29800", "80E2B000", "80E28000"])
+@pytest.mark.parametrize("header", ["80E2F000", "80E29001", "80E29200", "80E29800", "80E2B000"])
 def test_other_forms_of_store_data_for_the_domain(session: SecureSession, header: str) -> None:
     """Table 11-89: only plain groupings and data objects, in turn; reserved bits and codings are refused."""
     assert status(session, header + "03420111") == SW.INCORRECT_P1_P2
+
+
+def test_data_without_structure_are_data_objects(session: SecureSession) -> None:
+    """Table 11-89: "no general data structure information", as versions before 2.2 had it."""
+    assert status(session, "80E2800003420111") == SW.OK
+    assert session.transmit(commands.get_data(0x42)).data == bytes.fromhex("420111")
+
+
+def test_personalizers_complete_the_production_data_once(session: SecureSession) -> None:
+    """9F67 and 9F66, 8 bytes each: maker, date and equipment of the pre-personalizer and the personalizer."""
+    assert status(session, "80E290000A9F6707" + "11" * 7) == SW.WRONG_DATA
+    for tag, offset in (("9F67", 26), ("9F66", 34)):
+        assert status(session, f"80E290000B{tag}08" + "1122334455667788") == SW.OK
+        assert status(session, f"80E290000B{tag}08" + "8877665544332211") == SW.CONDITIONS_NOT_SATISFIED
+        told = session.transmit(commands.get_data(0x9F7F)).data[3:]
+        assert told[offset : offset + 8].hex() == "1122334455667788"
 
 
 @pytest.mark.parametrize(
@@ -628,7 +644,6 @@ def test_several_encrypted_groupings_over_two_commands(session: SecureSession, c
     ("command", "sw"),
     [
         ("80E208010400010111", 0x6A86),
-        ("80E200000400010111", 0x6A86),
         ("80E218000400010111", 0x6A86),
         ("80E228000400010111", 0x6A86),
         ("80E248000400010111", 0x6A86),

@@ -334,6 +334,13 @@ def test_delete_by_version_by_identifier_and_by_both(
     assert names(card) == left
 
 
+def test_delete_key_with_related_objects(card: Card, host: Scp03Host) -> None:
+    """P2 80, as hosts in the field send it: a key has no objects but those that go with it anyway."""
+    with_second_set(host)
+    assert delete(host, "D20140", 0x80) == "009000"
+    assert names(card) == WHOLE
+
+
 def test_deleted_keys_give_their_memory_back(card: Card, host: Scp03Host) -> None:
     free = card.platform.store.free
     for _ in range(3):
@@ -356,8 +363,9 @@ def test_deleted_keys_give_their_memory_back(card: Card, host: Scp03Host) -> Non
         ("D2023030", 0, "6A80"),
         ("D20130D20130", 0, "6A80"),
         ("D20130C10130", 0, "6A80"),
-        ("D20130", 0x80, "6A86"),
+        ("D20141", 0x80, "6A88"),
         ("D20130", 0x01, "6A86"),
+        ("D20130", 0x81, "6A86"),
     ],
 )
 def test_delete_key_refuses(card: Card, host: Scp03Host, data: str, p2: int, sw: str) -> None:

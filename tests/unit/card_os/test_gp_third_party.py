@@ -18,6 +18,8 @@ from card_os.hardware.randomness import SeededRandomness
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
 from card_os.manufacture import manufacture_profile
+from card_os.transport.events import Command
+from card_os.transport.t0_card import T0Card
 from personalization.globalplatform import commands
 from personalization.globalplatform.scp03 import (
     SecureMessaging,
@@ -26,7 +28,7 @@ from personalization.globalplatform.scp03 import (
     host_cryptogram,
     parse_initialize_update,
 )
-from tests.doubles.issuer_card import NotebookApplet, PortConnection
+from tests.doubles.issuer_card import NotebookApplet, PortConnection, boot, issuer_image
 from tests.doubles.load_files import cap_components
 
 TEST_KEY = bytes(range(0x40, 0x50))
@@ -81,9 +83,22 @@ def test_select_the_issuer_domain(connection: PortConnection, select: str) -> No
 
 
 def test_select_without_le(connection: PortConnection) -> None:
-    """A command that asks for nothing is told how much there is (ISO/IEC 7816-4, 5.3.4)."""
-    assert send(connection, "00A4040008A000000151000000") == "6112"
-    assert send(connection, "00C0000012") == FCI + "9000"
+    """GPShell sends it so over T=1; where the issuer's policy is another, the command is told how much there is."""
+    assert send(connection, "00A4040008A000000151000000") == FCI + "9000"
+    assert send(connection, "80CA9F7F") == send(connection, "80CA9F7F00")
+    other = PortConnection(boot(issuer_image()).contact)
+    other.power_on()
+    assert send(other, "00A4040008A000000151000000") == "6112"
+    assert send(other, "00C0000012") == FCI + "9000"
+
+
+def test_over_the_line_of_t_0_an_answer_is_announced(connection: PortConnection) -> None:
+    """ISO/IEC 7816-3:2006, 12.2.5: a command with data has its answer by GET RESPONSE, whatever the policy."""
+    card = T0Card()
+    card.receive(bytes.fromhex("00A4040008"))
+    event = card.receive(bytes.fromhex("A000000151000000"))
+    assert isinstance(event, Command)
+    assert card.answer(connection.transmit(event.apdu)).data == bytes.fromhex("6112")
 
 
 @pytest.mark.parametrize(
