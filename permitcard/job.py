@@ -168,7 +168,7 @@ class Job:
             prepared=str(prepared.prepared.relative_to(self.centre.root)),
             source=str(prepared.source.relative_to(self.centre.root)),
             rows=rows,
-            rejected=_rejected(receipt),
+            rejected=rejected_rows(receipt),
         )
         with _removed_on(folder, PersonalizationError), self._keys_destroyed_on(batch.identifier, PersonalizationError):
             register_batch(self.journal, entry, self.operator.name, facts=approved(approval) if approval else None)
@@ -436,7 +436,7 @@ def _unknown_key(name: str) -> str:
     raise PersonalizationError("key-unknown", exit_code=2, key=name)
 
 
-def _rejected(receipt: Receipt) -> list[RejectedRow]:
+def rejected_rows(receipt: Receipt) -> list[RejectedRow]:
     """Each refused row with the first rule that it, or its row of the second sheet, breaks."""
     own: dict[int, str] = {}
     of_residence: dict[int, str] = {}

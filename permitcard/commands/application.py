@@ -34,6 +34,7 @@ from permitcard.commands import (
     permit,
     prepare,
     readers,
+    rehearse,
     relay,
     remake,
     returns,
@@ -75,7 +76,7 @@ approve.register(application)
 for changes in (ceremony.group, key_changes.group):
     keys.group.add_typer(changes)
 application.add_typer(keys.group, name="keys")
-for more in (papers.group, prepare.group, remake.group, returns.group):
+for more in (papers.group, prepare.group, rehearse.group, remake.group, returns.group):
     batch.group.add_typer(more)
 application.add_typer(stock.group, name="stock")
 application.add_typer(journal.group, name="journal")

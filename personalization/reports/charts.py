@@ -146,6 +146,7 @@ def _chart(kind: Any, height: int, unit: str, *, legend: bool, **more: object) -
         truncate_legend=-1,
         disable_xml_declaration=True,
         margin=6,
+        margin_left=28,  # the library measures Chinese labels too short
         **more,
     )
 

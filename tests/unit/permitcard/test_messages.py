@@ -47,7 +47,7 @@ PARTS = {
     "state": {state.value for state in BatchState},
     "row": {state.value for state in RowState},
     "blank": {state.value for state in BlankState} | {"received"},
-    "stage": {"check", "deal", "stock", "prepare", "recover", "make", "inspect", "tear", "matrix"},
+    "stage": {"check", "deal", "stock", "prepare", "recover", "rehearse", "make", "inspect", "tear", "matrix"},
     "tear.kind": {kind.value for kind in ViolationKind},
     "tear.moment": {moment.value for moment in CutMoment},
     "place": {place.value for place in Place},
