@@ -65,6 +65,12 @@ class Wrapper:
 
     def __enter__(self) -> Self:
         self.inner.__enter__()
+        if type(self).power_on is not Wrapper.power_on:  # what it says of the card's answer counts here too
+            try:
+                self.power_on()
+            except BaseException:
+                self.inner.__exit__(None, None, None)
+                raise
         return self
 
     def __exit__(

@@ -14,12 +14,12 @@ _STAGES = ("make", "inspect")
 _PARTS = ("card_ms", "line_ms", "reader_ms")
 
 
-def rehearsal_page(document: Mapping[str, Any], translate: Translate, *, language: str) -> str:
+def rehearsal_page(document: Mapping[str, Any], words: Translate, *, language: str) -> str:
     """The page of a rehearsal's document.
 
     Args:
         document: as the front door makes it; see docs/production.md.
-        translate: words, the reports' own included.
+        words: the words, the reports' own included.
         language: of the page, such as "zh".
     """
     environment = Environment(
@@ -29,18 +29,15 @@ def rehearsal_page(document: Mapping[str, Any], translate: Translate, *, languag
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    labels = [translate(f"report.stages.{stage}") for stage in _STAGES]
+    labels = [words(f"report.stages.{stage}") for stage in _STAGES]
     bars = [
-        charts.Bars(translate(f"report.rehearsal.{part}"), [document[stage][part] for stage in _STAGES])
-        for part in _PARTS
+        charts.Bars(words(f"report.rehearsal.{part}"), [document[stage][part] for stage in _STAGES]) for part in _PARTS
     ]
-    cards = translate("report.chart.cards")
+    cards = words("report.chart.cards")
     drawn = {
-        "times": charts.bars_across(labels, bars, translate("report.chart.milliseconds")),
+        "times": charts.bars_across(labels, bars, words("report.chart.milliseconds")),
         "failures": charts.failures(document["failures"], cards, cards),
-        "wear": charts.histogram(
-            document["cycles"], cards, translate("report.chart.wear", cards=len(document["cycles"]))
-        ),
+        "wear": charts.histogram(document["cycles"], cards, words("report.chart.wear", cards=len(document["cycles"]))),
     }
     template = environment.get_template("rehearsal.html.j2")
-    return template.render(t=translate, language=language, found=document, charts=drawn)
+    return template.render(t=words, language=language, found=document, charts=drawn)

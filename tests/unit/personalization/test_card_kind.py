@@ -54,10 +54,12 @@ def test_power_is_given_to_cards_of_the_keys_kind_only(
                 assert guarded.transmit(bytes.fromhex("00A4040000"))
                 assert guarded.reset() == guarded.power_on()
             return
-        for turn_on in (guarded.power_on, guarded.reset):
+        for turn_on in (guarded.power_on, guarded.reset, guarded.__enter__):
             with pytest.raises(PersonalizationError) as caught:
                 turn_on()
             assert (caught.value.code, caught.value.exit_code) == (code, 2)
+            port = card.card.contact if interface is Interface.CONTACT else card.card.contactless
+            assert not port.powered
 
 
 def test_a_process_that_opens_keys_leaves_no_core_dump() -> None:
