@@ -3,8 +3,12 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(shell sha256sum requirements.lock | cut -c1-16)
-WORKERS ?= auto
+# One more than there are processors: a test that waits for a service or a line leaves its processor to another.
+WORKERS ?= $(shell $(PYTHON) -c "import os; print((os.cpu_count() or 1) + 1)")
 SOURCES := card_os applet personalization reader_bridge test_vectors permitcard
+
+# Tests start many programs of ours; each would compile all of its modules again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test long check bench format lock clean
 
@@ -20,7 +24,7 @@ demo: setup
 	$(BIN)/python -m permitcard demo
 
 test: setup
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not long"
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long"
 
 long: setup
 	PERMITCARD_DRAW_ANEW=1 $(BIN)/python -m pytest -m long

@@ -28,6 +28,11 @@ COUNTED: Final = {
 """Properties that tests record, and what their sum is called at the end of the run."""
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What lasts longest begins first, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.get_closest_marker("lasting") is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Print the sums; the properties of tests on other processes come with their reports."""
     sums: Counter[str] = Counter()

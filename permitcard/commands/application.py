@@ -16,34 +16,7 @@ from typing import Annotated, Final, cast
 
 import typer
 
-from permitcard.commands import (
-    approve,
-    audit,
-    batch,
-    card,
-    ceremony,
-    demo,
-    desk,
-    electronic,
-    gp,
-    journal,
-    key_changes,
-    keys,
-    matrix,
-    papers,
-    permit,
-    prepare,
-    readers,
-    rehearse,
-    relay,
-    remake,
-    returns,
-    sample,
-    stock,
-    suite,
-    tear,
-    trace,
-)
+from permitcard.commands.table import CommandTable
 from permitcard.console import Console
 from permitcard.translation import Language, Translator
 
@@ -59,36 +32,13 @@ class ExitCode(IntEnum):
 
 application = typer.Typer(
     name="permitcard",
+    cls=CommandTable,
     help="Simulate, personalize and test the Zhejiang IC-card residence permit.",
     rich_markup_mode=None,
     add_completion=False,
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-demo.register(application)
-sample.register(application)
-readers.register(application)
-matrix.register(application)
-relay.register(application)
-suite.register(application)
-tear.register(application)
-approve.register(application)
-for changes in (ceremony.group, key_changes.group):
-    keys.group.add_typer(changes)
-application.add_typer(keys.group, name="keys")
-for more in (papers.group, prepare.group, rehearse.group, remake.group, returns.group):
-    batch.group.add_typer(more)
-application.add_typer(stock.group, name="stock")
-application.add_typer(journal.group, name="journal")
-application.add_typer(batch.group, name="batch")
-application.add_typer(audit.group, name="audit")
-application.add_typer(card.group, name="card")
-application.add_typer(gp.group, name="gp")
-application.add_typer(permit.group, name="permit")
-application.add_typer(electronic.group, name="pass")
-application.add_typer(trace.group, name="trace")
-application.add_typer(desk.group, name="desk")
-
 _FLAGS: Final = frozenset({"--json"})
 _MISTYPED: Final = frozenset(
     {

@@ -70,6 +70,7 @@ def fuzz(folder: Path, seconds: int, record: Record) -> None:
 
 
 @needs_atheris
+@pytest.mark.lasting
 def test_a_minute_of_plays_finds_nothing(tmp_path: Path, record_property: Record) -> None:
     fuzz(tmp_path, SECONDS, record_property)
 

@@ -141,6 +141,7 @@ def test_what_the_module_cannot_do_has_its_code(command: str, result: str) -> No
     assert Pn532Module(RadioCard(FieldCard())).answer(bytes.fromhex(command)).hex() == result
 
 
+@pytest.mark.lasting
 @pytest.mark.clause("Same tests, same results, on a simulated card and through a PN532")
 @pytest.mark.parametrize("type_", ["A", "B"])
 def test_the_suite_passes_through_the_module(tmp_path: Path, type_: str) -> None:

@@ -188,6 +188,7 @@ def test_a_port_has_one_user(ccid: VirtualCcidReader) -> None:
 Make = Callable[[CardConnection], VirtualCcidReader | VirtualPhoenixReader]
 
 
+@pytest.mark.lasting
 @pytest.mark.clause("Same tests, same results, on a simulated card and through our own serial readers")
 @pytest.mark.parametrize("options", ["ccid,t0", "ccid,t1", "phoenix,t0", "phoenix,t1"])
 def test_the_suite_passes(tmp_path: Path, options: str) -> None:

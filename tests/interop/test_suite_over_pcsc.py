@@ -39,6 +39,7 @@ def served(tmp_path: Path) -> Iterator[tuple[CardServer, str]]:
         yield server, target.card_number.hex().upper()
 
 
+@pytest.mark.lasting
 @pytest.mark.clause("Same tests, same results, on a simulated card and through the PC/SC stack")
 def test_same_results_in_process_and_through_pcsc(tmp_path: Path, served: tuple[CardServer, str]) -> None:
     server, card_id = served
