@@ -8,6 +8,7 @@ journal.sqlite   journal, stock and audit
 journal.toml     or: which PostgreSQL database they are in, for centres of several machines
 locks/           lock files of this machine's stations, with PostgreSQL
 batches/ID/      prepared records, card-face data, PIN mailers; all sealed
+hooks.toml       machines around the stations: feeder, printer, camera
 operators.toml   who may do what; a rehearsal of one person does without
 certificates/    what was erased, and which keys were changed, signed
 transcripts/     of key ceremonies, signed
@@ -133,6 +134,11 @@ class Centre:
     def operators(self) -> Path:
         """Roster of operators."""
         return self.root / "operators.toml"
+
+    @property
+    def hooks(self) -> Path:
+        """Hooks of the machines around stations."""
+        return self.root / "hooks.toml"
 
     @property
     def certificates(self) -> Path:

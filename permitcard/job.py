@@ -40,6 +40,7 @@ from personalization.production.audit import make_checkpoint
 from personalization.production.card_kind import refuse_other_kind
 from personalization.production.disposal import require_list
 from personalization.production.erasure import Premises, erase_batch
+from personalization.production.hooks import Hooks
 from personalization.production.journal.batches import (
     BatchEntry,
     BatchStatus,
@@ -419,6 +420,8 @@ class Job:
             self.centre.root / facts.prepared,
             self.centre.root / facts.source,
             self.sealed(identifier, Purpose.FACES),
+            self.centre.journal_place(),
+            Hooks.load(self.centre.hooks),
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from permitcard.products import boot, open_simulated, permit_profile
@@ -15,8 +15,15 @@ from personalization.inspection.inspector import PermitInspector
 from personalization.keys.keystore import KeyName, KeyStoreLocation
 from personalization.preparation.faces import FaceFile
 from personalization.preparation.prepared_file import PreparedFile
+from personalization.preparation.printing import print_document
+from personalization.preparation.record import PreparedRecord
 from personalization.preparation.source_file import SourceFile
 from personalization.production.card_kind import GuardedCard, refuse_other_kind
+from personalization.production.hooked import with_hooks
+from personalization.production.hooks import Hooks
+from personalization.production.journal.database import open_journal
+from personalization.production.journal.place import JournalPlace
+from personalization.production.journal.prints import PrintLedger
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.production.work import Equipment, Interfaces
 from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
@@ -34,6 +41,8 @@ class StationOutfit:
         prepared: the batch's prepared records.
         source: the batch's accepted applicants.
         faces: what is printed on the batch's cards.
+        journal: where begun prints are remembered.
+        hooks: machines around the station.
     """
 
     batch: str
@@ -42,6 +51,8 @@ class StationOutfit:
     prepared: Path
     source: Path
     faces: Path
+    journal: JournalPlace
+    hooks: Hooks = field(default_factory=Hooks)
 
     @contextmanager
     def __call__(self) -> Generator[Equipment]:
@@ -55,12 +66,26 @@ class StationOutfit:
             records = held.enter_context(PreparedFile(self.prepared, sealed, batch=self.batch))
             source = held.enter_context(SourceFile(self.source, sealed, batch=self.batch))
             faces = held.enter_context(FaceFile(self.faces, sealed, batch=self.batch))
-            yield Equipment(
+            equipment = Equipment(
                 GlobalPlatformMaker(permit_recipe(keys)),
                 PermitInspector(sam, permit_profile(), keys.certificate(KeyName.AUTHORITY), source, faces=faces),
                 records,
                 functools.partial(self.connect, production=keys.production),
             )
+            yield self._hooked(equipment, faces, held)
+
+    def _hooked(self, equipment: Equipment, faces: FaceFile, held: ExitStack) -> Equipment:
+        """The same with the centre's hooks; without any, nothing more is opened."""
+        if not self.hooks:
+            return equipment
+        journal = held.enter_context(open_journal(self.journal, migrate=False))
+
+        def face(record: object) -> dict[str, object]:
+            if not isinstance(record, PreparedRecord):
+                raise TypeError(f"a face belongs to a PreparedRecord, not to {type(record).__name__}")
+            return print_document(faces.face(record.row_number))
+
+        return with_hooks(equipment, self.hooks, batch=self.batch, face=face, prints=PrintLedger(journal))
 
     @contextmanager
     def connect(self, location: str, *, production: bool) -> Generator[Interfaces]:

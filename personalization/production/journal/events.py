@@ -42,6 +42,8 @@ class What(StrEnum):
     APPROVED = "approved"
     REFUSED = "refused"
     BATCH_RELEASED = "batch-released"
+    PRINT_BEGUN = "print-begun"
+    PRINT_WITHDRAWN = "print-withdrawn"
     RETURN_WRITTEN = "return-written"
     RETURN_OPENED = "return-opened"
     BATCH_ERASED = "batch-erased"
