@@ -16,16 +16,20 @@ from typing import Final
 
 from permitcard.centre import Centre
 from permitcard.job import Job
+from permitcard.pass_office import IssuedList, applicant_on_card, publish
 from permitcard.products import boot, permit_profile
 from permitcard.sams import open_sam, take_sam
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.inspection.signature_check import SignatureVerifier
 from personalization.keys.keystore import KeyName, KeyStore
+from personalization.permit.desk.bank_section import BRANCH_ROLE
 from personalization.permit.desk.desk import Desk, Office
-from personalization.permit.desk.dossier import Dossier
-from personalization.permit.desk.proof import DateBound
+from personalization.permit.desk.dossier import Dossier, Withdrawal
+from personalization.permit.desk.proof import DateBound, open_session
 from personalization.permit.desk.tap import DESK_ROLE, Tap, open_tap
+from personalization.permit.electronic.status_list import Kind, Standing
+from personalization.permit.endorsement import PermitTerm
 from personalization.permit.policy.library import PolicyLibrary, policies
 from personalization.production.acts import Role
 from personalization.production.journal.database import Journal
@@ -40,6 +44,15 @@ _SIGNED: Final = b"permitcard date bound"
 _DATE: Final = 8
 _SIGNATURE: Final = 64
 _DOSSIER: Final = b"dossier\x00"
+_READING_ROLE: Final = "inspection"
+
+STANDINGS: Final = {
+    Withdrawal.CANCELLED: Standing.CANCELLED,
+    Withdrawal.LOST: Standing.LOST,
+    Withdrawal.REPLACED: Standing.REPLACED,
+    Withdrawal.REVOKED: Standing.REVOKED,
+}
+"""What the status list says of a permit that was withdrawn."""
 
 
 class SealedDossiers:
@@ -103,10 +116,48 @@ class DeskAtWork:
             )
 
     @contextmanager
+    def branch(self, address: str) -> Generator[tuple[Tap, TerminalSession]]:
+        """The card at a bank branch: proved genuine by a terminal that reads it, then in the branch's role."""
+        profile = permit_profile()
+        with _connected(address) as connection:
+            verifier = SignatureVerifier(self.job.keys.certificate(KeyName.AUTHORITY))
+            bound = read_bound(self.job.centre)
+            tap = open_tap(connection, self.sam, profile, verifier, self.today, bound, role=_READING_ROLE)
+            yield tap, open_session(connection, self.sam, profile, BRANCH_ROLE)
+
+    def adopt(self, number: str) -> None:
+        """Begin the dossier of a card of this centre that no desk has seen yet; nothing for any other permit."""
+        try:
+            made = applicant_on_card(self.job, number)
+        except PersonalizationError as error:
+            if error.code != "permit-unknown":
+                raise
+            return
+        self.desk.adopt(number, PermitTerm(made.issue_date, made.endorsement_due, made.area_code, made.issue_date))
+
+    def withdrawn(self, number: str, why: Withdrawal) -> IssuedList:
+        """Publish the status list with a permit that is not good any more."""
+        return publish(self.job, dt.datetime.now(dt.UTC), {(Kind.PERMIT, number.encode("ascii")): STANDINGS[why]})
+
+    @contextmanager
     def session(self, address: str, role: str) -> Generator[TerminalSession]:
         """The card at an address in another role, such as a bank branch."""
         with _connected(address) as connection:
             yield TerminalSession.open(connection, self.sam, permit_profile(), role)
+
+
+def withdraw_everywhere(desk: DeskAtWork, number: str, why: Withdrawal) -> IssuedList:
+    """Withdraw a permit that is not here: in its dossier, where there is one, and on the status list at once.
+
+    A permit that was withdrawn before stays as it is; one of another centre is known to the list alone.
+    """
+    desk.adopt(number)
+    try:
+        desk.desk.withdraw_remotely(number, desk.today, why)
+    except PersonalizationError as error:
+        if error.code not in {"dossier-none", "permit-cancelled"}:
+            raise
+    return desk.withdrawn(number, why)
 
 
 @contextmanager
@@ -126,7 +177,8 @@ def desk_at_work(
         PersonalizationError: no such centre, no policy, keys or journal that cannot be opened, "role-missing".
     """
     known = library or policies()
-    rule = known.complete(known.for_area(area, today), today).endorsement
+    policy = known.complete(known.for_area(area, today), today)
+    rule = policy.endorsement
     if rule is None:
         raise PersonalizationError("policy-none", area=area, day=today)
     with ExitStack() as held:
@@ -138,7 +190,8 @@ def desk_at_work(
             return job.keys.recognise(number.encode())
 
         dossiers = SealedDossiers(job.journal, job.keys, job.operator.name)
-        yield DeskAtWork(Desk(permit_profile(), dossiers, recognise, Office(area, name, rule)), job, sam, today)
+        office = Office(area, name, rule, policy.changes)
+        yield DeskAtWork(Desk(permit_profile(), dossiers, recognise, office), job, sam, today)
 
 
 def write_bound(job: Job, until: dt.date) -> Path:

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from permitcard.job import Job
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.intake.applicant import Applicant
 from personalization.keys.keystore import KeyName
 from personalization.permit.electronic.claims import IDENTIFIER_LENGTH, ElectronicPermit
 from personalization.permit.electronic.passes import electronic_permit, issue_pass
@@ -69,13 +70,31 @@ def issue(job: Job, permit_number: str, now: dt.datetime, due: dt.date | None = 
     Raises:
         PersonalizationError: "permit-unknown" (exit 2), or the batch's file cannot be opened.
     """
+    applicant = applicant_on_card(job, permit_number)
+    return issue_for(job, applicant, due or applicant.endorsement_due, now)
+
+
+def applicant_on_card(job: Job, permit_number: str) -> Applicant:
+    """The data of a card that the centre made, as they were delivered.
+
+    Raises:
+        PersonalizationError: "permit-unknown" (exit 2), or the batch's file cannot be opened.
+    """
     place = find_permit(job.journal, job.keys.recognise(permit_number.encode()))
     path = job.centre.root / find_batch(job.journal, place.batch).source
     with SourceFile(path, job.keys.of_batch(place.batch), batch=place.batch) as source:
-        applicant = source.applicant(place.row)
-    portrait = make_portrait(applicant.portrait, row=place.row)
+        return source.applicant(place.row)
+
+
+def issue_for(job: Job, applicant: Applicant, due: dt.date, now: dt.datetime) -> IssuedPass:
+    """Issue the electronic permit of a person.
+
+    Raises:
+        PersonalizationError: "portrait-unreadable", "pass-too-long" (exit 1).
+    """
+    portrait = make_portrait(applicant.portrait, row=applicant.row_number)
     identifier = secrets.token_bytes(IDENTIFIER_LENGTH)
-    permit = electronic_permit(applicant, due or applicant.endorsement_due, portrait, now, identifier)
+    permit = electronic_permit(applicant, due, portrait, now, identifier)
     return IssuedPass(permit, issue_pass(job.keys, permit), portrait)
 
 

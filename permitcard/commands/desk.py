@@ -67,6 +67,7 @@ def endorse(
             with office.tap(card) as tap:
                 outcome = office.desk.endorse(tap, office.today)
         else:
+            office.adopt(permit or "")
             outcome = office.desk.endorse_online(permit or "", office.today)
     _show(console_of(context), outcome)
 
@@ -93,10 +94,16 @@ def withdraw(
     with _opened(centre, on, area, desk) as office:
         if card is not None:
             with office.tap(card) as tap:
+                number = tap.permit_number
                 outcome = office.desk.withdraw(tap, office.today, Withdrawal(why))
         else:
-            outcome = office.desk.withdraw_remotely(permit or "", office.today, Withdrawal(why))
-    _show(console_of(context), outcome)
+            number = permit or ""
+            office.adopt(number)
+            outcome = office.desk.withdraw_remotely(number, office.today, Withdrawal(why))
+        listed = office.withdrawn(number, Withdrawal(why))
+    console = console_of(context)
+    console.say("desk.listed", sequence=listed.status.sequence, path=listed.whole)
+    _show(console, outcome, status_list=str(listed.whole))
 
 
 @group.command("move")
@@ -119,6 +126,98 @@ def move(
     with _opened(centre, on, area, desk) as office, office.tap(card) as tap:
         outcome = office.desk.move(tap, office.today, residence)
     _show(console_of(context), outcome)
+
+
+@group.command("correct")
+def correct(
+    context: typer.Context,
+    card: CardOption,
+    area: AreaOption,
+    address: Annotated[str, typer.Option(help="Current address.")],
+    number: Annotated[str, typer.Option(help="Number of the registration.")],
+    station: Annotated[str, typer.Option(help="Registering station.")],
+    registered: Annotated[dt.datetime, typer.Option(formats=_DAY, help="Day of the registration.")],
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "DESK",
+) -> None:
+    """Write a residence that stood wrongly on the card; a wrong name or number needs a new card."""
+    from personalization.permit.desk.desk import NewResidence
+
+    residence = NewResidence(address, number, registered.date(), station)
+    with _opened(centre, on, area, desk) as office, office.tap(card) as tap:
+        outcome = office.desk.correct(tap, office.today, residence)
+    _show(console_of(context), outcome)
+
+
+@group.command("unlock-pin")
+def unlock_pin(
+    context: typer.Context,
+    card: CardOption,
+    area: AreaOption,
+    unblocking: Annotated[
+        str, typer.Option(envvar="PERMITCARD_UNBLOCKING_PIN", prompt=True, hide_input=True, help="Unblocking PIN.")
+    ],
+    new: Annotated[
+        str,
+        typer.Option(
+            envvar="PERMITCARD_NEW_PIN", prompt=True, confirmation_prompt=True, hide_input=True, help="New PIN."
+        ),
+    ],
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "DESK",
+) -> None:
+    """Give the holder a new PIN against the unblocking PIN of the PIN letter, on either interface."""
+    with _opened(centre, on, area, desk) as office, office.tap(card) as tap:
+        outcome = office.desk.unlock(tap, office.today, unblocking, new)
+    console = console_of(context)
+    console.say("desk.unlocked")
+    _show(console, outcome)
+
+
+@group.command("activate-account")
+def activate_account(
+    context: typer.Context,
+    card: CardOption,
+    area: AreaOption,
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "BRANCH",
+) -> None:
+    """At a branch of the bank, activate the account on a valid permit."""
+    with _opened(centre, on, area, desk) as office, office.branch(card) as (tap, branch):
+        outcome = office.desk.activate(tap, office.today, branch)
+    console = console_of(context)
+    console.say("desk.activated")
+    _show(console, outcome)
+
+
+@group.command("replace")
+def replace(
+    context: typer.Context,
+    why: Annotated[str, typer.Argument(help="lost, damaged or wrong.", metavar="WHY")],
+    area: AreaOption,
+    card: Annotated[str | None, typer.Option("--card", help="The card at the desk.")] = None,
+    permit: Annotated[str | None, typer.Option("--permit", help="Permit number, for one that is not here.")] = None,
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "DESK",
+) -> None:
+    """Order a new card; the old one is barred at once, on the status list and on the chip when it is presented."""
+    from permitcard.case_office import replace_permit
+    from personalization.permit.casework.states import Replaced
+
+    if why not in set(Replaced):
+        raise typer.BadParameter(f"{why}: {', '.join(Replaced)} are known")
+    if (card is None) == (permit is None):
+        raise typer.BadParameter("either --card or --permit")
+    with _opened(centre, on, area, desk) as office:
+        ordered = replace_permit(office, Replaced(why), card, permit or "")
+    console = console_of(context)
+    console.say("desk.listed", sequence=ordered.listed.status.sequence, path=ordered.listed.whole)
+    console.say("desk.ordered", number=ordered.number, due=ordered.due.day)
+    console.result({"case": ordered.number, "due": ordered.due.day, "status_list": str(ordered.listed.whole)})
 
 
 @group.command("entitle")
@@ -180,7 +279,7 @@ def _opened(centre: Path, on: dt.datetime | None, area: str, name: str) -> Abstr
     return desk_at_work(centre, on.date() if on else dt.datetime.now(CHINA).date(), area, name)
 
 
-def _show(console: Console, outcome: Outcome) -> None:
+def _show(console: Console, outcome: Outcome, **more: object) -> None:
     from personalization.permit.endorsement import PermitStatus
 
     console.say(
@@ -191,6 +290,8 @@ def _show(console: Console, outcome: Outcome) -> None:
     )
     if outcome.mended:
         console.say("desk.mended")
+    if outcome.report_by is not None:
+        console.say("desk.reported-late", day=outcome.report_by)
     for item in outcome.waiting:
         console.say("desk.waits", what=console.translate(f"desk.waiting.{item.what}"), day=item.day)
     console.result(
@@ -201,6 +302,8 @@ def _show(console: Console, outcome: Outcome) -> None:
             "mended": outcome.mended,
             "waits": outcome.waits,
             "waiting": [{"what": item.what, "day": item.day} for item in outcome.waiting],
+            "report_by": outcome.report_by,
+            **more,
         }
     )
     if outcome.status is PermitStatus.SUSPENDED:

@@ -11,15 +11,9 @@ import typer
 from permitcard.commands.options import console_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from permitcard.console import Console
-    from personalization.permit.calendars import Deadline
-    from personalization.permit.eligibility import Eligibility
     from personalization.permit.evidence import Application
-    from personalization.permit.findings import Reason, RuleFinding
     from personalization.permit.policy.library import PolicyLibrary
-    from personalization.permit.policy.model import Policy, Title
+    from personalization.permit.policy.model import Policy
 
 group = typer.Typer(
     help="Judge applications, count terms and points under dated policies.",
@@ -28,9 +22,6 @@ group = typer.Typer(
 )
 
 _FAILURES: Final = 1
-_MARKS: Final = {"met": "+", "proof-missing": "?", "not-met": "-"}
-_WORDED: Final = ("fact", "use", "unit", "status", "designation")
-"""Parameters of reasons that have words of their own."""
 
 ApplicationArgument = Annotated[Path, typer.Argument(help="The application, a TOML file.", metavar="APPLICATION")]
 PoliciesOption = Annotated[
@@ -47,13 +38,15 @@ DayOption = Annotated[dt.datetime | None, typer.Option(formats=["%Y-%m-%d"])]
 @group.command("policies")
 def policies(context: typer.Context, policies: PoliciesOption = None) -> None:
     """List the policies, after a search for gaps and contradictions."""
+    from permitcard.eligibility_words import title_of
+
     console = console_of(context)
     library = _library(policies)
     for policy in library.policies:
         console.say(
             "permit.policy",
             name=policy.name,
-            title=_title(console, policy.title),
+            title=title_of(console, policy.title),
             valid_from=policy.valid_from,
             draft=console.translate("permit.draft") if policy.draft else "",
             document=policy.document,
@@ -70,14 +63,15 @@ def check(
     policies: PoliciesOption = None,
 ) -> None:
     """Say of every rule whether it is met, not met or not proven; everything at once."""
+    from permitcard.eligibility_words import eligibility_document, say_eligibility
     from personalization.permit.eligibility import Verdict, decide
     from personalization.permit.evidence import read_application
 
     console = console_of(context)
     asked = read_application(application)
     answer = decide(_policy(_library(policies), policy, asked), asked)
-    _show(console, asked, answer)
-    console.result(_document(answer))
+    say_eligibility(console, asked, answer)
+    console.result(eligibility_document(answer))
     if answer.verdict is not Verdict.ELIGIBLE:
         raise typer.Exit(_FAILURES)
 
@@ -91,6 +85,7 @@ def recognise(
     policies: PoliciesOption = None,
 ) -> None:
     """Judge a request for mutual recognition: route, deadline, and the permits that end with it."""
+    from permitcard.eligibility_words import eligibility_document, say_deadline, say_eligibility
     from personalization.permit.evidence import read_application
     from personalization.permit.recognition import recognise as recognise_application
 
@@ -98,15 +93,15 @@ def recognise(
     asked = read_application(application)
     start = accepted.date() if accepted else asked.applied
     answer = recognise_application(_policy(_library(policies), policy, asked), asked, start)
-    _show(console, asked, answer.eligibility)
-    _say_deadline(console, answer.decided_by)
+    say_eligibility(console, asked, answer.eligibility)
+    say_deadline(console, answer.decided_by)
     if answer.route is not None:
         console.say(f"permit.route.{answer.route.value}")
     if answer.cancels:
         console.say("permit.cancels", areas=", ".join(answer.cancels))
     console.result(
         {
-            **_document(answer.eligibility),
+            **eligibility_document(answer.eligibility),
             "route": answer.route,
             "decided_by": answer.decided_by.day,
             "provisional": answer.decided_by.provisional,
@@ -172,6 +167,7 @@ def points(
     facts: Annotated[list[str] | None, typer.Argument(help="Facts as measure=number.", metavar="FACT...")] = None,
 ) -> None:
     """Add up a resident's points and say what each item gave."""
+    from permitcard.eligibility_words import title_of
     from personalization.errors import PersonalizationError
     from personalization.permit.points import points_tables, read_points_table, score
 
@@ -186,10 +182,10 @@ def points(
     answer = score(chosen, _facts(facts or []))
     for entry in answer.scores:
         value = console.translate("permit.absent") if entry.value is None else entry.value
-        console.say("permit.points-item", points=entry.points, title=_title(console, entry.item.title), value=value)
+        console.say("permit.points-item", points=entry.points, title=title_of(console, entry.item.title), value=value)
     if answer.vetoed_by:
         console.say("permit.points-veto", items=", ".join(answer.vetoed_by))
-    console.say("permit.points-total", total=answer.total, title=_title(console, chosen.title))
+    console.say("permit.points-total", total=answer.total, title=title_of(console, chosen.title))
     if chosen.example:
         console.say("permit.points-example")
     console.result(
@@ -220,69 +216,3 @@ def _library(folder: Path | None) -> PolicyLibrary:
 
 def _policy(library: PolicyLibrary, name: str | None, application: Application) -> Policy:
     return library.named(name) if name else library.for_area(application.area, application.applied)
-
-
-def _title(console: Console, title: Title) -> str:
-    return title.zh if console.translate.language.value == "zh" else title.en
-
-
-def _show(console: Console, application: Application, answer: Eligibility) -> None:
-    policy = answer.policy
-    console.say(
-        "permit.under",
-        title=_title(console, policy.title),
-        name=policy.name,
-        applied=application.applied,
-        area=application.area,
-    )
-    _show_rule(console, answer.residence)
-    for ground in answer.grounds:
-        console.say(f"permit.ground.{ground.ground.value}")
-        for finding in (*ground.ways, *ground.minors):
-            _show_rule(console, finding)
-    for finding in answer.exemptions:
-        _show_rule(console, finding)
-    if answer.exemption is not None:
-        console.say("permit.exempt", rule=answer.exemption.rule)
-    console.say(f"permit.verdict.{answer.verdict.value}")
-
-
-def _show_rule(console: Console, finding: RuleFinding) -> None:
-    mark = _MARKS[finding.outcome.code]
-    console.say("permit.rule", mark=f"  {mark}", rule=finding.rule, clause=finding.source.clause)
-    for reason in finding.reasons:
-        console.say("permit.because", text=f"{_MARKS[reason.outcome.code]} {_sentence(console, reason)}")
-
-
-def _sentence(console: Console, reason: Reason) -> str:
-    parameters: Mapping[str, object] = {
-        name: console.translate(f"permit.{name}.{value}") if name in _WORDED else value
-        for name, value in reason.parameters.items()
-    }
-    return console.translate(f"permit.reason.{reason.code.value}", **parameters)
-
-
-def _say_deadline(console: Console, deadline: Deadline) -> None:
-    provisional = console.translate("permit.provisional") if deadline.provisional else ""
-    console.say("permit.decided-by", day=deadline.day, provisional=provisional)
-
-
-def _document(answer: Eligibility) -> dict[str, object]:
-    return {
-        "policy": answer.policy.name,
-        "verdict": answer.verdict,
-        "exemption": answer.exemption.rule if answer.exemption else None,
-        "rules": [
-            {
-                "rule": finding.rule,
-                "outcome": finding.outcome.code,
-                "clause": finding.source.clause,
-                "quote": finding.source.quote,
-                "reasons": [
-                    {"code": reason.code, "outcome": reason.outcome.code, **reason.parameters}
-                    for reason in finding.reasons
-                ],
-            }
-            for finding in answer.findings()
-        ],
-    }

@@ -66,6 +66,9 @@ TABLE: Final[Mapping[str, Entry]] = MappingProxyType(
             "Record, show, decode, replay, export, import and compare what passes between reader and card.",
             ("trace",),
         ),
+        "case": Entry(
+            "Work on applications: receive, review, approve, put into a batch, hand over; watch deadlines.", ("case",)
+        ),
         "desk": Entry("Inspect, endorse, change and withdraw permits, with their cards or without.", ("desk",)),
     }
 )

@@ -17,6 +17,8 @@ class Role(StrEnum):
     RELEASE = "release"
     KEYS = "keys"
     DESK = "desk"
+    REVIEW = "review"
+    APPROVE = "approve"
 
 
 class Act(StrEnum):

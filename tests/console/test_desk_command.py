@@ -47,8 +47,13 @@ def test_a_permit_from_its_desk_to_its_end(made_centre: MadeCentre, office: Path
     move = ("--address", "瑞安市新路1号", "--number", "1", "--station", "仙降派出所", "--registered", f"{window}")
     assert shown(command, "move", "--card", card, *base, *move, "--on", f"{window}")["status"] == "valid"
     assert shown(command, "entitle", "--card", card, *base, "--points", "85", "--on", f"{window}")["status"] == "valid"
+    active = shown(command, "activate-account", "--card", card, *base, "--on", f"{window}")
+    assert (active["status"], active["mended"]) == ("valid", False)
+    wrong = ("unlock-pin", "--card", card, "--unblocking", "00000000", "--new", "271828", *base, "--on", f"{window}")
+    assert command("--json", "desk", *wrong, code=1).error["code"] == "pin-wrong"
     lost = shown(command, "withdraw", "lost", "--permit", number, *base, "--on", f"{window}")
-    assert (lost["status"], lost["waits"]) == ("cancelled", True)
+    assert (lost["status"], lost["waiting"]) == ("cancelled", [{"what": "lost", "day": f"{window}"}])
+    assert Path(lost["status_list"]).is_file()
     found = shown(command, "inspect", "--card", card, *base, "--on", f"{window}")
     assert (found["status"], found["mended"], found["waits"]) == ("cancelled", True, False)
     assert number not in (office / "journal.sqlite").read_bytes().decode("latin-1")

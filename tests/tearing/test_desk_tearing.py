@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import pytest
 
 from card_os.hardware.power import CutMoment
+from permitcard.products import permit_profile
+from permitcard.specimen import HOLDER_PIN, UNBLOCKING_PIN
 from personalization.errors import PersonalizationError
+from personalization.permit.desk.bank_section import BankSection
 from personalization.permit.desk.desk import Desk, NewResidence
-from personalization.permit.desk.dossier import MemoryDossiers, Withdrawal
+from personalization.permit.desk.dossier import Account, Dossier, MemoryDossiers, Withdrawal
 from personalization.permit.desk.tap import Tap
-from reader_bridge.connection import CardConnection, ReaderError
+from personalization.terminal.holder import HolderSession
+from reader_bridge.connection import CardConnection, Interface, ReaderError
 from tests.unit.personalization.desk.bench import ISSUED, NUMBER, BenchCard, desk, recognise
 from tests.unit.personalization.desk.lines import Losing
 
 MOMENTS = (CutMoment.BEFORE, CutMoment.ERASING, CutMoment.PROGRAMMING, CutMoment.AFTER)
 TODAY = dt.date(2026, 12, 10)
 LATE = dt.date(2027, 3, 1)
+EDGE = 4
+NEW_PIN = "271828"
 HOME = NewResidence("浙江省瑞安市仙降街道新路1号", "330381202700009", dt.date(2026, 5, 20), "仙降派出所")
 Operation = Callable[[Desk, Tap, dt.date], object]
 
@@ -41,6 +48,14 @@ def entitle(office: Desk, tap: Tap, today: dt.date) -> object:
     return office.entitle(tap, today, 85, today, "入学")
 
 
+def revoke(office: Desk, tap: Tap, today: dt.date) -> object:
+    return office.withdraw(tap, today, Withdrawal.REVOKED)
+
+
+def unlock(office: Desk, tap: Tap, today: dt.date) -> object:
+    return office.unlock(tap, today, UNBLOCKING_PIN, NEW_PIN)
+
+
 def take_what_waits(office: Desk, tap: Tap, today: dt.date) -> object:
     return office.inspect(tap, today)
 
@@ -59,6 +74,8 @@ SCENES = [
     Scene("cancel", cancel, TODAY),
     Scene("move", move, TODAY),
     Scene("entitle", entitle, TODAY),
+    Scene("revoke", revoke, TODAY),
+    Scene("unlock", unlock, TODAY),
     Scene("endorsed-online", take_what_waits, TODAY, online=True),
 ]
 
@@ -77,62 +94,105 @@ def mended(card: BenchCard, dossiers: MemoryDossiers, today: dt.date) -> None:
     """The next tap: card and record agree, nothing is on its way and nothing waits."""
     with card.tap(today) as tap:
         desk(dossiers).inspect(tap, today)
-    found = dossiers.find(recognise(NUMBER))
-    assert found is not None
-    dossier = found[0]
-    assert dossier.writing is None
-    assert not dossier.waits
-    with card.tap(today) as tap:
+        found = dossiers.find(recognise(NUMBER))
+        assert found is not None
+        dossier = found[0]
+        assert dossier.writing is None
+        assert not dossier.waits
+        tap.read_again()
         assert tap.status.status is dossier.status(today)
         assert (tap.status.due, tap.status.area) == (dossier.term.due, dossier.term.area)
         assert tap.status.changes == dossier.on_card.changes
         assert len(tap.endorsements) == len(dossier.endorsements)
 
 
-QUICK = frozenset({"endorse", "move"})
+@dataclass(frozen=True)
+class Prepared:
+    """A scene just before its operation, to be copied: the card, the record, and the writes that come."""
+
+    image: bytes
+    record: Dossier
+    opening: int
+    """Writes of a tap before the operation begins: authentication, bound and date."""
+    writes: int
+
+    def dossiers(self) -> MemoryDossiers:
+        kept = MemoryDossiers()
+        kept.save(recognise(NUMBER), self.record, 0, "copy")
+        return kept
 
 
-@pytest.mark.parametrize(
-    "scene",
-    [pytest.param(scene, marks=() if scene.name in QUICK else pytest.mark.long, id=scene.name) for scene in SCENES],
-)
-def test_cut_at_every_write(scene: Scene, record_property: Callable[[str, object], None]) -> None:
+@functools.cache
+def before(scene: Scene) -> Prepared:
     base, dossiers = prepared(scene)
     image, record = base.snapshot(), dossiers.find(recognise(NUMBER))
     assert record is not None
     whole = BenchCard(image)
-    kept = MemoryDossiers()
-    kept.save(recognise(NUMBER), record[0], 0, "copy")
     first = whole.units
     with whole.tap(scene.today) as tap:
+        opened = whole.units - first
+        scene.operation(desk(dossiers), tap, scene.today)
+    return Prepared(image, record[0], opened, whole.units - first)
+
+
+def cut(scene: Scene, unit: int, moment: CutMoment) -> None:
+    """Cut at one write in one way; the next tap mends it."""
+    known = before(scene)
+    torn, kept = BenchCard(known.image), known.dossiers()
+    torn.arm(unit, moment)
+    with contextlib.suppress(ReaderError), torn.tap(scene.today) as tap:
         scene.operation(desk(kept), tap, scene.today)
-    units = whole.units - first
-    cuts = 0
-    assert units > 10
-    for unit in range(1, units + 1):
+    mended(torn.again(), kept, scene.today)
+
+
+def some_cuts(scene: Scene) -> Iterator[tuple[int, CutMoment]]:
+    """In all ways where an operation begins and where it commits; in between every third write, in one way in turn."""
+    known = before(scene)
+    first, last = known.opening + 1, known.writes
+    edges = {*range(first, first + EDGE), *range(last - 2 * EDGE, last + 1)}
+    for unit in range(first, last + 1):
+        if unit in edges:
+            yield from ((unit, moment) for moment in MOMENTS)
+        elif unit % 3 == 0:
+            yield unit, MOMENTS[unit // 3 % len(MOMENTS)]
+
+
+def test_cut_while_a_tap_opens(record_property: Callable[[str, object], None]) -> None:
+    """What every tap writes before its operation is the same for all of them: one stands for all."""
+    scene = SCENES[0]
+    known = before(scene)
+    assert 0 < known.opening < known.writes
+    for unit in range(1, known.opening + 1):
         for moment in MOMENTS:
-            torn = BenchCard(image)
-            kept = MemoryDossiers()
-            kept.save(recognise(NUMBER), record[0], 0, "copy")
-            torn.arm(unit, moment)
-            with contextlib.suppress(ReaderError), torn.tap(scene.today) as tap:
-                scene.operation(desk(kept), tap, scene.today)
-            cuts += 1
-            mended(torn.again(), kept, scene.today)
-    record_property("cuts", cuts)
+            cut(scene, unit, moment)
+    record_property("cuts", known.opening * len(MOMENTS))
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_cut_at_many_writes(scene: Scene, record_property: Callable[[str, object], None]) -> None:
+    cuts = list(some_cuts(scene))
+    assert len(cuts) >= 12 * EDGE - len(MOMENTS)
+    for unit, moment in cuts:
+        cut(scene, unit, moment)
+    record_property("cuts", len(cuts))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_cut_at_every_write(scene: Scene, record_property: Callable[[str, object], None]) -> None:
+    units = range(1, before(scene).writes + 1)
+    for unit in units:
+        for moment in MOMENTS:
+            cut(scene, unit, moment)
+    record_property("cuts", len(units) * len(MOMENTS))
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_every_response_lost(scene: Scene) -> None:
-    base, dossiers = prepared(scene)
-    image, record = base.snapshot(), dossiers.find(recognise(NUMBER))
-    assert record is not None
-    lost = 0
+    known, lost = before(scene), 0
     while True:
         lost += 1
-        card = BenchCard(image)
-        kept = MemoryDossiers()
-        kept.save(recognise(NUMBER), record[0], 0, "copy")
+        card, kept = BenchCard(known.image), known.dossiers()
         lines: list[Losing] = []
 
         def losing(inner: CardConnection, at: int = lost, seen: list[Losing] = lines) -> Losing:
@@ -147,9 +207,74 @@ def test_every_response_lost(scene: Scene) -> None:
     assert lost > 15
 
 
+def test_a_pin_is_the_old_one_or_the_new_one() -> None:
+    scene = next(scene for scene in SCENES if scene.operation is unlock)
+    found: set[str] = set()
+    for unit in range(before(scene).opening + 1, before(scene).writes + 1):
+        torn = BenchCard(before(scene).image)
+        torn.arm(unit, CutMoment.PROGRAMMING)
+        with contextlib.suppress(ReaderError), torn.tap(TODAY) as tap:
+            unlock(desk(before(scene).dossiers()), tap, TODAY)
+        with torn.again().simulated.connect(Interface.CONTACT) as connection:
+            holder = HolderSession.open(connection, permit_profile())
+            for pin in (HOLDER_PIN, NEW_PIN):
+                with contextlib.suppress(PersonalizationError):
+                    holder.verify(pin)
+                    found.add(pin)
+                    break
+            else:
+                raise AssertionError(f"neither PIN after a cut at {unit}")
+    assert found == {HOLDER_PIN, NEW_PIN}
+
+
+def activated(card: BenchCard, dossiers: MemoryDossiers, lose: int = 0) -> int:
+    """A visit to a branch; returns how many commands it took."""
+    lines: list[Losing] = []
+
+    def losing(inner: CardConnection) -> Losing:
+        lines.append(Losing(inner, lose))
+        return lines[-1]
+
+    with contextlib.suppress(ReaderError), card.branch(TODAY, wrap=losing) as (tap, branch):
+        desk(dossiers).activate(tap, TODAY, branch)
+    return lines[0].commands
+
+
+def active_in_the_end(card: BenchCard, dossiers: MemoryDossiers) -> None:
+    """Whatever happened: the next visit finds the account active, or makes it so, and the record says it."""
+    with card.branch(TODAY) as (tap, branch):
+        ended = ""
+        try:
+            desk(dossiers).activate(tap, TODAY, branch)
+        except PersonalizationError as error:
+            ended = error.code
+        assert ended in {"", "account-active"}
+        assert BankSection(branch, permit_profile()).active
+    found = dossiers.find(recognise(NUMBER))
+    assert found is not None
+    assert found[0].account == Account(TODAY, TODAY)
+    assert found[0].writing is None
+
+
+def test_an_activation_cut_at_every_write_and_lost_response() -> None:
+    known = before(SCENES[0])
+    whole = BenchCard(known.image)
+    first = whole.units
+    commands = activated(whole, known.dossiers())
+    for unit in range(1, whole.units - first + 1):
+        card, kept = BenchCard(known.image), known.dossiers()
+        card.arm(unit, MOMENTS[unit % len(MOMENTS)])
+        activated(card, kept)
+        active_in_the_end(card.again(), kept)
+    for lost in range(1, commands + 1):
+        card, kept = BenchCard(known.image), known.dossiers()
+        activated(card, kept, lost)
+        active_in_the_end(card.again(), kept)
+
+
 def test_the_next_tap_may_be_cut_too() -> None:
     """A tap that mends is itself cut, again and again, and still comes to its end."""
-    card, dossiers = prepared(SCENES[5])
+    card, dossiers = prepared(SCENES[-1])
     for unit in range(3, 40, 4):
         torn = BenchCard(card.snapshot())
         torn.arm(unit, CutMoment.PROGRAMMING)

@@ -5,8 +5,10 @@
 | inspect | nothing | what waits for it |
 | endorse | the next due day; late ones restore, another area takes over | status, record |
 | cancel, lose, replace, revoke | the withdrawal | status "cancelled", when it is presented |
-| move | nothing | current residence |
+| move, correct | nothing | current residence |
 | entitle | nothing | points and entitlements |
+| unlock | nothing | a new PIN, with the holder's unblocking PIN |
+| activate | that a branch set out to | bank account active, in the branch's role |
 
 Bank and partner applications are their owners': cancelling a permit leaves them as they are.
 """
@@ -14,17 +16,22 @@ Bank and partner applications are their owners': cancelling a permit leaves them
 from __future__ import annotations
 
 import datetime as dt
+import hmac
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from personalization.errors import PersonalizationError
+from personalization.permit.desk.bank_section import BankSection
 from personalization.permit.desk.card_state import MAX_CHANGES, CardStatus, Change, EndorsementRecord, template
-from personalization.permit.desk.dossier import Dossier, Dossiers, Endorsed, OnCard, Waiting, Withdrawal
+from personalization.permit.desk.dossier import Account, Dossier, Dossiers, Endorsed, OnCard, Waiting, Withdrawal
 from personalization.permit.desk.tap import Tap
 from personalization.permit.endorsement import PermitStatus, PermitTerm
-from personalization.permit.policy.model import EndorsementRule
+from personalization.permit.policy.model import DeadlineRule, EndorsementRule
+from personalization.permit.recognition import deadline
 from personalization.profile import CardProfile
+from personalization.terminal.holder import HolderSession, pin_block
+from personalization.terminal.session import TerminalSession
 
 _RESIDENCE: Final = 0x7F02
 _ENTITLEMENTS: Final = 0x7F03
@@ -39,11 +46,13 @@ class Office:
         area: area code of the office.
         desk: name of the desk, at most eight characters on the card.
         rule: the endorsement rule of the office's policy.
+        changes: how long holders may take to report a new residence; None where no policy says.
     """
 
     area: str
     desk: str
     rule: EndorsementRule
+    changes: DeadlineRule | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,8 @@ class Outcome:
         residence_years: full years that count.
         mended: something that was under way, or waited, was brought to the card at this tap.
         waiting: what was decided and waits for the card, which was not presented or may not be written here.
+        report_by: the day by which a new residence had to be reported, when it was reported later; it is taken all the
+            same.
     """
 
     status: PermitStatus
@@ -73,6 +84,7 @@ class Outcome:
     residence_years: int
     mended: bool
     waiting: tuple[Waiting, ...] = ()
+    report_by: dt.date | None = None
 
     @property
     def waits(self) -> bool:
@@ -122,18 +134,60 @@ class Desk:
         met = self._met(tap, today, "endorse")
         return self._finish(tap, today, replace(met, dossier=self._endorsed(met.dossier, today)), "endorse")
 
+    def hand_over(self, tap: Tap, today: dt.date, number: str, succeeds: str = "") -> Outcome:
+        """Give out a new card; in place of an older permit it takes over the years of residence.
+
+        Args:
+            tap: the new card.
+            today: the desk's date.
+            number: the permit number that was ordered.
+            succeeds: number of the permit whose place it takes, which was withdrawn; empty for a first permit.
+
+        Raises:
+            PersonalizationError: "card-other-permit" (exit 1), another card; "permit-not-withdrawn" (exit 1), the older
+                permit is still good; "dossier-none".
+        """
+        if tap.permit_number != number:
+            raise PersonalizationError("card-other-permit")
+        permit = self._recognise(number)
+        if succeeds and self._dossiers.find(permit) is None:
+            found = self._dossiers.find(self._recognise(succeeds))
+            if found is None:
+                raise PersonalizationError("dossier-none")
+            if found[0].withdrawal is None:
+                raise PersonalizationError("permit-not-withdrawn")
+            before, own = found[0].term, _term_of(tap)
+            term = replace(own, counted_from=before.counted_from, resident_since=before.resident_since)
+            dossier = Dossier.of_card(term, tap.status.changes, number)
+            self._dossiers.save(permit, dossier, 0, "hand-over")
+        return self._finish(tap, today, self._met(tap, today, "hand-over"), "hand-over")
+
     def withdraw(self, tap: Tap, today: dt.date, why: Withdrawal) -> Outcome:
         """Cancel a permit whose card is at hand; bank and partners keep their applications."""
         met = self._met(tap, today, why.value)
         return self._finish(tap, today, replace(met, dossier=_withdrawn(met.dossier, today, why)), why.value)
 
     def move(self, tap: Tap, today: dt.date, residence: NewResidence) -> Outcome:
-        """Write a residence that was registered anew.
+        """Write a residence that was registered anew, and say whether it was reported in time.
 
         Raises:
             PersonalizationError: "permit-not-valid" (exit 1) unless the permit is valid, "desk-text-too-long" (exit 2).
         """
-        met = self._met(tap, today, "move")
+        outcome = self._reside(tap, today, residence, "move")
+        rule = self._office.changes
+        last = deadline(rule, residence.registered).day if rule is not None else today
+        return outcome if today <= last else replace(outcome, report_by=last)
+
+    def correct(self, tap: Tap, today: dt.date, residence: NewResidence) -> Outcome:
+        """Write a residence that stood wrongly on the card; nothing had to be reported.
+
+        Raises:
+            PersonalizationError: as `move`.
+        """
+        return self._reside(tap, today, residence, "correct")
+
+    def _reside(self, tap: Tap, today: dt.date, residence: NewResidence, what: str) -> Outcome:
+        met = self._met(tap, today, what)
         self._require_valid(met.dossier, today)
         row = self._profile.file_named("EF.RESIDENCE")
         objects = (
@@ -143,7 +197,7 @@ class Desk:
             (0xDF14, residence.station.encode()),
         )
         change = Change(row.fid, 0, template(_RESIDENCE, objects, row.size or 0))
-        return self._finish(tap, today, met, "move", (change,))
+        return self._finish(tap, today, met, what, (change,))
 
     def entitle(self, tap: Tap, today: dt.date, points: int, counted: dt.date, services: str) -> Outcome:
         """Write the summary of a resident's points and the services that they give.
@@ -162,7 +216,76 @@ class Desk:
         change = Change(row.fid, 0, template(_ENTITLEMENTS, objects, row.size or 0))
         return self._finish(tap, today, met, "entitle", (change,))
 
+    def unlock(self, tap: Tap, today: dt.date, unblocking: str, new: str) -> Outcome:
+        """Give the holder a new PIN against the unblocking PIN, under the desk's secure messaging.
+
+        The card takes it in one command. A card that is pulled away has the old PIN or the new one; the holder's
+        unblocking PIN is good for another time.
+
+        Raises:
+            PersonalizationError: "permit-cancelled", "pin-format" (exit 2), "pin-wrong" with the tries left of the
+                unblocking PIN, "pin-blocked" when it has none.
+        """
+        met = self._met(tap, today, "unlock")
+        if met.dossier.withdrawal is not None:
+            raise PersonalizationError("permit-cancelled", day=met.dossier.term.cancelled)
+        pin_block(unblocking), pin_block(new)
+        self._dossiers.save(met.permit, met.dossier, met.version, "unlock")
+        holder = HolderSession(tap.session.channel, self._profile)
+        holder.unblock(unblocking, new)
+        limit = next(row.try_limit for row in self._profile.pins if row.name == "holder")
+        if holder.tries_left() != limit:
+            raise PersonalizationError("card-not-as-written", file="PIN")
+        self._dossiers.save(met.permit, met.dossier, met.version + 1, "unlocked")
+        return _outcome(met.dossier, today, mended=met.mended)
+
+    def activate(self, tap: Tap, today: dt.date, branch: TerminalSession) -> Outcome:
+        """Activate the bank account, at a branch.
+
+        Args:
+            tap: the card, proved genuine in a role that reads the permit; it has ended with ``branch``.
+            today: the branch's date.
+            branch: the same card in the branch's role, which alone reads and writes the account.
+
+        Raises:
+            PersonalizationError: "permit-not-valid", "account-none", "account-active" (exit 1), "card-changed" (exit 1)
+                when the two are not one card.
+        """
+        met = self._met(tap, today, "activate", writes=False)
+        self._require_valid(met.dossier, today)
+        if not hmac.compare_digest(branch.card_number, tap.session.card_number):
+            raise PersonalizationError("card-changed")
+        known = met.dossier.account
+        section = BankSection(branch, self._profile)
+        if section.active and known is not None and known.active is not None:
+            raise PersonalizationError("account-active", day=known.active)
+        found = section.active
+        if not found:
+            asked = replace(met.dossier, account=Account(today))
+            met = replace(met, dossier=asked, version=self._dossiers.save(met.permit, asked, met.version, "activate"))
+            section.activate()
+        done = replace(met.dossier, account=Account(known.asked if found and known else today, today))
+        self._dossiers.save(met.permit, done, met.version, "activated")
+        return _outcome(done, today, mended=found)
+
     # ------------------------------------------------------------ without the card
+
+    def adopt(self, permit_number: str, term: PermitTerm) -> None:
+        """Begin the dossier of a card that no desk has seen, from what it was made with; one that is there stays."""
+        permit = self._recognise(permit_number)
+        if self._dossiers.find(permit) is None:
+            self._dossiers.save(permit, Dossier.of_card(term, 0, permit_number), 0, "adopt")
+
+    def record(self, permit_number: str) -> Dossier:
+        """What the record says.
+
+        Raises:
+            PersonalizationError: "dossier-none" (exit 1).
+        """
+        found = self._dossiers.find(self._recognise(permit_number))
+        if found is None:
+            raise PersonalizationError("dossier-none")
+        return found[0]
 
     def endorse_online(self, permit_number: str, today: dt.date) -> Outcome:
         """Endorse a permit whose card is not here; the card takes it at its next tap.
@@ -205,17 +328,17 @@ class Desk:
 
     # ------------------------------------------------------------ bringing card and dossier together
 
-    def _met(self, tap: Tap, today: dt.date, what: str) -> _Met:
+    def _met(self, tap: Tap, today: dt.date, what: str, *, writes: bool = True) -> _Met:
         """The dossier of a card, after the card has shown how far it is; the first tap makes one from the card."""
-        if what != _INSPECT and not tap.may_write:
+        if writes and what != _INSPECT and not tap.may_write:
             raise PersonalizationError("desk-role-wrong", role=tap.session.role)
         permit = self._recognise(tap.permit_number)
         found = self._dossiers.find(permit)
         if found is None:
-            dossier = Dossier.of_card(_term_of(tap), tap.status.changes)
+            dossier = Dossier.of_card(_term_of(tap), tap.status.changes, tap.permit_number)
             return _Met(permit, dossier, self._dossiers.save(permit, dossier, 0, what), mended=False)
         before, version = found
-        dossier = before.seen(tap.status.changes)
+        dossier = replace(before.seen(tap.status.changes), number=tap.permit_number)
         _require_agreement(dossier, tap, today)
         if dossier != before:
             version = self._dossiers.save(permit, dossier, version, what)

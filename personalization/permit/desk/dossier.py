@@ -9,7 +9,7 @@ while the card was away (an endorsement online, a cancellation) waits in the sam
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
@@ -34,6 +34,18 @@ class Endorsed(NamedTuple):
     due: date
     area: str
     desk: str
+
+
+class Account(NamedTuple):
+    """The bank account on the card, as far as branches worked on it here.
+
+    Attributes:
+        asked: the day on which a branch last set out to activate it.
+        active: the day on which the card was seen active, None while it was not.
+    """
+
+    asked: date
+    active: date | None = None
 
 
 class OnCard(NamedTuple):
@@ -70,6 +82,8 @@ class Dossier:
         endorsements: all endorsements, in order.
         withdrawal: why it is not good any more, None while it is.
         writing: what the card has once it has taken the change that is on its way, None when none is.
+        account: what branches did to the bank account, None before they did anything.
+        number: permit number, 18 digits; empty in a dossier of before numbers were kept, until the card's next tap.
     """
 
     term: PermitTerm
@@ -77,11 +91,13 @@ class Dossier:
     endorsements: tuple[Endorsed, ...] = ()
     withdrawal: Withdrawal | None = None
     writing: OnCard | None = None
+    account: Account | None = field(default=None, repr=False)
+    number: str = field(default="", repr=False)
 
     @classmethod
-    def of_card(cls, term: PermitTerm, changes: int) -> Dossier:
+    def of_card(cls, term: PermitTerm, changes: int, number: str) -> Dossier:
         """The first dossier of a permit: it says what its card says."""
-        return cls(term, OnCard(changes, term, 0))
+        return cls(term, OnCard(changes, term, 0), number=number)
 
     @property
     def waits(self) -> bool:
@@ -123,6 +139,8 @@ class Dossier:
             ],
             "withdrawal": self.withdrawal,
             "writing": _on_card(self.writing) if self.writing else None,
+            "account": [_day(day) for day in self.account] if self.account else None,
+            "number": self.number,
         }
         return json.dumps(document, sort_keys=True).encode()
 
@@ -137,6 +155,7 @@ class Dossier:
             document: dict[str, Any] = json.loads(raw)
             withdrawal = document["withdrawal"]
             writing = document["writing"]
+            account = document.get("account")  # dossiers of before branches had a place have none
             return cls(
                 _read_term(document["term"]),
                 _read_on_card(document["on_card"]),
@@ -146,6 +165,8 @@ class Dossier:
                 ),
                 Withdrawal(withdrawal) if withdrawal else None,
                 _read_on_card(writing) if writing else None,
+                Account(date.fromisoformat(account[0]), _read_day(account[1])) if account else None,
+                document.get("number", ""),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise PersonalizationError("dossier-malformed", exit_code=3) from error
@@ -189,24 +210,31 @@ class MemoryDossiers:
         return version + 1
 
 
+def _day(day: date | None) -> str | None:
+    return day.isoformat() if day else None
+
+
+def _read_day(text: str | None) -> date | None:
+    return date.fromisoformat(text) if text else None
+
+
 def _term(term: PermitTerm) -> dict[str, object]:
     return {
         "counted_from": term.counted_from.isoformat(),
         "due": term.due.isoformat(),
         "area": term.area,
         "resident_since": term.resident_since.isoformat(),
-        "cancelled": term.cancelled.isoformat() if term.cancelled else None,
+        "cancelled": _day(term.cancelled),
     }
 
 
 def _read_term(document: dict[str, Any]) -> PermitTerm:
-    cancelled = document["cancelled"]
     return PermitTerm(
         date.fromisoformat(document["counted_from"]),
         date.fromisoformat(document["due"]),
         document["area"],
         date.fromisoformat(document["resident_since"]),
-        date.fromisoformat(cancelled) if cancelled else None,
+        _read_day(document["cancelled"]),
     )
 
 

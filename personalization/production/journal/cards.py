@@ -46,6 +46,12 @@ def find_permit(journal: Journal, recognised: bytes) -> CardPlace:
     return CardPlace(found[0], found[1])
 
 
+def knows_permit(journal: Journal, recognised: bytes) -> bool:
+    """Whether any row, in whatever state, carries a permit."""
+    with journal.reading() as connection:
+        return connection.execute(select(Row.id).where(Row.permit == recognised).limit(1)).first() is not None
+
+
 def find_card(journal: Journal, card_number: bytes) -> CardPlace:
     """The row that was last made on a chip.
 

@@ -49,6 +49,7 @@ class What(StrEnum):
     BATCH_ERASED = "batch-erased"
     KEYS_CHANGED = "keys-changed"
     DOSSIER_SAVED = "dossier-saved"
+    CASE_CHANGED = "case-changed"
 
 
 class Entry(NamedTuple):

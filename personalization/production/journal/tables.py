@@ -247,3 +247,15 @@ class SealedDossier(Base):
     version: Mapped[int] = mapped_column(Integer)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     changed_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class SealedCase(Base):
+    """What an office knows of one application, sealed; ``number`` counts cases, ``state`` says what is to be done."""
+
+    __tablename__ = "cases"
+
+    number: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    state: Mapped[str] = mapped_column(String(_STATE_LENGTH), index=True)
+    version: Mapped[int] = mapped_column(Integer)
+    sealed: Mapped[bytes] = mapped_column(LargeBinary)
+    changed_at: Mapped[int] = mapped_column(BigInteger)

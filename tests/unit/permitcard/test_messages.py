@@ -17,6 +17,7 @@ from card_os.hardware.power import CutMoment
 from card_os.storage.wear import PageUse
 from permitcard.translation import Language, Translator
 from personalization.keys.hsm.token import CODES as TOKEN_CODES
+from personalization.permit.casework.states import CaseKind, CaseState, Step
 from personalization.permit.desk.dossier import Withdrawal
 from personalization.permit.electronic.passes import PassFault
 from personalization.permit.eligibility import Verdict
@@ -63,6 +64,9 @@ PARTS = {
     "permit.designation": {designation.value for designation in Designation},
     "permit.reason": {code.value for code in ReasonCode},
     "permit.unit": {"days", "months"},
+    "case.kind": {kind.value for kind in CaseKind},
+    "case.state": {state.value for state in CaseState},
+    "case.step": {step.value for step in Step},
     "desk.waiting": {"endorsement", *(why.value for why in Withdrawal)},
     "pass.fault": {fault.value for fault in PassFault},
 }

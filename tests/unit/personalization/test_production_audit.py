@@ -287,6 +287,7 @@ def test_entries_of_an_older_journal_are_linked_when_it_is_opened(tmp_path: Path
     configuration = Config()
     configuration.set_main_option("script_location", "personalization.production.journal:migrations")
     with open_journal(path, migrate=False) as journal, journal.engine.begin() as connection:
+        connection.execute(text("DROP TABLE cases"))
         connection.execute(text("DROP TABLE dossiers"))
         connection.execute(text("DROP TABLE audit_head"))
         connection.execute(text("ALTER TABLE events DROP COLUMN link"))

@@ -22,14 +22,16 @@ from permitcard.testing.laboratory_sam import LaboratorySam
 from personalization.inspection.signature_check import SignatureVerifier
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KEY_LENGTHS, KeyName, KeyStore
+from personalization.permit.desk.bank_section import BRANCH_ROLE
 from personalization.permit.desk.desk import Desk, Office
 from personalization.permit.desk.dossier import Dossiers, MemoryDossiers
-from personalization.permit.desk.proof import DateBound
+from personalization.permit.desk.proof import DateBound, open_session
 from personalization.permit.desk.tap import DESK_ROLE, Tap, open_tap
 from personalization.permit.policy.library import policies
 from personalization.permit.policy.model import EndorsementRule
 from personalization.preparation.record import PreparedRecord
 from personalization.production.maker import GlobalPlatformMaker
+from personalization.terminal.session import TerminalSession
 from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.simulated import SimulatedCard
 
@@ -138,11 +140,25 @@ class BenchCard:
                 randomness=SeededRandomness(4).bytes,
             )
 
+    @contextmanager
+    def branch(
+        self,
+        today: dt.date,
+        interface: Interface = Interface.CONTACT,
+        *,
+        wrap: Callable[[CardConnection], CardConnection] = lambda connection: connection,
+    ) -> Generator[tuple[Tap, TerminalSession]]:
+        """A branch's terminal: it reads the permit first, then it is the bank."""
+        with self.simulated.connect(interface) as inner:
+            connection, sam = wrap(inner), LaboratorySam(specimen_keys())
+            tap = open_tap(connection, sam, permit_profile(), verifier(), today, None, role="inspection")
+            yield tap, open_session(connection, sam, permit_profile(), BRANCH_ROLE)
+
 
 def desk(dossiers: Dossiers | None = None, area: str = AREA, **changes: object) -> Desk:
     return Desk(
         permit_profile(),
         dossiers if dossiers is not None else MemoryDossiers(),
         recognise,
-        Office(area, "DESK 001", rule(**changes)),
+        Office(area, "DESK 001", rule(**changes), policies().named("zhejiang-2016").changes),
     )
