@@ -14,8 +14,8 @@ from reader_bridge.stack import Wrapper
 
 _USAGE: Final = 2
 
-OTHER_KIND: Final = frozenset({"production-keys-simulated-card", "rehearsal-keys-real-card"})
-"""Codes of what `GuardedCard` refuses; the card was not touched."""
+OTHER_KIND: Final = frozenset({"production-keys-simulated-card", "rehearsal-keys-real-card", "wrong-stock"})
+"""Codes of a card that should not be at this station: another kind, or another product; it was not changed."""
 
 
 class GuardedCard(Wrapper):
@@ -36,7 +36,7 @@ class GuardedCard(Wrapper):
         """Power the card, and refuse one of the other kind.
 
         Raises:
-            PersonalizationError: one of `OTHER_KIND`, exit 2; the power is off again.
+            PersonalizationError: a code of `OTHER_KIND`, exit 2; the power is off again.
         """
         answer = self.inner.power_on()
         self._check()
@@ -60,7 +60,7 @@ def refuse_other_kind(*, production: bool, simulated: bool, card: str) -> None:
     """Raise unless production keys meet a real card, or rehearsal keys a simulated one.
 
     Raises:
-        PersonalizationError: one of `OTHER_KIND`, exit 2.
+        PersonalizationError: a code of `OTHER_KIND`, exit 2.
     """
     if production and simulated:
         raise PersonalizationError("production-keys-simulated-card", exit_code=_USAGE, card=card)

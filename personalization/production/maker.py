@@ -27,6 +27,12 @@ KeyDerivation = Callable[[bytes], StaticKeys]
 """The key set of the card with that number."""
 
 _PERSONALIZED: Final = 0x0F
+_PRODUCT: Final = slice(0, 4)
+"""Of a card number: fabricator and type of the chip."""
+
+_LOT: Final = slice(0, 6)
+"""Of a card number: the same, and the vendor's batch."""
+
 _REFUSALS: Final = {
     "card-cryptogram-wrong": 0,
     "key-set-blocked": 0,
@@ -89,6 +95,7 @@ class GlobalPlatformMaker:
         self._recipe = recipe
         self._card_key_version = card_key_version
         self._guard = guard or KeyGuard()
+        self._lots: set[bytes] = set()
 
     def look(self, card: CardConnection) -> Look:
         """Read key version, application and life cycle; a session opens only after the card has proved its keys."""
@@ -113,6 +120,7 @@ class GlobalPlatformMaker:
             raise KeysRefused("open-factory", 0, untouched=True) from unknown
         number = session.card
         if session.key_version == commands.FACTORY_KEY_VERSION:
+            self._require_code(session)
             enter("put-key")
             with _faults("put-key"):
                 session.put_keys(self._recipe.card_keys(number), replace=commands.FACTORY_KEY_VERSION)
@@ -123,6 +131,20 @@ class GlobalPlatformMaker:
             self._clear(session)
         self._fill(session, record, number, enter)
         return number
+
+    def _require_code(self, session: SecureSession) -> None:
+        """Look whether chips of this lot carry the code of the application, at the first of each lot.
+
+        Raises:
+            PersonalizationError: "wrong-stock", exit 3; the card was not changed.
+        """
+        if session.card[_LOT] in self._lots:
+            return
+        with _faults("stock"):
+            entries = session.get_status(StatusScope.PACKAGES)
+        if all(entry.aid != self._recipe.package for entry in entries):
+            raise _wrong_stock(session.card, "no-code")
+        self._lots.add(session.card[_LOT])
 
     def _clear(self, session: SecureSession) -> None:
         """Take a half-made application off a card of ours; a finished card is nobody's blank."""
@@ -186,6 +208,8 @@ class GlobalPlatformMaker:
         def keys(answer: InitializeUpdateResponse) -> StaticKeys:
             number = answer.diversification
             if expected is not None and number != expected:
+                if number[_PRODUCT] != expected[_PRODUCT]:
+                    raise _wrong_stock(number, "other-chip")
                 raise WrongBlank(number.hex())
             offered.append(answer.key_version)
             if answer.key_version == commands.FACTORY_KEY_VERSION:
@@ -203,6 +227,11 @@ class GlobalPlatformMaker:
             return SecureSession.open(
                 card, self._recipe.card_keys(number), key_version=self._card_key_version, guard=self._guard
             )
+
+
+def _wrong_stock(card_number: bytes, cause: str) -> PersonalizationError:
+    """A card of another product: whoever filled the feeder has to look, before the next one is touched."""
+    return PersonalizationError("wrong-stock", exit_code=3, card_id=card_number.hex().upper(), cause=cause)
 
 
 class _UnknownVersion(Exception):
