@@ -36,7 +36,7 @@ class ConnectionDescription:
         interface: contact or contactless.
         protocol: transmission protocol.
         answer: ATR, or ATS for a contactless card, as the reader reports it.
-        max_command_data: largest Nc of one command APDU; 255 means short only.
+        max_command_data: largest Nc of one command APDU; up to 255 means short only.
         max_response_data: largest Ne; 256 means short only.
         simulated: True when the card is a simulated one.
     """

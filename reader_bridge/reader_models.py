@@ -24,6 +24,8 @@ _VERIFICATION: Final = 0x01
 _MODIFICATION: Final = 0x02
 _SHORT_COMMAND: Final = 261
 _SHORT_DATA: Final = 255
+_AROUND_DATA: Final = 6
+"""Header, Lc and Le of a short command."""
 _SHORT_RESPONSE: Final = 256
 _EXTENDED_DATA: Final = 65_535
 _EXTENDED_RESPONSE: Final = 65_536
@@ -50,6 +52,7 @@ class ReaderModel:
         max_message: dwMaxCCIDMessageLength, bytes.
         max_ifsd: dwMaxIFSD, bytes.
         pin_support: bPINSupport: bit 1 verification, bit 2 modification.
+        contactless: it has a field, and no contacts.
         max_response: greatest number of response data bytes that pass; None = no limit of its own.
         delay_ms: time that it adds to each exchange.
         descriptor: file of the descriptor in the public list; empty for a model that is nobody's.
@@ -62,6 +65,7 @@ class ReaderModel:
     max_message: int
     max_ifsd: int
     pin_support: int = 0
+    contactless: bool = False
     max_response: int | None = None
     delay_ms: int = 0
     descriptor: str = ""
@@ -100,8 +104,10 @@ class ReaderModel:
         return min(_SHORT_COMMAND, self.max_message - _HEADER)
 
     def max_command_data(self, protocol: Protocol7816) -> int:
-        """Greatest Nc that is told to programs."""
-        return _EXTENDED_DATA if self.extended(protocol) else _SHORT_DATA
+        """Greatest Nc that is told to programs: with header, Lc and Le it fits the buffer."""
+        return (
+            _EXTENDED_DATA if self.extended(protocol) else min(_SHORT_DATA, self.max_command(protocol) - _AROUND_DATA)
+        )
 
     def max_response_data(self, protocol: Protocol7816) -> int:
         """Greatest number of response data bytes."""

@@ -143,8 +143,8 @@ def _plain_class(cla: int) -> int:
 class CommandFit(Wrapper):
     """Sends a command as what the reader can carry.
 
-    A reader without extended length gets a chain of short commands and a response in pieces; T=0 gets no Le behind
-    data. `GetResponse` outside collects what the card then announces.
+    A reader without extended length gets a chain of short commands and a response in pieces, one with a smaller buffer
+    a chain of shorter ones; T=0 gets no Le behind data. `GetResponse` outside collects what the card then announces.
 
     Source: ISO/IEC 7816-4:2020, clause 5.3.3 (command chaining); ISO/IEC 7816-3:2006, clause 12.2.5 (case 4 by T=0).
     """
@@ -155,30 +155,31 @@ class CommandFit(Wrapper):
         """Send as it is when the reader can; else as a chain, which a status other than 9000 ends."""
         limits = self.inner.description
         byte_oriented = limits.protocol is Protocol7816.T0
-        if _is_short(command) and not byte_oriented:
+        if _is_short(command) and not byte_oriented and limits.max_command_data >= MAX_SHORT_NC:
             return self.inner.transmit(command)
         try:
             parsed = CommandApdu.parse(command)
         except WrongLength:
             return self.inner.transmit(command)
-        if not parsed.extended:
+        if not parsed.extended and len(parsed.data) <= limits.max_command_data:
             if byte_oriented and parsed.data and parsed.ne:
                 command = command[:-1]
             return self.inner.transmit(command)
         fits = len(parsed.data) <= limits.max_command_data and parsed.ne <= limits.max_response_data
         if fits and limits.max_command_data > MAX_SHORT_NC:
             return self.inner.transmit(command)
-        return self._chain(parsed, ne=0 if byte_oriented and parsed.data else min(parsed.ne, MAX_SHORT_NE))
+        last = parsed._replace(ne=0 if byte_oriented and parsed.data else min(parsed.ne, MAX_SHORT_NE), extended=False)
+        return self._chain(last, min(limits.max_command_data, MAX_SHORT_NC))
 
-    def _chain(self, command: CommandApdu, ne: int) -> bytes:
-        data = command.data
-        last = command._replace(ne=ne, extended=False)
-        for at in range(0, len(data) - MAX_SHORT_NC, MAX_SHORT_NC):
-            link = last._replace(cla=last.cla | _CHAINED, data=data[at : at + MAX_SHORT_NC], ne=0)
+    def _chain(self, last: CommandApdu, step: int) -> bytes:
+        """Data in pieces of ``step`` bytes; ``last`` is the command that ends the chain, with all of the data."""
+        data = last.data
+        for at in range(0, len(data) - step, step):
+            link = last._replace(cla=last.cla | _CHAINED, data=data[at : at + step], ne=0)
             response = self.inner.transmit(link.encode())
             if response[-2:] != SW.OK.encode():
                 return response
-        rest = (len(data) - 1) // MAX_SHORT_NC * MAX_SHORT_NC if data else 0
+        rest = (len(data) - 1) // step * step if data else 0
         return self.inner.transmit(last._replace(data=data[rest:]).encode())
 
 

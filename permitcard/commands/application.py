@@ -51,6 +51,7 @@ _MISTYPED: Final = frozenset(
         "import-empty",
         "import-order",
         "import-readers",
+        "reader-model-unknown",
         "relay-rules-invalid",
         "relay-rules-unreadable",
         "token-missing",

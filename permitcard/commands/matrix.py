@@ -28,21 +28,29 @@ def matrix(
     connected: Annotated[
         bool, typer.Option("--connected/--not-connected", help="All cards in readers that PC/SC knows.")
     ] = True,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--reader-model",
+            help="Reader model that card files are put into; all that are made from real descriptors when absent.",
+            metavar="NAME",
+        ),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the page.")] = None,
     results: Annotated[Path | None, typer.Option(help="Write the results (JSON).")] = None,
 ) -> None:
     """Run a set of checks for every reader, simulated or connected, with every card; one page of results."""
     from permitcard.matrix.page import document, page, why
     from permitcard.matrix.running import Outcome, run_matrix
-    from permitcard.matrix.ways import Cards, addressed_way, connected_ways
+    from permitcard.matrix.ways import Cards, addressed_way, connected_ways, models_of
 
     console = console_of(context)
     say = console.translate
-    with Cards([str(path) for path in image or ()]) as cards:
+    with Cards([str(path) for path in image or ()], models_of(model or ())) as cards:
         ways = [] if card and not image else cards.ways()
         ways += [addressed_way(address) for address in card or ()]
         if connected:
-            ways += connected_ways()
+            ways += connected_ways(card or ())
         with console.progress() as progress:
             rows = run_matrix(ways, progress=lambda done, total: progress("matrix", done, total))
     date = dt.datetime.now(dt.UTC).strftime("%Y-%m-%d %H:%M UTC")

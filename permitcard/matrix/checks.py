@@ -201,7 +201,7 @@ def _extended_answer(subject: Subject) -> str:
     if subject.raw.description.protocol is Protocol7816.T0:
         raise CheckSkipped("byte-protocol")
     if subject.raw.description.max_response_data < _EXTENDED_READ:
-        raise CheckSkipped("reader-short-only", reader=subject.raw.description.name)
+        raise CheckSkipped("reader-short-only")
     return _read(subject, _EXTENDED_READ, extended=True)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.resources import files
 
 from permitcard.matrix.checks import CHECKS
-from permitcard.matrix.running import Cell, Row
+from permitcard.matrix.running import Cell, Outcome, Row
 
 _MARKS = {"passed": "✓", "failed": "✗", "skipped": "–"}
 
@@ -15,6 +15,7 @@ _WORDS = {
     "title": "matrix.title",
     "way": "matrix.way",
     "problems": "matrix.problems",
+    "skips": "matrix.skips",
     "clauses": "matrix.clauses",
 }
 
@@ -52,6 +53,11 @@ def page(rows: Sequence[Row], date: str, language: str, say: Say) -> str:
     def reason(cell: Cell) -> str:
         return why(cell, say)
 
+    problems: dict[tuple[int, str], list[str]] = {}
+    for number, row in enumerate(rows):
+        for cell in row.cells:
+            if cell.outcome is Outcome.FAILED:
+                problems.setdefault((number, reason(cell)), []).append(title_of(cell.check))
     template = Environment(autoescape=True).from_string(
         files("permitcard").joinpath("matrix", "page.html.j2").read_text("utf-8")
     )
@@ -66,7 +72,8 @@ def page(rows: Sequence[Row], date: str, language: str, say: Say) -> str:
         why=reason,
         marks=_MARKS,
         counts=Counter(cell.outcome.value for row in rows for cell in row.cells),
-        problems=[(row, cell) for row in rows for cell in row.cells if cell.outcome.value == "failed"],
+        skips=Counter(reason(cell) for row in rows for cell in row.cells if cell.outcome.value == "skipped"),
+        problems=problems,
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, Self
 
 from card_os.iso7816.apdu import CommandApdu
@@ -16,14 +17,13 @@ from permitcard.testing.target import ISSUER_DOMAIN_AID, PERMIT_AID
 from personalization.errors import PersonalizationError
 from personalization.terminal.holder import HolderSession
 from reader_bridge.addresses import CardAddress, ConnectionFactory
-from reader_bridge.connection import CardConnection, ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
+from reader_bridge.modelled import ModelledConnection
+from reader_bridge.reader_models import ReaderModel, reader_model, reader_models
 from reader_bridge.simulated import SimulatedCard, open_card
-from reader_bridge.stack import Wrapper
 from reader_bridge.trace.names import WELL_KNOWN
 from reader_bridge.wired import wired_connection
 
-_SHORT_DATA: Final = 255
-_SHORT_ANSWER: Final = 256
 _BATCH: Final = slice(4, 6)
 
 Opener = Callable[[CardConnection], int]
@@ -48,36 +48,6 @@ class Way:
     open_file: Opener | None = None
 
 
-class ShortReader(Wrapper):
-    """A reader that carries short APDUs only, as many of the CCID list do; what is longer never reaches the card."""
-
-    __slots__ = ()
-
-    @property
-    def description(self) -> ConnectionDescription:
-        """What the connection inside is, with short limits."""
-        found = self.inner.description
-        return ConnectionDescription(
-            f"{found.name} (short APDUs)",
-            found.interface,
-            found.protocol,
-            found.answer,
-            _SHORT_DATA,
-            _SHORT_ANSWER,
-            found.simulated,
-        )
-
-    def transmit(self, command: bytes) -> bytes:
-        """Send a short command.
-
-        Raises:
-            ReaderError: "transmission-failed", the command is extended.
-        """
-        if len(command) > _SHORT_DATA + 6 or (len(command) > 5 and not command[4]):  # noqa: PLR2004 - length fields
-            raise ReaderError("transmission-failed", reason="the reader carries short APDUs only")
-        return self.inner.transmit(command)
-
-
 def known_application(connection: CardConnection) -> bytes:
     """AID of an application on the card: ours, or one whose AID is published; empty when there is none of them."""
     for aid in (PERMIT_AID, ISSUER_DOMAIN_AID, *(row.aid for row in WELL_KNOWN)):
@@ -93,24 +63,36 @@ def open_portrait(connection: CardConnection) -> int:
     return permit_profile().file_named("EF.PORTRAIT").sfi
 
 
-def simulated_ways(card: SimulatedCard, name: str) -> Iterator[Way]:
-    """One simulated card in all readers that are simulated."""
+def simulated_ways(card: SimulatedCard, name: str, models: Sequence[ReaderModel] = ()) -> Iterator[Way]:
+    """One simulated card in process, behind the lines of its protocols, and in readers of these models."""
     opener = open_portrait if _is_specimen(card) else None
     aid = PERMIT_AID if opener is not None else ISSUER_DOMAIN_AID
 
-    def way(reader: str, connect: Callable[[], CardConnection], *, contact: bool) -> Way:
-        return Way(name, reader, connect, aid, opener if contact else None)
+    def way(reader: str, connect: Callable[[], CardConnection], interface: Interface) -> Way:
+        return Way(name, reader, connect, aid, opener if interface is Interface.CONTACT else None)
 
-    yield way("in process, contact", lambda: card.connect(Interface.CONTACT), contact=True)
-    yield way("in process, contactless", lambda: card.connect(Interface.CONTACTLESS), contact=False)
-    yield way("short APDUs only", lambda: ShortReader(card.connect(Interface.CONTACT)), contact=True)
+    for interface in Interface:
+        yield way(f"in process, {interface.value}", partial(card.connect, interface), interface)
     for protocol in (Protocol7816.T0, Protocol7816.T1):
-        yield way(
-            f"line, {protocol.value}",
-            lambda protocol=protocol: wired_connection(card, Interface.CONTACT, protocol),  # type: ignore[misc] # bound
-            contact=True,
-        )
-    yield way("line, T=CL", lambda: wired_connection(card, Interface.CONTACTLESS), contact=False)
+        line = partial(wired_connection, card, Interface.CONTACT, protocol)
+        yield way(f"line, {protocol.value}", line, Interface.CONTACT)
+    yield way("line, T=CL", partial(wired_connection, card, Interface.CONTACTLESS), Interface.CONTACTLESS)
+    for model in models:
+        interface = Interface.CONTACTLESS if model.contactless else Interface.CONTACT
+        yield way(model.title, partial(_behind, card, interface, model), interface)
+
+
+def _behind(card: SimulatedCard, interface: Interface, model: ReaderModel) -> CardConnection:
+    return ModelledConnection(card.connect(interface), model)
+
+
+def models_of(names: Sequence[str]) -> list[ReaderModel]:
+    """The reader models that are meant: those named, or all that are of a real reader.
+
+    Raises:
+        ReaderError: "reader-model-unknown".
+    """
+    return [reader_model(name) for name in names] or [model for model in reader_models().values() if model.descriptor]
 
 
 def _is_specimen(card: SimulatedCard) -> bool:
@@ -125,15 +107,16 @@ def _is_specimen(card: SimulatedCard) -> bool:
     return ours and StatusWord.parse(selected).ok
 
 
-def connected_ways() -> list[Way]:
-    """Cards in the readers that PC/SC knows; none without a service."""
+def connected_ways(named: Sequence[str] = ()) -> list[Way]:
+    """Cards in the readers that PC/SC knows, but those that were named by address; none without a service."""
     from reader_bridge.readers import list_readers
 
     try:
         readers = list_readers()
     except ReaderError:
         return []
-    return [addressed_way(f"pcsc:{reader.name}") for reader in readers if reader.answer]
+    addresses = [f"pcsc:{reader.name}" for reader in readers if reader.answer]
+    return [addressed_way(address) for address in addresses if address not in named]
 
 
 def addressed_way(address: str) -> Way:
@@ -148,10 +131,12 @@ class Cards:
 
     Args:
         files: card files; a fresh specimen when there are none.
+        models: readers that they are put into, beside the lines of their protocols.
     """
 
-    def __init__(self, files: list[str]) -> None:
+    def __init__(self, files: Sequence[str], models: Sequence[ReaderModel] = ()) -> None:
         self._files = files
+        self._models = models
         self._open: list[SimulatedCard] = []
 
     def ways(self) -> list[Way]:
@@ -163,12 +148,12 @@ class Cards:
         if not self._files:
             card, _ = make_specimen()
             self._open.append(card)
-            return list(simulated_ways(card, "specimen"))
+            return list(simulated_ways(card, "specimen", self._models))
         found: list[Way] = []
         for path in self._files:
             card = open_card(path, boot)
             self._open.append(card)
-            found += simulated_ways(card, path)
+            found += simulated_ways(card, path, self._models)
         return found
 
     def __enter__(self) -> Self:

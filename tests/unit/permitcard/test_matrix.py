@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 import pytest
 
@@ -10,19 +11,20 @@ from card_os.iso7816.atr import Atr, InterfaceGroup
 from permitcard.matrix.checks import CHECKS
 from permitcard.matrix.page import document, page, why
 from permitcard.matrix.running import Outcome, Row, run_matrix
-from permitcard.matrix.ways import Cards, Way, addressed_way
+from permitcard.matrix.ways import Cards, Way, addressed_way, models_of
 from permitcard.specimen import make_blank_specimen
 from permitcard.testing.target import ISSUER_DOMAIN_AID
 from permitcard.translation import Language, Translator
 from reader_bridge.connection import CardConnection, ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.reader_models import reader_model, reader_models
 from reader_bridge.simulated import SimulatedCard
 from reader_bridge.stack import Wrapper
 
 
 @pytest.fixture(scope="module")
 def rows() -> list[Row]:
-    """A specimen in all simulated readers."""
-    with Cards([]) as cards:
+    """A specimen in all simulated readers, and behind every model of a real one."""
+    with Cards([], models_of(())) as cards:
         return run_matrix(cards.ways())
 
 
@@ -30,16 +32,14 @@ def outcomes(row: Row) -> dict[str, Outcome]:
     return {cell.check: cell.outcome for cell in row.cells}
 
 
+LINES: Final = ["in process, contact", "in process, contactless", "line, T=0", "line, T=1", "line, T=CL"]
+
+
 def test_a_specimen_passes_in_every_simulated_reader(rows: list[Row]) -> None:
-    assert [row.reader for row in rows] == [
-        "in process, contact",
-        "in process, contactless",
-        "short APDUs only",
-        "line, T=0",
-        "line, T=1",
-        "line, T=CL",
-    ]
-    assert [row.failed for row in rows] == [0] * 6
+    models = [model for model in reader_models().values() if model.descriptor]
+    assert [row.reader for row in rows] == LINES + [model.title for model in models]
+    assert [row.failed for row in rows] == [0] * len(rows)
+    assert {row.interface for row in rows[len(LINES) :]} == {"contact", "contactless"}
     assert set(outcomes(rows[0]).values()) == {Outcome.PASSED}
 
 
@@ -47,14 +47,20 @@ def test_what_a_reader_cannot_carry_is_skipped_with_its_reason(rows: list[Row]) 
     skipped = {
         (row.reader, cell.check): cell.why for row in rows for cell in row.cells if cell.outcome is Outcome.SKIPPED
     }
+    unread = {row.reader for row in rows if row.interface == "contactless"}
+    short = {reader_model(name).title for name in ("acs-acr3901u", "acs-acr1252-sam", "acs-acr122u", "bluink")}
     assert skipped == {
-        ("in process, contactless", "whole-answer"): "nothing-to-read",
-        ("in process, contactless", "extended-answer"): "nothing-to-read",
-        ("short APDUs only", "extended-answer"): "reader-short-only",
+        **{(reader, check): "nothing-to-read" for reader in unread for check in ("whole-answer", "extended-answer")},
+        **dict.fromkeys(((reader, "extended-answer") for reader in short), "reader-short-only"),
         ("line, T=0", "extended-answer"): "byte-protocol",
-        ("line, T=CL", "whole-answer"): "nothing-to-read",
-        ("line, T=CL", "extended-answer"): "nothing-to-read",
     }
+
+
+def test_models_are_those_named_or_all_that_are_of_a_real_reader() -> None:
+    assert [model.name for model in models_of(["slow", "ideal"])] == ["slow", "ideal"]
+    assert "slow" not in {model.name for model in models_of([])}
+    with pytest.raises(ReaderError, match="reader-model-unknown"):
+        models_of(["none"])
 
 
 class Faulty(Wrapper):
@@ -199,4 +205,4 @@ def test_the_page_shows_every_cell_in_both_languages(rows: list[Row], blank: Sim
 
 def test_the_document_counts_what_the_page_shows(rows: list[Row]) -> None:
     found = document(rows, "2026-11-26")
-    assert (found["passed"], found["failed"], found["skipped"]) == (84, 0, 6)
+    assert (found["passed"], found["failed"], found["skipped"]) == (len(rows) * len(CHECKS) - 18, 0, 18)

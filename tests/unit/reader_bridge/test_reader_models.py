@@ -105,6 +105,16 @@ def test_a_reader_with_a_small_buffer_does_not_carry_the_longest_short_command()
         reader.transmit(CommandApdu(0, 0xD6, 0, 0, bytes(226)).encode())
 
 
+@pytest.mark.parametrize(("data", "sent"), [(224, [230]), (225, [229, 7]), (255, [229, 37]), (500, [229, 229, 58])])
+def test_a_host_fits_commands_to_a_small_buffer(data: int, sent: list[int]) -> None:
+    card = WatchedCard()
+    reader = ModelledConnection(card, reader_model("bluink"))
+    assert reader.description.max_command_data == 224
+    CommandFit(reader).transmit(CommandApdu(0, 0xD6, 0, 0, bytes(data), 256, data > 255).encode())
+    assert [len(command) for command in card.seen] == sent
+    assert [command[0] for command in card.seen] == [0x10] * (len(sent) - 1) + [0x00]
+
+
 def test_a_response_that_is_too_long_does_not_pass() -> None:
     class Talkative(WatchedCard):
         def transmit(self, command: bytes) -> bytes:
