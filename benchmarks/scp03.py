@@ -22,6 +22,7 @@ from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import SW
 from card_os.manufacture import manufacture
 from personalization.globalplatform import scp03 as host
+from personalization.globalplatform.aes_messaging import SecureMessaging
 from personalization.globalplatform.handshake import Handshake
 
 _AID: Final = bytes.fromhex("A000000151000000")
@@ -58,13 +59,13 @@ def _median(work: Callable[[int], object], rounds: int = _ROUNDS) -> float:
     return sorted(runs)[_REPEATS // 2]
 
 
-def _open() -> tuple[Scp03Channel, host.SecureMessaging]:
+def _open() -> tuple[Scp03Channel, SecureMessaging]:
     """Both ends of a session."""
     host_challenge = bytes(8)
     challenge = card_challenge(_KEYS.enc, b"\x00\x00\x01", _AID)
     channel = Scp03Channel(_KEYS, host_challenge, challenge)
     keys = host.derive_session_keys(_STATIC, host_challenge, challenge)
-    messaging = host.SecureMessaging(keys, _LEVEL)
+    messaging = SecureMessaging(keys, _LEVEL)
     cryptogram = host.host_cryptogram(keys, host_challenge, challenge)
     channel.authenticate(channel.unwrap(CommandApdu.parse(messaging.external_authenticate(cryptogram))))
     return channel, messaging
@@ -109,7 +110,7 @@ def _card_opening() -> float:
     challenge = card_challenge(_KEYS.enc, sequence, _AID)
     keys = host.derive_session_keys(_STATIC, host_challenge, challenge)
     cryptogram = host.host_cryptogram(keys, host_challenge, challenge)
-    proof = CommandApdu.parse(host.SecureMessaging(keys, _LEVEL).external_authenticate(cryptogram))
+    proof = CommandApdu.parse(SecureMessaging(keys, _LEVEL).external_authenticate(cryptogram))
 
     def work(_number: int) -> None:
         channel = Scp03Channel(_KEYS, host_challenge, card_challenge(_KEYS.enc, sequence, _AID))
@@ -130,7 +131,7 @@ def _whole_card_opening() -> float:
         challenge = card_challenge(_KEYS.enc, count.to_bytes(3, "big"), _AID)
         keys = host.derive_session_keys(_STATIC, bytes(8), challenge)
         cryptogram = host.host_cryptogram(keys, bytes(8), challenge)
-        proofs.append(host.SecureMessaging(keys, _LEVEL).external_authenticate(cryptogram))
+        proofs.append(SecureMessaging(keys, _LEVEL).external_authenticate(cryptogram))
     rest = iter(proofs)
 
     def work(_number: int) -> None:

@@ -13,12 +13,12 @@ from typing import ClassVar, Final, NamedTuple
 from card_os.globalplatform.secure_channel import (
     MAC_CLASS,
     MAC_CLASS_MASK,
+    PLAIN_CLASS,
+    SECURED_CLASS,
     DomainChannel,
     SecurityLevel,
-    is_secured,
     mac_header,
     needs_no_protection,
-    plain_class,
 )
 from card_os.iso7816.apdu import MAX_SHORT_NC, CommandApdu
 from card_os.iso7816.errors import ConditionsNotSatisfied, IncorrectP1P2, SecurityStatusNotSatisfied
@@ -34,6 +34,10 @@ MAX_PROTECTED_RESPONSE: Final = 239
 
 _RESPONSE_COUNTER_FLAG: Final = 0x80 << 120
 _WARNING_SW1: Final = (0x62, 0x63)
+_OK: Final = SW.OK
+_OK_BYTES: Final = SW.OK.encode()
+_command: Final = tuple.__new__
+"""Makes a `CommandApdu` in half the time of calling it."""
 _RESPONSE_LEVELS: Final = (SecurityLevel.R_MAC, SecurityLevel.R_MAC | SecurityLevel.R_ENC)
 
 
@@ -138,7 +142,7 @@ class AesMessaging(DomainChannel):
         if not self._maced:
             return command
         cla, ins, p1, p2, data, ne, extended = command
-        if not is_secured(cla):
+        if not SECURED_CLASS[cla]:
             return self._plain(command)
         size, length = self._mac_length, len(data)
         if length < size:
@@ -158,7 +162,7 @@ class AesMessaging(DomainChannel):
                 body = unpad(self._cbc.decrypt(self._counter, body))
             except ValueError as error:
                 raise SecurityStatusNotSatisfied("the command cryptogram is malformed") from error
-        return CommandApdu(plain_class(cla), ins, p1, p2, body, ne, extended)
+        return _command(CommandApdu, (PLAIN_CLASS[cla], ins, p1, p2, body, ne, extended))
 
     def is_whole(self, command: CommandApdu) -> bool:
         """See `DomainChannel.is_whole`."""
@@ -182,11 +186,15 @@ class AesMessaging(DomainChannel):
         """
         if not self._seals or self._bare:
             return data, sw
-        if sw != SW.OK and sw >> 8 not in _WARNING_SW1:
+        if sw is _OK or sw == _OK:
+            trailer = _OK_BYTES
+        elif sw >> 8 in _WARNING_SW1:
+            trailer = sw.to_bytes(2, "big")
+        else:
             return b"", sw
         if data and self._encrypts:
             data = self._cbc.encrypt(_RESPONSE_COUNTER_FLAG | self._counter, pad(data))
-        mac = self._rmac.compute(self._chain + data + sw.to_bytes(2, "big"))
+        mac = self._rmac.compute(self._chain + data + trailer)
         return data + mac[: self._mac_length], sw
 
     def decrypt_sensitive(self, data: bytes) -> bytes:

@@ -72,6 +72,10 @@ def is_secured(cla: int) -> bool:
     return cla & _FIRST_MASK == _FIRST_SECURED or cla & _FURTHER_SECURED == _FURTHER_SECURED
 
 
+SECURED_CLASS: Final = tuple(is_secured(cla) for cla in range(256))
+"""`is_secured` by class byte."""
+
+
 def indication(cla: int) -> SecureMessagingIndication:
     """What the class bytes of a protected command say on the channel of a plain one."""
     further = cla & _FURTHER_CHANNEL
@@ -82,6 +86,10 @@ def plain_class(cla: int) -> int:
     """A class byte without the indication of secure messaging; the channel stays."""
     further = cla & _FURTHER_SECURED == _FURTHER_SECURED
     return cla & (_FURTHER_PLAIN_MASK if further else _FIRST_PLAIN_MASK)
+
+
+PLAIN_CLASS: Final = tuple(plain_class(cla) for cla in range(256))
+"""`plain_class` by class byte."""
 
 
 def mac_header(command: CommandApdu, length: int) -> bytes:

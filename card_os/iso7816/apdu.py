@@ -18,6 +18,8 @@ MAX_EXTENDED_NE: Final = 65_536
 
 _HEADER: Final = 4
 _EXTENDED_LC_END: Final = 7
+_made: Final = tuple.__new__
+"""Makes a named tuple in half the time of calling it, and all its fields have to be given."""
 
 
 class CommandApdu(NamedTuple):
@@ -57,13 +59,13 @@ class CommandApdu(NamedTuple):
             return cls(raw[0], raw[1], raw[2], raw[3])
         p3 = raw[4]
         if length == _HEADER + 1:  # case 2S
-            return cls(raw[0], raw[1], raw[2], raw[3], b"", p3 or MAX_SHORT_NE)
+            return _made(cls, (raw[0], raw[1], raw[2], raw[3], b"", p3 or MAX_SHORT_NE, False))
         if p3:
             end = 5 + p3
             if length == end:  # case 3S
-                return cls(raw[0], raw[1], raw[2], raw[3], raw[5:])
+                return _made(cls, (raw[0], raw[1], raw[2], raw[3], raw[5:], 0, False))
             if length == end + 1:  # case 4S
-                return cls(raw[0], raw[1], raw[2], raw[3], raw[5:end], raw[end] or MAX_SHORT_NE)
+                return _made(cls, (raw[0], raw[1], raw[2], raw[3], raw[5:end], raw[end] or MAX_SHORT_NE, False))
             raise WrongLength("Lc does not fit the length of the command")
         return cls._parse_extended(raw, length)
 

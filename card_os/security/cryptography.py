@@ -39,9 +39,8 @@ _BITS: Final = 8
 _MAX_DERIVED: Final = 255 * BLOCK
 
 
-def equal(left: bytes, right: bytes) -> bool:
-    """Compare in a time that does not depend on where the first difference is."""
-    return hmac.compare_digest(left, right)
+equal: Final = hmac.compare_digest
+"""Compares in a time that does not depend on where the first difference is."""
 
 
 def sha256(data: bytes) -> bytes:

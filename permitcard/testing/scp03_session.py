@@ -7,10 +7,9 @@ from typing import Final
 
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from permitcard.testing.card_under_test import CardUnderTest
+from personalization.globalplatform.aes_messaging import SecureMessaging, SessionKeys
 from personalization.globalplatform.scp03 import (
     InitializeUpdateResponse,
-    SecureMessaging,
-    SessionKeys,
     StaticKeys,
     derive_session_keys,
     host_cryptogram,

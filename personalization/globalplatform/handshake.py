@@ -13,11 +13,11 @@ from typing import Final, NamedTuple, Protocol
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import scp02, scp03
+from personalization.globalplatform.aes_messaging import SecurityLevel
 from personalization.globalplatform.data_key import DES_KEY_LENGTH, DataKey
 from personalization.globalplatform.scp03 import (
     DIVERSIFICATION_LENGTH,
     InitializeUpdateResponse,
-    SecurityLevel,
     StaticKeys,
     challenge_length,
 )

@@ -272,13 +272,16 @@ class SecureMessaging:
     def wrap(self, command: CommandApdu) -> bytes:
         """Protect one command and encode it; its class byte is given in plain.
 
-        A command of extended length is one that is cut into a chain afterwards (11.1.5.1).
+        A command whose data need extended length is one that is cut into pieces afterwards (11.1.5.1); any other goes
+        in short length, and what is more than 256 bytes of its response is fetched.
 
         Raises:
             ValueError: the data field does not fit one short command.
         """
         cla, ins, p1, p2, data, ne, extended = command
-        if len(data) > max_command_data(self.level) and not extended:
+        if len(data) <= max_command_data(self.level):
+            ne, extended = min(ne, MAX_SHORT_NE), False
+        elif not extended:
             raise ValueError(f"{len(data)} data bytes do not fit one command under level {self.level:02X}")
         if self._collects:
             self._pending = bytes((plain_class(cla), ins, p1, p2)) + _lc(len(data)) + data

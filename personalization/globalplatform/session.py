@@ -18,6 +18,7 @@ from card_os.iso7816.apdu import MAX_SHORT_NC, MAX_SHORT_NE, CommandApdu, Respon
 from card_os.iso7816.status import SW, StatusWord
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands
+from personalization.globalplatform.aes_messaging import FULL_PROTECTION, SECURITY_LEVELS
 from personalization.globalplatform.commands import CardState, DataGrouping, StatusScope
 from personalization.globalplatform.data_key import DataKey
 from personalization.globalplatform.handshake import Handshake, SecureChannelOption, SecureMessaging
@@ -26,13 +27,7 @@ from personalization.globalplatform.key_loading import KeyType, NewKey, put_keys
 from personalization.globalplatform.registry import RegistryEntry, parse_entries, parse_old_entries
 from personalization.globalplatform.scp02 import PROTOCOL as SCP02
 from personalization.globalplatform.scp02 import SECURITY_LEVELS as SCP02_LEVELS
-from personalization.globalplatform.scp03 import (
-    CHALLENGE_LENGTH,
-    FULL_PROTECTION,
-    SECURITY_LEVELS,
-    InitializeUpdateResponse,
-    StaticKeys,
-)
+from personalization.globalplatform.scp03 import CHALLENGE_LENGTH, InitializeUpdateResponse, StaticKeys
 from personalization.globalplatform.store_data import Padding, store_data
 from reader_bridge.connection import CardConnection
 

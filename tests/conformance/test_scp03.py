@@ -7,7 +7,8 @@ import pytest
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from permitcard.testing.card_under_test import CardUnderTest
 from permitcard.testing.scp03_session import HOST_CHALLENGE, initialize, static_keys
-from personalization.globalplatform.scp03 import SecureMessaging, card_cryptogram, pseudo_random_challenge
+from personalization.globalplatform.aes_messaging import SecureMessaging
+from personalization.globalplatform.scp03 import card_cryptogram, pseudo_random_challenge
 
 AMENDMENT_D = "GlobalPlatform Amendment D 1.1.1"
 

@@ -14,7 +14,8 @@ from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import SW, StatusWord
 from card_os.storage.store import ObjectKind
 from personalization.errors import PersonalizationError
-from personalization.globalplatform import commands, scp03
+from personalization.globalplatform import commands
+from personalization.globalplatform.aes_messaging import SECURITY_LEVELS
 from personalization.globalplatform.commands import CardState, DataGrouping, StatusScope
 from personalization.globalplatform.scp03 import StaticKeys
 from personalization.globalplatform.session import SecureSession
@@ -239,7 +240,7 @@ def test_a_used_up_sequence_counter_gives_no_session(connection: PortConnection,
 
 
 @pytest.mark.parametrize(("link", "blocks"), [(PortConnection, 2), (ShortConnection, 3)])
-@pytest.mark.parametrize("level", sorted(scp03.SECURITY_LEVELS))
+@pytest.mark.parametrize("level", sorted(SECURITY_LEVELS))
 def test_a_session_of_every_level(card: Card, link: type[PortConnection], blocks: int, level: int) -> None:
     connection = link(card.contact)
     connection.power_on()

@@ -14,6 +14,7 @@ from card_os.iso7816.errors import AuthenticationFailed, SecurityStatusNotSatisf
 from card_os.iso7816.status import StatusWord
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import scp03 as host
+from personalization.globalplatform.aes_messaging import SecureMessaging
 from test_vectors import Vector, load
 
 SCP02 = load("scp02/published_sessions.json")
@@ -112,7 +113,7 @@ def test_spoilt_response(vector: Vector) -> None:
     plain = channel.unwrap(CommandApdu.parse(vector.bytes("command_1")))
     keys = host.StaticKeys(1, vector.bytes("enc"), vector.bytes("mac"), vector.bytes("mac"))
     session = host.derive_session_keys(keys, vector.bytes("host_challenge"), vector.bytes("response")[13:21])
-    messaging = host.SecureMessaging(session, vector.number("level"))
+    messaging = SecureMessaging(session, vector.number("level"))
     messaging.external_authenticate(vector.bytes("external_authenticate")[5:13])
     assert messaging.wrap(plain).startswith(vector.bytes("command_1").removesuffix(b"\x00"))
     with pytest.raises(PersonalizationError):

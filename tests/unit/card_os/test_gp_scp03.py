@@ -15,6 +15,7 @@ from card_os.iso7816.status import SW, StatusWord
 from card_os.security.access import Proof
 from card_os.security.cryptography import AesCmac
 from personalization.globalplatform import scp03 as host
+from personalization.globalplatform.aes_messaging import SecureMessaging
 from test_vectors import Vector, load
 
 AID = bytes.fromhex("A000000151000000")
@@ -38,13 +39,13 @@ def published_channel() -> Scp03Channel:
     return Scp03Channel(keys, PUBLISHED.bytes("host_challenge"), PUBLISHED.bytes("response")[13:21])
 
 
-def pair(level: int, keys: KeySet = KEYS) -> tuple[Scp03Channel, host.SecureMessaging]:
+def pair(level: int, keys: KeySet = KEYS) -> tuple[Scp03Channel, SecureMessaging]:
     """Both ends of an open session; the host's end is the other implementation."""
     challenge = scp03.card_challenge(keys.enc, b"\x00\x00\x01", AID)
     channel = Scp03Channel(keys, HOST_CHALLENGE, challenge)
     static = host.StaticKeys(keys.version, keys.enc, keys.mac, keys.dek)
     session = host.derive_session_keys(static, HOST_CHALLENGE, challenge)
-    messaging = host.SecureMessaging(session, level)
+    messaging = SecureMessaging(session, level)
     cryptogram = host.host_cryptogram(session, HOST_CHALLENGE, challenge)
     command = CommandApdu.parse(messaging.external_authenticate(cryptogram))
     channel.authenticate(channel.unwrap(command))
@@ -52,7 +53,7 @@ def pair(level: int, keys: KeySet = KEYS) -> tuple[Scp03Channel, host.SecureMess
     return channel, messaging
 
 
-def wrapped(messaging: host.SecureMessaging, command: CommandApdu) -> CommandApdu:
+def wrapped(messaging: SecureMessaging, command: CommandApdu) -> CommandApdu:
     return CommandApdu.parse(messaging.wrap(command))
 
 

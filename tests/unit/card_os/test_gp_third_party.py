@@ -21,8 +21,8 @@ from card_os.manufacture import manufacture_profile
 from card_os.transport.events import Command
 from card_os.transport.t0_card import T0Card
 from personalization.globalplatform import commands
+from personalization.globalplatform.aes_messaging import SecureMessaging
 from personalization.globalplatform.scp03 import (
-    SecureMessaging,
     StaticKeys,
     derive_session_keys,
     host_cryptogram,

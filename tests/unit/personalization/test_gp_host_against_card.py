@@ -20,7 +20,8 @@ from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import SW
 from card_os.manufacture import manufacture
 from personalization.errors import PersonalizationError
-from personalization.globalplatform import card_data, commands, scp02, scp03
+from personalization.globalplatform import card_data, commands, scp02
+from personalization.globalplatform.aes_messaging import SECURITY_LEVELS
 from personalization.globalplatform.commands import DataGrouping, StatusScope
 from personalization.globalplatform.handshake import SecureChannelOption
 from personalization.globalplatform.key_loading import KeyType, NewKey, delete_key
@@ -29,7 +30,7 @@ from personalization.globalplatform.session import SecureSession
 from personalization.globalplatform.store_data import Padding
 from tests.doubles.issuer_card import INSTANCE, PRODUCTION, NotebookApplet, PortConnection, install_notebook
 
-SCP03_LEVELS = sorted(scp03.SECURITY_LEVELS)
+SCP03_LEVELS = sorted(SECURITY_LEVELS)
 SCP02_LEVELS = sorted(scp02.SECURITY_LEVELS)
 SCP03_CASES = [
     pytest.param(Protocol.SCP03, option, length, level, id=f"SCP03-i{option:02X}-AES{8 * length}-level{level:02X}")

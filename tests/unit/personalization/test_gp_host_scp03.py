@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from card_os.iso7816.apdu import CommandApdu
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands, scp03
+from personalization.globalplatform.aes_messaging import SECURITY_LEVELS, SecureMessaging, SessionKeys, max_command_data
 from personalization.globalplatform.handshake import Handshake
-from personalization.globalplatform.scp03 import SecureMessaging, SessionKeys, StaticKeys
+from personalization.globalplatform.scp03 import StaticKeys
 from test_vectors import Vector, load
 
 KEYS = SessionKeys(bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48)))
@@ -69,7 +70,7 @@ def test_external_authenticate_is_never_the_false_one(vector: Vector) -> None:
     try:
         command = session_of(vector, vector.number("level"))[1]
     except ValueError:
-        assert vector.number("level") not in scp03.SECURITY_LEVELS
+        assert vector.number("level") not in SECURITY_LEVELS
     else:
         assert command != vector.bytes("command")
 
@@ -185,7 +186,7 @@ def test_the_running_encryptor_equals_one_cipher_a_command(fields: list[bytes]) 
 
 @pytest.mark.parametrize(("level", "limit"), [(0x00, 255), (0x01, 247), (0x03, 239), (0x33, 239)])
 def test_most_data_of_a_command(level: int, limit: int) -> None:
-    assert scp03.max_command_data(level) == limit
+    assert max_command_data(level) == limit
     SecureMessaging(KEYS, level).wrap(CommandApdu(0x80, 0xE2, 0, 0, bytes(limit)))
 
 
@@ -209,7 +210,7 @@ def test_the_logical_channel_does_not_enter_the_mac() -> None:
     assert second == b"\x86" + basic[1:]
 
 
-@pytest.mark.parametrize("level", sorted(set(range(0x40)) - scp03.SECURITY_LEVELS))
+@pytest.mark.parametrize("level", sorted(set(range(0x40)) - SECURITY_LEVELS))
 def test_undefined_levels(level: int) -> None:
     with pytest.raises(ValueError, match="Amendment D"):
         SecureMessaging(KEYS, level)

@@ -9,17 +9,25 @@ import pytest
 
 from card_os.card import Card
 from card_os.globalplatform import keys as card_keys
+from card_os.globalplatform.channel_policy import ChannelPolicy
+from card_os.globalplatform.key_types import KeyType as CardKeyType
+from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.registry import ISSUER_DOMAIN
+from card_os.globalplatform.secure_channel import Protocol
+from card_os.hardware.image import NvmImage
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import SW
+from card_os.manufacture import manufacture
 from card_os.port import Port
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands
 from personalization.globalplatform.commands import DataGrouping, StatusScope
+from personalization.globalplatform.handshake import SecureChannelOption
 from personalization.globalplatform.key_guard import KeyGuard
 from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
 from personalization.globalplatform.session import SecureSession
 from reader_bridge.connection import CardConnection
+from tests.doubles.channel_hosts import DES_KEYS
 from tests.doubles.issuer_card import (
     CARD_NUMBER,
     FACTORY,
@@ -27,6 +35,7 @@ from tests.doubles.issuer_card import (
     MODULE,
     OURS,
     PACKAGE,
+    PRODUCTION,
     PortConnection,
     ShortConnection,
     boot,
@@ -339,6 +348,37 @@ def test_blocks_are_as_long_as_the_link_carries(
     assert [block[4] == 0 for block in blocks] == ([True] if longest > 255 else [False] * 9)
     connection.transmit(commands.select(INSTANCE).encode())
     assert connection.transmit(bytes.fromhex("80B00001 000000")) == content + b"\x90\x00"
+
+
+# ---- long responses
+
+
+@pytest.mark.parametrize("ne", [1, 256, 257, 1000, 65_536])
+@pytest.mark.parametrize("level", [0x00, 0x01, 0x03, 0x11, 0x13, 0x33])
+def test_any_length_may_be_expected(connection: PortConnection, level: int, ne: int) -> None:
+    """More than 256 bytes are asked for in extended length, and the MAC covers that form (Amendment D, 6.2.4)."""
+    session = SecureSession.open(connection, FACTORY, level=level)
+    for extended in (False, True):
+        data = session.transmit(commands.get_data(0x9F7F)._replace(ne=ne, extended=extended)).data
+        assert data.startswith(bytes.fromhex("9F7F2A"))
+    assert session.transmit(commands.get_status(StatusScope.ISSUER_DOMAIN)._replace(ne=ne)).data[:1] == b"\xe3"
+
+
+@pytest.mark.parametrize("ne", [1, 256, 257, 65_536])
+@pytest.mark.parametrize("level", [0x00, 0x01, 0x03, 0x13])
+def test_scp02_stays_in_short_length(level: int, ne: int) -> None:
+    image = NvmImage.create()
+    keys = KeySet(0x20, *DES_KEYS, CardKeyType.DES)
+    manufacture(image.nvm(), PRODUCTION, keys, channel_policy=ChannelPolicy(((Protocol.SCP02, 0x35),)))
+    connection = PortConnection(boot(image).contact)
+    connection.power_on()
+    session = SecureSession.open(
+        connection, StaticKeys(0x20, *DES_KEYS), level=level, option=SecureChannelOption(2, 0x35)
+    )
+    for extended in (False, True):
+        data = session.transmit(commands.get_data(0x9F7F)._replace(ne=ne, extended=extended)).data
+        assert data.startswith(bytes.fromhex("9F7F2A"))
+    assert all(len(command) < 262 for command in connection.sent)
 
 
 # ---- long commands, cut into a chain (GPC 11.1.5.1)
