@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from PIL import Image
+from PIL.JpegImagePlugin import JpegImageFile
 
 from personalization.intake.limits import FieldLimits
 from personalization.intake.text_rules import Facts
 
 _FORMATS: Final = ("JPEG", "PNG", "BMP")
+_JPEG_START: Final = b"\xff\xd8\xff"
 _THOUSAND: Final = 1000
 
 Result = TypeVar("Result")
@@ -75,10 +77,7 @@ def use_portrait(
         The rule that is broken, as `check_portrait` tells it, and None; or None, and what ``use`` returned.
     """
     try:
-        with warnings.catch_warnings():
-            # Pillow warns of pictures far above our own limit, which the size rules refuse.
-            warnings.simplefilter("ignore")
-            picture = Image.open(io.BytesIO(content), formats=_FORMATS)
+        picture = _opened(content)
         width, height = picture.size
         for rule in _SIZE_RULES:
             if rule.broken_by(width, height, limits):
@@ -86,6 +85,16 @@ def use_portrait(
         return None, use(picture)
     except _PICTURE_FAULTS:
         return ("portrait-unreadable", {"bytes": len(content)}), None
+
+
+def _opened(content: bytes) -> Image.Image:
+    stream = io.BytesIO(content)
+    if content.startswith(_JPEG_START):
+        return JpegImageFile(stream)  # nearly all are: no other plug-in is asked
+    with warnings.catch_warnings():
+        # Pillow warns of pictures far above our own limit, which the size rules refuse.
+        warnings.simplefilter("ignore")
+        return Image.open(stream, formats=_FORMATS)
 
 
 def _decode(picture: Image.Image, limits: FieldLimits) -> None:

@@ -73,7 +73,7 @@ class RowRule:
         column: the column at fault when the rule is broken.
         test: returns facts for the message when the rule is broken, else None.
         needs: further columns that must be filled and sound.
-        on_empty: the rule is about a cell that may be empty.
+        on_empty: the rule is about a cell that is empty, and holds for every filled one.
         severity: what a broken rule does to the row.
     """
 
@@ -233,7 +233,15 @@ _IDENTITY_TEXTS: Final = (
 )  # fmt: skip
 
 
+_LONGEST_CHARACTER: Final = 4  # bytes of UTF-8
+_MOST_HEADERS: Final = object_size(0) + len(_IDENTITY_TEXTS) * (object_size(256) - 256) + 2 * object_size(1) + 2
+
+
 def _identity_fits(row: RowView, _: Column) -> Facts | None:
+    text = row.text
+    characters = sum([len(text[field]) for field in _IDENTITY_TEXTS])
+    if _LONGEST_CHARACTER * characters + _MOST_HEADERS <= row.limits.identity_bytes:
+        return None  # whatever the characters are
     content = 2 * object_size(1) + sum(object_size(len(row.text[field].encode())) for field in _IDENTITY_TEXTS)
     size = object_size(content)
     return {"bytes": size, "limit": row.limits.identity_bytes} if size > row.limits.identity_bytes else None

@@ -75,6 +75,7 @@ _MAX_SCRYPT_N: Final = 1 << 20
 _MAX_SCRYPT_R: Final = 8
 _SCRYPT_MEMORY: Final = (1 << 31) - 1 - 1024
 _SHORTEST_PASSPHRASE: Final = 8
+_ECDSA: Final = ec.ECDSA(Prehashed(SHA256()))
 _BACKDATED: Final = dt.timedelta(days=1)
 
 T = TypeVar("T")
@@ -301,7 +302,7 @@ class FileKeyStore:
         require_use(name, KeyUse.SIGN)
         if len(digest) != _DIGEST:
             raise ValueError(f"a SHA-256 digest has {_DIGEST} bytes, not {len(digest)}")
-        r, s = decode_dss_signature(self._held(self._pairs, name).sign(digest, ec.ECDSA(Prehashed(SHA256()))))
+        r, s = decode_dss_signature(self._held(self._pairs, name).sign(digest, _ECDSA))
         return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
 
     def certificate(self, name: KeyName) -> bytes:

@@ -50,12 +50,13 @@ class DocumentSigner:
         PersonalizationError: "profile-without-signature" (exit 2).
     """
 
-    __slots__ = ("_certificate", "_fids", "_keystore", "fid")
+    __slots__ = ("_certificate", "_entries", "_head", "_keystore", "fid")
 
     def __init__(self, profile: CardProfile, keystore: KeyStore) -> None:
         if profile.signature is None:
             raise PersonalizationError("profile-without-signature", exit_code=2, profile=profile.name)
-        self._fids = sorted(profile.file_named(name).fid for name in profile.signature.hashed)
+        fids = sorted(profile.file_named(name).fid for name in profile.signature.hashed)
+        self._head, self._entries = _form(fids)
         self._keystore = keystore
         self._certificate = encode(SignatureTag.CERTIFICATE, keystore.certificate(KeyName.DOCUMENT_SIGNER))
         self.fid = profile.file_named(profile.signature.file).fid
@@ -68,13 +69,23 @@ class DocumentSigner:
             contents: file content by FID; all signed files are among them.
             digests: SHA-256 of contents that were hashed already.
         """
-        hashed = [(fid, digests.get(fid) or hashlib.sha256(contents[fid]).digest()) for fid in self._fids]
-        hashes = b"".join([encode(SignatureTag.FILE_HASH, fid.to_bytes(2, "big"), digest) for fid, digest in hashed])
-        signed = encode(
-            SignatureTag.HASHES,
-            encode(SignatureTag.VERSION, _VERSION_1),
-            encode(SignatureTag.ALGORITHM, _SHA_256),
-            encode(SignatureTag.HASH_LIST, hashes),
-        )
+        parts = [self._head]
+        for fid, entry in self._entries:
+            parts += (entry, digests.get(fid) or hashlib.sha256(contents[fid]).digest())
+        signed = b"".join(parts)
         signature = self._keystore.sign_digest(KeyName.DOCUMENT_SIGNER, hashlib.sha256(signed).digest())
         return signed + encode(SignatureTag.SIGNATURE, signature) + self._certificate
+
+
+def _form(fids: list[int]) -> tuple[bytes, list[tuple[int, bytes]]]:
+    """What is the same in object 7F21 of every card: what stands before the hash list, and before each hash."""
+    blank = bytes(hashlib.sha256().digest_size)
+    entries = [(fid, encode(SignatureTag.FILE_HASH, fid.to_bytes(2, "big"), blank)) for fid in fids]
+    hashes = b"".join(entry for _, entry in entries)
+    whole = encode(
+        SignatureTag.HASHES,
+        encode(SignatureTag.VERSION, _VERSION_1),
+        encode(SignatureTag.ALGORITHM, _SHA_256),
+        encode(SignatureTag.HASH_LIST, hashes),
+    )
+    return whole[: -len(hashes)], [(fid, entry[: -len(blank)]) for fid, entry in entries]

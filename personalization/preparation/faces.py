@@ -30,6 +30,7 @@ TITLE: Final = "浙江省居住证"
 BARCODE_SYMBOLOGY: Final = "Code 128"
 PAYMENT_MARK: Final = "UnionPay"
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _LENGTH: Final = 4
 _GROUP: Final = 4
 _SHORT_SEX: Final = {"1": "男", "2": "女"}
@@ -65,7 +66,7 @@ class CardFace:
             "barcode": {"symbology": BARCODE_SYMBOLOGY, "content": self.barcode},
             "payment_mark": self.payment_mark,
         }
-        text = json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
+        text = _encode(document).encode()
         return len(text).to_bytes(_LENGTH, "big") + text + self.portrait
 
     @classmethod

@@ -6,12 +6,14 @@ One sealed record a row, under the mailer key (see `sealed_file`): JSON, UTF-8, 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar, Final, Self
 
 from personalization.errors import PersonalizationError
 from personalization.preparation.sealed_file import Purpose
 from personalization.preparation.sealed_records import SealedRecords
+
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -34,7 +36,7 @@ class PinLetter:
 
     def encode(self) -> bytes:
         """The record in plain."""
-        return json.dumps(asdict(self), ensure_ascii=False, separators=(",", ":")).encode()
+        return _encode({name: getattr(self, name) for name in self.__slots__}).encode()
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:

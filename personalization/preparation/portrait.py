@@ -10,6 +10,8 @@ Source: field practice of the province's permits (71 × 99 pixels); ISO/IEC 1091
 from __future__ import annotations
 
 import io
+import struct
+from enum import IntEnum
 from typing import Final
 
 from PIL import Image, ImageOps
@@ -34,12 +36,30 @@ _BACKGROUND: Final = (255, 255, 255)
 _HARMLESS_ENTRIES: Final = frozenset({"jfif", "jfif_version", "jfif_unit", "jfif_density", "dpi"})
 _JFIF_SEGMENT: Final = "APP0"
 _JFIF_LENGTH: Final = 14
+_LEAD: Final = 0xFF
+_SEGMENT: Final = struct.Struct(">BBH")
+_FRAME: Final = struct.Struct(">BHHB")
+_COMPONENTS: Final = {3: "RGB", 1: "L"}
 _START_OF_IMAGE: Final = b"\xff\xd8"
 _END_OF_IMAGE: Final = b"\xff\xd9"
 _QUALITIES: Final = (30, 40, 50, 60, 70, 78, 84, 88, 91, 93, 95)
 _FIRST_TRY: Final = 9
 _SUBSAMPLED: Final = 2
 _FULL: Final = 0
+
+
+class _Marker(IntEnum):
+    """Second byte of the markers of a plain baseline file. Source: ISO/IEC 10918-1, table B.1."""
+
+    BASELINE = 0xC0
+    HUFFMAN = 0xC4
+    SCAN = 0xDA
+    QUANTIZATION = 0xDB
+    RESTART_INTERVAL = 0xDD
+    JFIF = 0xE0
+
+
+_PLAIN_MARKERS: Final = frozenset(int(marker) for marker in _Marker)
 
 
 def make_portrait(delivered: bytes, *, row: int) -> bytes:
@@ -63,6 +83,48 @@ def make_portrait(delivered: bytes, *, row: int) -> bytes:
         # Pillow's plug-ins report a broken file by any of these; what they say may quote the file.
         raise PersonalizationError("portrait-unreadable", row=row) from None
     raise PersonalizationError("portrait-too-large", row=row, limit=_LARGEST_SIDE)
+
+
+def is_production_picture(delivered: bytes) -> bool:
+    """Whether a file is a baseline JPEG of the card's size with nothing beside the picture, and decodes whole.
+
+    The short way for deliveries that are as production wants them: the markers are looked at here, and only the picture
+    itself is decoded. False means that `make_portrait` has to look.
+
+    Source: ISO/IEC 10918-1, B.1.1.4 (marker segments), B.2.2 (frame header).
+    """
+    mode = _baseline_mode(delivered)
+    if mode is None:
+        return False
+    try:
+        Image.frombytes(mode, (WIDTH, HEIGHT), delivered, "jpeg", mode, "")
+    except (ValueError, OSError):
+        return False
+    return True
+
+
+def _baseline_mode(delivered: bytes) -> str | None:
+    """RGB or L when all segments before the scan are what a plain file of the card's size has, else None."""
+    if len(delivered) > LARGEST or not delivered.endswith(_END_OF_IMAGE) or delivered.count(_START_OF_IMAGE) != 1:
+        return None
+    at, mode = len(_START_OF_IMAGE), None
+    while len(delivered) - at > _SEGMENT.size:
+        lead, marker, length = _SEGMENT.unpack_from(delivered, at)
+        if lead != _LEAD or marker not in _PLAIN_MARKERS:
+            return None
+        if marker == _Marker.JFIF and length != _JFIF_LENGTH + 2:
+            return None
+        if marker == _Marker.BASELINE:
+            if at + _SEGMENT.size + _FRAME.size > len(delivered):
+                return None
+            precision, height, width, components = _FRAME.unpack_from(delivered, at + _SEGMENT.size)
+            if (precision, width, height) != (8, WIDTH, HEIGHT):
+                return None
+            mode = _COMPONENTS.get(components)
+        if marker == _Marker.SCAN:
+            return mode if at + 2 + length < len(delivered) else None
+        at += 2 + length
+    return None
 
 
 def portrait_of(picture: Image.Image, delivered: bytes) -> bytes:

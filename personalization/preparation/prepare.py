@@ -24,7 +24,7 @@ from personalization.globalplatform.commands import DataGrouping
 from personalization.intake.applicant import Applicant, Batch
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.preparation.data_groups import BankProgramme, DataGroups
-from personalization.preparation.dgi import file_groupings
+from personalization.preparation.dgi import FILE_CHUNK, file_groupings
 from personalization.preparation.document_signature import DocumentSigner
 from personalization.preparation.faces import CardFace, FaceMaker
 from personalization.preparation.mailer import PinLetter
@@ -40,12 +40,14 @@ RandomSource = Callable[[int], bytes]
 """Gives as many random bytes as asked for."""
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
+_CURVE: Final = ec.SECP256R1()
 _PRIVATE_KEY: Final = 32
 # 64 bits more than the order has, so that the remainder is uniform (FIPS 186-5, A.2.1).
 _PRIVATE_KEY_RANDOM: Final = 40
 _PIN_RANDOM: Final = 16
 _ASCENDING: Final = "01234567890123456789"
 _TEMPLATES: Final = 4096
+_AT_THE_START: Final = bytes(2)
 _PORTRAIT: Final = "jpeg"
 _POINT: Final = "point"
 
@@ -122,6 +124,7 @@ class Preparer:
     __slots__ = (
         "_chip_key_fid",
         "_clock",
+        "_clock_of",
         "_creation",
         "_faces",
         "_files",
@@ -161,6 +164,7 @@ class Preparer:
         self._identification = DataGrouping(dgis["identification"].number, profile.identification)
         # Few sizes occur, and writing out a template's access rules takes longer than all else that is done in Python.
         self._template = functools.lru_cache(_TEMPLATES)(self._file_template)
+        self._clock_of = functools.lru_cache(_TEMPLATES)(self._bounded_clock)
 
     def prepare(self, applicant: Applicant) -> PreparedCard:
         """One row.
@@ -190,7 +194,7 @@ class Preparer:
         Raises:
             PersonalizationError: "field-too-long", "file-too-long", with the row.
         """
-        chip_key = self._chip_key()
+        chip_key, private = self._chip_key()
         contents = self._groups.build(applicant)
         contents[self._portrait_fid] = portrait
         contents[self._chip_key_fid] = chip_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
@@ -203,29 +207,40 @@ class Preparer:
             recognition.citizen,
             portrait_digest,
             tuple((row.number, pin_block(pin)) for row, pin in pins),
-            chip_key.private_numbers().private_value.to_bytes(_PRIVATE_KEY, "big"),
+            private,
             self._groupings(contents, applicant.production_date),
         )
         return record, _letter(applicant, pins)
 
     def _groupings(self, contents: dict[int, bytes], made: dt.date) -> tuple[DataGrouping, ...]:
         templates: list[bytes] = []
-        groupings: list[DataGrouping] = []
+        groupings: list[DataGrouping] = [self._identification]  # its place is taken by the creation of files
         for fid, size in self._files:
             content = contents.get(fid, b"")
             templates.append(self._template(fid, len(content) if size is None else size))
-            groupings += file_groupings(fid, content)
-        creation = DataGrouping(self._creation, b"".join(templates))
+            if 0 < len(content) <= FILE_CHUNK:
+                groupings.append(DataGrouping(fid, _AT_THE_START + content))
+            else:
+                groupings += file_groupings(fid, content)
+        groupings[0] = DataGrouping(self._creation, b"".join(templates))
+        groupings += (self._clock_of(made), self._identification)
+        return tuple(groupings)
+
+    def _bounded_clock(self, made: dt.date) -> DataGrouping:
         bound = f"{made + self._first_bound:%Y%m%d}".encode("ascii")
-        clock = DataGrouping(self._clock.identifier, self._clock.value + bound)
-        return (creation, *groupings, clock, self._identification)
+        return DataGrouping(self._clock.identifier, self._clock.value + bound)
 
     def _file_template(self, fid: int, size: int) -> bytes:
         return self._profile.fcp(self._profile.file(fid), size)
 
-    def _chip_key(self) -> ec.EllipticCurvePrivateKey:
+    def _chip_key(self) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
+        """The key pair of a chip, and its private half in 32 bytes."""
+        if self._randomness is os.urandom:
+            # The library draws from the same source, and needs half the time.
+            key = ec.generate_private_key(_CURVE)
+            return key, key.private_numbers().private_value.to_bytes(_PRIVATE_KEY, "big")
         number = int.from_bytes(self._randomness(_PRIVATE_KEY_RANDOM), "big") % (_P256_ORDER - 1) + 1
-        return ec.derive_private_key(number, ec.SECP256R1())
+        return ec.derive_private_key(number, _CURVE), number.to_bytes(_PRIVATE_KEY, "big")
 
     def _pin(self, row: PinRow) -> str:
         """A random PIN of the least number of digits; one that anybody would try first is drawn again."""

@@ -18,6 +18,7 @@ from personalization.intake.applicant import Applicant, Residence
 from personalization.preparation.sealed_file import Purpose
 from personalization.preparation.sealed_records import SealedRecords
 
+_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 _LENGTH: Final = 4
 _PORTRAIT: Final = "portrait"
 _RESIDENCE: Final = "residence"
@@ -29,10 +30,10 @@ _RESIDENCE_FIELDS: Final = tuple(Residence.__dataclass_fields__)
 
 def encode_applicant(applicant: Applicant) -> bytes:
     """The record in plain; see the module."""
-    document = _values(applicant, _APPLICANT_FIELDS)
+    document = _values(applicant, _APPLICANT_FIELDS, _APPLICANT_DATES)
     if applicant.residence is not None:
-        document[_RESIDENCE] = _values(applicant.residence, _RESIDENCE_FIELDS)
-    text = json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=_written).encode()
+        document[_RESIDENCE] = _values(applicant.residence, _RESIDENCE_FIELDS, _RESIDENCE_DATES)
+    text = _encode(document).encode()
     return len(text).to_bytes(_LENGTH, "big") + text + applicant.portrait
 
 
@@ -72,14 +73,11 @@ class SourceFile(SealedRecords):
         return decode_applicant(self._file.record_of_row(row_number))
 
 
-def _values(record: Applicant | Residence, names: tuple[str, ...]) -> dict[str, Any]:
-    return {name: getattr(record, name) for name in names}
-
-
-def _written(value: object) -> str:
-    if isinstance(value, date):
-        return value.isoformat()
-    raise TypeError("not a field of an applicant")
+def _values(record: Applicant | Residence, names: tuple[str, ...], dates: tuple[str, ...]) -> dict[str, Any]:
+    values = {name: getattr(record, name) for name in names}
+    for name in dates:
+        values[name] = values[name].isoformat()
+    return values
 
 
 def _read_dates(document: dict[str, Any], names: tuple[str, ...]) -> None:

@@ -26,7 +26,7 @@ from personalization.preparation.bulk.marks import RowMarks, Sound
 from personalization.preparation.bulk.plan import Plan
 from personalization.preparation.bulk.sheet_rows import read_rows
 from personalization.preparation.faces import FaceMaker
-from personalization.preparation.portrait import portrait_of
+from personalization.preparation.portrait import is_production_picture, portrait_of
 from personalization.preparation.sealed_file import Purpose, create_sealed
 from personalization.preparation.source_file import encode_applicant
 
@@ -170,6 +170,9 @@ class ChunkChecker:
             each.row.add("portrait-file-too-large", Column.PORTRAIT, {"bytes": entry.unpacked, "limit": limit})
             return
         delivered = self._directory.read(entry)
+        if is_production_picture(delivered):
+            each.portraits = delivered, delivered
+            return
         broken, portrait = use_portrait(delivered, self._limits, lambda picture: portrait_of(picture, delivered))
         if broken is not None:
             each.row.add(broken[0], Column.PORTRAIT, broken[1])
@@ -184,7 +187,7 @@ class ChunkChecker:
 
     def _marks(self, each: _Row) -> RowMarks:
         row, text = each.row, each.row.view.text
-        bits = sum(int(bit) for column, bit in _SOUND if row.sound(column))
+        bits = sum([bit for column, bit in _SOUND if row.sound(column)])
         permit, citizen = _UNRECOGNISED, _UNRECOGNISED
         if row.faulty:
             bits |= Sound.FAULTY

@@ -83,12 +83,12 @@ class ChunkMaker:
             SealedReader(sealed_in(checked, Purpose.FACES), Purpose.FACES, self._keys, batch=batch) as faces,
         ):
             wanted = {row.row: row for row in marks}
-            for index in range(len(sources)):
-                row = wanted.get(sources.row_number(index))
+            for (number, source), (_, face) in zip(sources.records(), faces.records(), strict=True):
+                row = wanted.get(number)
                 if row is None:
                     continue
-                applicant = decode_applicant(sources.record(index))
-                portrait = face_portrait(faces.record(index))
+                applicant = decode_applicant(source)
+                portrait = face_portrait(face)
                 recognition = Recognition(row.permit_recognition, row.citizen_recognition)
                 record, letter = self._preparer.complete(applicant, portrait, recognition)
                 records.append(row.row, record.encode())
@@ -104,9 +104,9 @@ class ChunkMaker:
             SealedReader(source, purpose, self._keys, batch=batch) as reader,
             create_sealed(target, purpose, batch, self._keys) as writer,
         ):
-            for index in range(len(reader)):
-                if reader.row_number(index) not in refused:
-                    writer.append(reader.row_number(index), reader.record(index))
+            for row, record in reader.records():
+                if row not in refused:
+                    writer.append(row, record)
 
     def _statement(self, chunk: int, marks: list[RowMarks], attempt: Path) -> dict[str, object]:
         """What the chunk is, signed: whoever opens one of its files can tell that it is the one that was made here."""

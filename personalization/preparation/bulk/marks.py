@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterator
-from enum import IntFlag
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -24,13 +23,13 @@ from personalization.errors import PersonalizationError
 _ROW: Final = struct.Struct(">IB16s16s16s32s32s")
 
 
-class Sound(IntFlag):
-    """What of a row is in order."""
+class Sound:
+    """Bits that say what of a row is in order; plain numbers, for every row of a batch is asked."""
 
-    PERMIT = 0x01
-    CITIZEN = 0x02
-    ACCOUNT = 0x04
-    FAULTY = 0x80
+    PERMIT: Final = 0x01
+    CITIZEN: Final = 0x02
+    ACCOUNT: Final = 0x04
+    FAULTY: Final = 0x80
 
 
 class RowMarks(NamedTuple):

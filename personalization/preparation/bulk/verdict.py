@@ -41,7 +41,7 @@ FindingSink = Callable[[Finding], None]
 
 _SHOWN: Final = 50
 _RULES: Final = dict(UNIQUE)
-_UNIQUE_MARKS: Final[tuple[tuple[Column, Sound, Callable[[RowMarks], bytes]], ...]] = (
+_UNIQUE_MARKS: Final[tuple[tuple[Column, int, Callable[[RowMarks], bytes]], ...]] = (
     (Column.PERMIT_NUMBER, Sound.PERMIT, lambda row: row.permit),
     (Column.CITIZEN_NUMBER, Sound.CITIZEN, lambda row: row.citizen),
     (Column.BANK_ACCOUNT, Sound.ACCOUNT, lambda row: row.account),

@@ -7,6 +7,7 @@ travel: a worker opens the centre's key store itself and reads and writes the ba
 from __future__ import annotations
 
 import errno
+import gc
 import multiprocessing
 import multiprocessing.connection
 import os
@@ -261,6 +262,8 @@ def carry_out(order: Order) -> int:
                 store.close()
                 raise
             _held.append(_Held(order.place, store, Bench(order.place, sealed)))
+            gc.collect()
+            gc.freeze()  # what was imported stays: a collection need not look at it for every thousand rows
         try:
             return _held[0].bench.work(order.stage, order.chunk)
         except PersonalizationError as error:

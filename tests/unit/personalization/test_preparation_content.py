@@ -25,7 +25,15 @@ from personalization.preparation.data_groups import BankProgramme, DataGroups
 from personalization.preparation.dgi import FILE_CHUNK, encode_groupings, file_groupings, parse_groupings
 from personalization.preparation.document_signature import DocumentSigner
 from personalization.preparation.ga_t_490 import encode_field, fit
-from personalization.preparation.portrait import HEIGHT, LARGEST, PREFERRED_LEAST, PREFERRED_MOST, WIDTH, make_portrait
+from personalization.preparation.portrait import (
+    HEIGHT,
+    LARGEST,
+    PREFERRED_LEAST,
+    PREFERRED_MOST,
+    WIDTH,
+    is_production_picture,
+    make_portrait,
+)
 from personalization.preparation.prepare import Preparer, is_obvious
 from personalization.preparation.record import PreparedRecord
 from personalization.profile import CardProfile
@@ -503,3 +511,51 @@ def test_a_profile_without_the_grouping_is_told(store: FileKeyStore, record: Pre
     keys = CardKeys(SAM_PROFILE, store)
     with pytest.raises(PersonalizationError, match="profile-dgi-missing"):
         keys.pin_grouping(record)
+
+
+# ------------------------------------------------------------ the short way for portraits
+
+
+def pieces_of(picture: bytes) -> list[tuple[int, int]]:
+    """Offset and marker of every segment up to the scan."""
+    at, found = 2, list[tuple[int, int]]()
+    while not found or found[-1][1] != 0xDA:
+        found.append((at, picture[at + 1]))
+        at += 2 + int.from_bytes(picture[at + 2 : at + 4], "big")
+    return found
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_the_short_way_takes_what_the_long_way_leaves_unchanged(mode: str) -> None:
+    stream = io.BytesIO()
+    with Image.open(io.BytesIO(draw(7))) as drawn:
+        drawn.convert(mode).save(stream, "JPEG", quality=85)
+    assert is_production_picture(stream.getvalue())
+    assert make_portrait(stream.getvalue(), row=2) == stream.getvalue()
+
+
+def test_the_short_way_takes_nothing_that_the_long_way_would_change_or_refuse() -> None:
+    """Cut anywhere, with a comment, camera data, another size, progressive, or a picture behind it."""
+    whole = draw(8)
+    comment = whole[:2] + b"\xff\xfe\x00\x06oops" + whole[2:]
+    progressive, larger, coloured = io.BytesIO(), draw(8, (72, 99)), io.BytesIO()
+    with Image.open(io.BytesIO(whole)) as drawn:
+        drawn.save(progressive, "JPEG", progressive=True)
+        drawn.convert("CMYK").save(coloured, "JPEG")
+    others = [
+        comment,
+        progressive.getvalue(),
+        larger,
+        coloured.getvalue(),
+        whole + whole,
+        whole + b"\0",
+        b"",
+        whole[:2],
+    ]
+    assert [is_production_picture(other) for other in others] == [False] * len(others)
+    start = pieces_of(whole)[-1][0]
+    for cut in {*range(start + 40), *range(start + 40, len(whole) - 2, 97)}:
+        assert not is_production_picture(whole[:cut]), cut
+        closed = whole[:cut] + whole[-2:]
+        # A scan that is cut and closed again is a picture with a grey end: the decoder takes it, here as there.
+        assert not is_production_picture(closed) or make_portrait(closed, row=2) == closed, cut
