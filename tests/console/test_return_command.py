@@ -59,3 +59,15 @@ def test_a_batch_is_released_and_gives_back(small_centre: SmallCentre, tmp_path:
     assert small_centre("stock", "account").document["adds_up"] is True
     said = small_centre.prompt("batch", "return", "--centre", "centre", "--lang", "zh", code=3)
     assert batch in said.err
+
+
+def test_a_batch_that_was_prepared_in_chunks_gives_back_too(small_centre: SmallCentre, tmp_path: Path) -> None:
+    small_centre("batch", "prepare", small_centre.delivered, "--workers", "1")
+    small_centre("stock", "receive", "5")
+    small_centre("batch", "resume", "--stations", "1")
+    small_centre("batch", "release")
+    written: Any = small_centre("batch", "return").document
+    assert written["files"]["platform"]["rows"]["results"] == 4
+    small_centre("batch", "open", written["files"]["platform"]["path"], "out")
+    results = next((tmp_path / "out").glob("*-results.csv"))
+    assert all(row["居住证号"] and row["芯片序列号"] for row in read(results))
