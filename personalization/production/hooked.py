@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 from personalization.errors import PersonalizationError
 from personalization.production.hooks import Act, HookFailed, Hooks
@@ -137,8 +137,10 @@ class _WatchedMaker:
         self._state.outcome = "looked-at"
         return self._inner.look(card)
 
-    def make(self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep) -> bytes:
-        number = self._inner.make(card, record, card_number, enter)
+    def make(
+        self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep, *more: Any
+    ) -> bytes:
+        number = self._inner.make(card, record, card_number, enter, *more)
         self._state.outcome = "made"
         return number
 
@@ -171,14 +173,16 @@ class _PrintingMaker:
     def look(self, card: CardConnection) -> Look:
         return self._inner.look(card)
 
-    def make(self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep) -> bytes:
+    def make(
+        self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep, *more: Any
+    ) -> bytes:
         def stepping(step: str) -> None:
             if step == self._print_before:
                 enter(PRINT)
                 self._print(record, card_number)
             enter(step)
 
-        return self._inner.make(card, record, card_number, stepping)
+        return self._inner.make(card, record, card_number, stepping, *more)
 
     def terminate(self, card: CardConnection) -> bool:
         return self._inner.terminate(card)
