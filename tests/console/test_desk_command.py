@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 
+from permitcard.products import open_simulated
+from personalization.permit.electronic.claims import CHINA
 from personalization.permit.spans import add_months
+from reader_bridge.serving import CardServer
 from tests.console.command_line import CommandLine
-from tests.console.conftest import MadeCentre
+from tests.console.conftest import MadeCentre, SmallCentre
 
 
 @pytest.fixture(scope="module")
@@ -64,6 +67,22 @@ def test_the_issuer_corrects_a_date(office: Path, command: CommandLine) -> None:
     line = ("--card", card, "--centre", office, "--area", "330381")
     assert shown(command, "correct-date", *line, "--on", "2020-01-02")["after"] == "2020-01-02"
     assert shown(command, "correct-date", *line, "--on", "2019-01-02")["before"] == "2020-01-02"
+
+
+def test_the_commands_on_a_dual_reader_through_pcsc(small_centre: SmallCentre) -> None:
+    """The real PC/SC service: contact and contactless slot of one reader, the card of a centre."""
+    small_centre.make()
+    root = small_centre.centre.root
+    on = ("--on", f"{dt.datetime.now(CHINA).date()}", "--centre", root, "--area", "330381")
+    with open_simulated(min((root / "cards").glob("*.card"))) as card, CardServer(card) as server:
+        server.offer_own_pcsc()
+        command = CommandLine(small_centre.prompt.folder, server.client_variables)
+        seen = shown(command, "inspect", "--card", "pcsc:Virtual PCD 00 00", *on)
+        active = shown(command, "activate-account", "--card", "pcsc:Virtual PCD 00 01", *on)
+        line = ("desk", "activate-account", "--card", "pcsc:Virtual PCD 00 00", *on)
+        again = command("--json", *line, code=1).error
+    assert (seen["status"], active["status"], active["mended"]) == ("valid", "valid", False)
+    assert again["code"] == "account-active"
 
 
 def test_mistakes_of_usage(office: Path, command: CommandLine) -> None:
