@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
 from personalization.errors import PersonalizationError
+from personalization.production.fence import Fence
 from personalization.production.hooks import Act, HookFailed, Hooks
 from personalization.production.work import (
     CardFault,
@@ -138,9 +139,14 @@ class _WatchedMaker:
         return self._inner.look(card)
 
     def make(
-        self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep, *more: Any
+        self,
+        card: CardConnection,
+        record: object,
+        card_number: bytes | None,
+        enter: EnterStep,
+        fence: Fence | None = None,
     ) -> bytes:
-        number = self._inner.make(card, record, card_number, enter, *more)
+        number = self._inner.make(card, record, card_number, enter, fence)
         self._state.outcome = "made"
         return number
 
@@ -174,7 +180,12 @@ class _PrintingMaker:
         return self._inner.look(card)
 
     def make(
-        self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep, *more: Any
+        self,
+        card: CardConnection,
+        record: object,
+        card_number: bytes | None,
+        enter: EnterStep,
+        fence: Fence | None = None,
     ) -> bytes:
         def stepping(step: str) -> None:
             if step == self._print_before:
@@ -182,7 +193,7 @@ class _PrintingMaker:
                 self._print(record, card_number)
             enter(step)
 
-        return self._inner.make(card, record, card_number, stepping, *more)
+        return self._inner.make(card, record, card_number, stepping, fence)
 
     def terminate(self, card: CardConnection) -> bool:
         return self._inner.terminate(card)

@@ -13,14 +13,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
 
+from card_os.iso7816 import tlv
 from card_os.iso7816.status import SW
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands
+from personalization.globalplatform.card_data import CARD_IMAGE, parse_number
 from personalization.globalplatform.commands import CardState, DataGrouping, StatusScope
 from personalization.globalplatform.key_guard import KeyGuard
 from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
 from personalization.globalplatform.session import SecureSession
-from personalization.production.work import CardFault, Condition, EnterStep, KeysRefused, Look, WrongBlank
+from personalization.globalplatform.store_data import store_objects
+from personalization.production.fence import Fence
+from personalization.production.work import (
+    CardFault,
+    Condition,
+    EnterStep,
+    KeysRefused,
+    Look,
+    Superseded,
+    WrongBlank,
+)
 from reader_bridge.connection import CardConnection
 
 KeyDerivation = Callable[[bytes], StaticKeys]
@@ -111,7 +123,14 @@ class GlobalPlatformMaker:
         with _faults("look"):
             return Look(session.card, self._condition(session))
 
-    def make(self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep) -> bytes:
+    def make(
+        self,
+        card: CardConnection,
+        record: object,
+        card_number: bytes | None,
+        enter: EnterStep,
+        fence: Fence | None = None,
+    ) -> bytes:
         """Make one card, or make a half-made one again; see `Maker.make`."""
         enter("open-factory")
         try:
@@ -121,15 +140,19 @@ class GlobalPlatformMaker:
         number = session.card
         if session.key_version == commands.FACTORY_KEY_VERSION:
             self._require_code(session)
+            _take(session, fence, enter)
             enter("put-key")
             with _faults("put-key"):
                 session.put_keys(self._recipe.card_keys(number), replace=commands.FACTORY_KEY_VERSION)
             enter("open-ours")
             session = self._open_ours(card, number)
+            _check(session, fence, enter)
         else:
             enter("delete")
+            self._refuse_finished(session)
+            _take(session, fence, enter)
             self._clear(session)
-        self._fill(session, record, number, enter)
+        self._fill(session, record, number, enter, fenced=fence is not None)
         return number
 
     def _require_code(self, session: SecureSession) -> None:
@@ -146,16 +169,19 @@ class GlobalPlatformMaker:
             raise _wrong_stock(session.card, "no-code")
         self._lots.add(session.card[_LOT])
 
-    def _clear(self, session: SecureSession) -> None:
-        """Take a half-made application off a card of ours; a finished card is nobody's blank."""
+    def _refuse_finished(self, session: SecureSession) -> None:
+        """A finished card is nobody's blank."""
         with _faults("delete"):
-            condition = self._condition(session)
-            if condition is Condition.FINISHED:
+            if self._condition(session) is Condition.FINISHED:
                 raise WrongBlank(session.card.hex())
-            if condition is not Condition.KEYED:
+
+    def _clear(self, session: SecureSession) -> None:
+        """Take a half-made application off a card of ours."""
+        with _faults("delete"):
+            if self._application_state(session) is not None:
                 session.delete(self._recipe.instance)
 
-    def _fill(self, session: SecureSession, record: object, number: bytes, enter: EnterStep) -> None:
+    def _fill(self, session: SecureSession, record: object, number: bytes, enter: EnterStep, *, fenced: bool) -> None:
         recipe = self._recipe
         enter("derive-keys")
         groupings = recipe.groupings(record, number)
@@ -173,6 +199,8 @@ class GlobalPlatformMaker:
             session.personalize(recipe.instance, groupings)
         enter("secure")
         with _faults("secure"):
+            if fenced:
+                _write_fence(session, b"")  # a finished card is told from others by its secrets only
             session.set_card_state(CardState.SECURED)
 
     def terminate(self, card: CardConnection) -> bool:
@@ -240,6 +268,51 @@ class _UnknownVersion(Exception):
     def __init__(self, card: bytes) -> None:
         super().__init__()
         self.card = card
+
+
+def _take(session: SecureSession, fence: Fence | None, enter: EnterStep) -> None:
+    """Write our fence, the first thing that a card keeps of us, over none or an earlier one.
+
+    From here on whoever wants to change the card has to open a session of his own, which ends this one: what a station
+    sends that was stopped and goes on is refused by the card.
+
+    Raises:
+        Superseded: the card carries a later one.
+    """
+    if fence is None:
+        return
+    enter("fence")
+    with _faults("fence"):
+        found = _read_fence(session)
+        if found is not None and found > fence:
+            raise Superseded(found)
+        if found != fence:
+            _write_fence(session, fence.encode())
+
+
+def _check(session: SecureSession, fence: Fence | None, enter: EnterStep) -> None:
+    """Make sure that the card still carries our fence after a new session was opened.
+
+    Raises:
+        Superseded: it carries another one.
+    """
+    if fence is None:
+        return
+    enter("fence")
+    with _faults("fence"):
+        found = _read_fence(session)
+    if found != fence:
+        raise Superseded(found or Fence(0, 0))
+
+
+def _read_fence(session: SecureSession) -> Fence | None:
+    answer = session.transmit(commands.get_data(CARD_IMAGE), accept=(SW.OK, SW.REFERENCE_DATA_NOT_FOUND))
+    return Fence.parse(parse_number(answer.data, CARD_IMAGE))
+
+
+def _write_fence(session: SecureSession, value: bytes) -> None:
+    for command in store_objects(tlv.encode(CARD_IMAGE, value), max_data=session.max_data):
+        session.transmit(command)
 
 
 @contextmanager

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import json
 import zlib
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from personalization.errors import PersonalizationError
-from personalization.production.journal.claims import Claim, Outcome
+from personalization.production.journal.claims import Claim, ClaimLost, Outcome
 from personalization.production.tracing import StepTimer, Trace
 from personalization.production.work import (
     CardFault,
@@ -21,6 +22,7 @@ from personalization.production.work import (
     Equipment,
     Inspection,
     KeysRefused,
+    Superseded,
     WrongBlank,
 )
 from reader_bridge.connection import ReaderError
@@ -28,6 +30,10 @@ from reader_bridge.connection import ReaderError
 CARD_IN_USE: Final = frozenset({"image-in-use", "card-in-use", "reader-in-use"})
 """Codes of the `ReaderError` of a card that another living process holds."""
 
+UNREACHABLE: Final = frozenset({"card-in-use", "card-elsewhere"})
+"""Codes of `settle` when nothing can be known of a card from here and now."""
+
+_ELSEWHERE: Final = frozenset({"image-missing", "no-pcsc", "no-service", "no-reader", "no-card"})
 _REASON_LENGTH: Final = 64
 _FASTEST: Final = 1
 _DEAD: Final = frozenset({Condition.TERMINATED, Condition.FOREIGN})
@@ -59,32 +65,48 @@ class Result:
     condition: Condition | None = None
 
 
-def make_card(equipment: Equipment, claim: Claim) -> Result:
+Hold = Callable[[], None]
+"""Makes sure, before each step, that the claim is still ours; raises when it is not."""
+
+
+def _at_ease() -> None:
+    """Nobody else could be at work."""
+
+
+def make_card(equipment: Equipment, claim: Claim, hold: Hold = _at_ease) -> Result:
     """Make the claimed row on the claimed blank; a mishap on the way gets one second chance on the same chip.
 
     Raises:
+        SeatLost: the claim is not ours any more.
         PersonalizationError: the prepared record cannot be had; the card was not touched.
     """
     record = equipment.records.record(claim.prepared_index)
     trace, timer = Trace(), StepTimer()
     try:
-        verdict, reason, refused = _make(equipment, claim, record, trace, timer)
+        verdict, reason, refused = _make(equipment, claim, record, trace, timer, hold)
     except ReaderError as error:
         if error.code in CARD_IN_USE:
             return Result(Verdict.RELEASED, Outcome(claim, trace.pack(), timer.finish(), reason=error.code))
-        return settle(equipment, claim, record, trace, timer)
+        return settle(equipment, claim, record, trace, timer, hold, at_hand=True)
     return Result(verdict, Outcome(claim, trace.pack(), timer.finish(), reason=reason), refused)
 
 
 def _make(
-    equipment: Equipment, claim: Claim, record: object, trace: Trace, timer: StepTimer
+    equipment: Equipment, claim: Claim, record: object, trace: Trace, timer: StepTimer, hold: Hold
 ) -> tuple[Verdict, str, KeysRefused | None]:
     expected = bytes.fromhex(claim.card_number)
+
+    def enter(step: str) -> None:
+        timer.enter(step)
+        hold()
+
     try:
         timer.enter("connect")
         with equipment.connect(claim.location) as card, trace.follow(card.contact) as contact:
-            equipment.maker.make(contact, record, expected, timer.enter)
+            equipment.maker.make(contact, record, expected, enter, claim.card_fence)
             timer.enter("eject")
+    except Superseded:
+        raise ClaimLost(claim.station) from None
     except WrongBlank:
         return Verdict.BARRED, "wrong-card", None
     except KeysRefused as refusal:
@@ -96,7 +118,14 @@ def _make(
 
 
 def settle(
-    equipment: Equipment, claim: Claim, record: object, trace: Trace | None = None, timer: StepTimer | None = None
+    equipment: Equipment,
+    claim: Claim,
+    record: object,
+    trace: Trace | None = None,
+    timer: StepTimer | None = None,
+    hold: Hold = _at_ease,
+    *,
+    at_hand: bool = False,
 ) -> Result:
     """Look at a card that may be anything between blank and finished, and bring the claim to an end.
 
@@ -114,9 +143,12 @@ def settle(
         record: the claimed row's prepared record.
         trace: goes on with this trace.
         timer: goes on with this timer.
+        hold: called before each step.
+        at_hand: the card was here a moment ago; else one that is not there may be at another machine.
 
     Raises:
-        PersonalizationError: "card-in-use", a living process has the card; nothing is known of it.
+        PersonalizationError: "card-in-use", a living process has the card; "card-elsewhere"; nothing is known of it.
+        SeatLost: the claim is not ours any more.
     """
     trace, timer = trace or Trace(), timer or StepTimer()
     condition: Condition | None = None
@@ -135,7 +167,7 @@ def settle(
         elif condition in _DEAD:
             verdict, reason = Verdict.SPOILED, condition.value
         else:
-            verdict, reason, refused = _make(equipment, claim, record, trace, timer)
+            verdict, reason, refused = _make(equipment, claim, record, trace, timer, hold)
     except KeysRefused as refusal:
         verdict = Verdict.BARRED if refusal.untouched else Verdict.SPOILED
         reason, refused = _reason("keys-refused", refusal.step), refusal
@@ -144,6 +176,8 @@ def settle(
     except ReaderError as error:
         if error.code in CARD_IN_USE:
             raise PersonalizationError("card-in-use", exit_code=3, location=claim.location) from error
+        if error.code in _ELSEWHERE and condition is None and not at_hand:
+            raise PersonalizationError("card-elsewhere", exit_code=3, location=claim.location) from error
         verdict, reason = Verdict.SPOILED, _reason(error.code, "reader")
     outcome = Outcome(claim, trace.pack(), timer.finish(), reason=reason)
     return Result(verdict, outcome, refused, condition)

@@ -9,6 +9,7 @@ from personalization.errors import PersonalizationError
 
 _MAX_STATIONS: Final = 64
 _MAX_TRAY: Final = 256
+_MAX_LEASE_S: Final = 3600
 _TRAYS_A_STATION: Final = 3
 
 
@@ -17,11 +18,15 @@ class Policy:
     """Limits of a run.
 
     Attributes:
-        stations: processes that make and inspect, 1..64.
+        stations: processes that make and inspect, 0..64; with 0 the batch is opened for stations that join it.
         tray: most cards that a station claims and records together, 1..256; 1 for a reader with one slot.
         max_attempts: blanks that one row may use before it has failed.
         stop_after_failures: failed cards in a row at one station that stop the run.
         stop_after_refusals: cards in a row with unknown keys at one station that stop the run.
+        lease_s: seconds for which a station or coordinator counts as living after its last sign of life, 1..3600.
+        begin_each: write to the journal before each single card that it is begun, so that a lease that runs out frees
+            the rest of a tray at once; a commit a card, which a real card of some seconds does not feel.
+        restarts: stations that may be started again after they were killed.
     """
 
     stations: int = 2
@@ -29,10 +34,13 @@ class Policy:
     max_attempts: int = 3
     stop_after_failures: int = 5
     stop_after_refusals: int = 2
+    lease_s: int = 30
+    begin_each: bool = False
+    restarts: int = 3
 
     def for_rows(self, rows: int) -> Policy:
         """The same, with trays small enough that each station gets several of ``rows`` rows."""
-        return replace(self, tray=min(self.tray, max(1, rows // (_TRAYS_A_STATION * self.stations))))
+        return replace(self, tray=min(self.tray, max(1, rows // (_TRAYS_A_STATION * max(1, self.stations)))))
 
     def check(self) -> None:
         """Refuse what makes no sense.
@@ -41,12 +49,16 @@ class Policy:
             PersonalizationError: "policy-value".
         """
         limits = (
-            ("stations", self.stations, _MAX_STATIONS),
-            ("tray", self.tray, _MAX_TRAY),
-            ("max_attempts", self.max_attempts, _MAX_TRAY),
-            ("stop_after_failures", self.stop_after_failures, _MAX_TRAY),
-            ("stop_after_refusals", self.stop_after_refusals, _MAX_TRAY),
+            ("stations", self.stations, 0, _MAX_STATIONS),
+            ("tray", self.tray, 1, _MAX_TRAY),
+            ("max_attempts", self.max_attempts, 1, _MAX_TRAY),
+            ("stop_after_failures", self.stop_after_failures, 1, _MAX_TRAY),
+            ("stop_after_refusals", self.stop_after_refusals, 1, _MAX_TRAY),
+            ("lease_s", self.lease_s, 1, _MAX_LEASE_S),
+            ("restarts", self.restarts, 0, _MAX_TRAY),
         )
-        for name, value, maximum in limits:
-            if not 1 <= value <= maximum:
-                raise PersonalizationError("policy-value", exit_code=2, name=name, value=value, maximum=maximum)
+        for name, value, minimum, maximum in limits:
+            if not minimum <= value <= maximum:
+                raise PersonalizationError(
+                    "policy-value", exit_code=2, name=name, value=value, minimum=minimum, maximum=maximum
+                )

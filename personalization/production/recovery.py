@@ -1,42 +1,46 @@
-"""After a crash: every run that was open is looked at on the card itself, and brought to an end.
+"""After a crash: every run that nobody alive has in hand is looked at on the card itself, and brought to an end.
 
-The journal says which cards may have been touched; the card says how far it is (`making.settle`). Dead owners are
-told from living ones by the locks that the operating system frees: a station holds one as long as it lives, and each
-simulated card is locked by who has it open.
+The journal says which cards may have been touched; the card says how far it is (`making.settle`). Who is dead, a lock
+on this machine or a lease in the journal tells (`lives`). A card that cannot be reached stays in doubt.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from filelock import Timeout
+from sqlalchemy import Connection
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.claims import (
     Claim,
     Stage,
+    claim_doubtful,
     open_claims,
     record_made,
-    take_over,
+    record_unreachable,
     undisposed,
 )
 from personalization.production.journal.database import Journal
-from personalization.production.journal.events import Entry, What, record
-from personalization.production.making import Result, Verdict, settle
+from personalization.production.journal.stations import Progress
+from personalization.production.lease import Lease
+from personalization.production.lives import LeaseWatch
+from personalization.production.making import UNREACHABLE, Result, Verdict, settle
 from personalization.production.policy import Policy
 from personalization.production.states import RunState
-from personalization.production.station import dispose, record_unfinished
+from personalization.production.station import (
+    SILENT,
+    dispose,
+    give_up_the_lost,
+    record_looked_at,
+    record_unfinished,
+)
 from personalization.production.work import HALF_MADE, Equipment
 
 RECOVERY: Final = "recovery"
 """Name under which recovery writes the journal."""
-
-_STATION_GRACE_S: Final = 15
-"""Time that a station which lost its coordinator needs at most to finish its card and end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Recovery:
         released: untouched cards that went back to the stock.
         spoiled: cards that were given up.
         inspections: inspections that nobody finished and that will be made again.
+        in_doubt: cards that could not be reached.
     """
 
     looked_at: int = 0
@@ -60,17 +65,13 @@ class Recovery:
     released: int = 0
     spoiled: int = 0
     inspections: int = 0
-
-
-def station_lock(batch_id: int, name: str) -> str:
-    """Name of the lock that a station holds while it lives."""
-    return f"batch-{batch_id}-{name}"
+    in_doubt: int = 0
 
 
 def needs_recovery(journal: Journal, batch_id: int) -> bool:
-    """Whether any run of the batch was left open, or a spoiled card was not disposed of."""
-    with journal.reading() as connection:
-        return bool(open_claims(connection, batch_id) or undisposed(connection, batch_id))
+    """Whether the dead have left any run of the batch open, or a spoiled card that was not disposed of."""
+    give_up_the_lost(journal, RECOVERY, batch_id, LeaseWatch(journal))
+    return journal.read(lambda connection: bool(open_claims(connection, batch_id) or undisposed(connection, batch_id)))
 
 
 def recover(
@@ -80,7 +81,7 @@ def recover(
     policy: Policy,
     progress: Callable[[int, int], None] | None = None,
 ) -> Recovery:
-    """Bring every open run of a batch to an end; safe to be killed and started again.
+    """Bring every run that the dead left open to an end; safe to be killed and started again.
 
     Args:
         journal: the open journal.
@@ -90,54 +91,75 @@ def recover(
         progress: called with cards done and cards to do.
 
     Raises:
-        PersonalizationError: "station-alive", a station of an earlier run still works; "card-in-use".
+        PersonalizationError: what the journal or the prepared file met.
     """
-    with journal.reading() as connection:
-        owners = {claim.station for claim in open_claims(connection, batch_id)}
-    _wait_for_end(journal, batch_id, owners)
-    with journal.transaction() as connection:
-        taken = take_over(connection, RECOVERY, open_claims(connection, batch_id))
-    to_do = [claim for claim in taken if claim.state is RunState.OPEN]
+    give_up_the_lost(journal, RECOVERY, batch_id, LeaseWatch(journal))
+    left = journal.read(lambda connection: open_claims(connection, batch_id))
+    inspections = sum(claim.state is RunState.INSPECTING for claim in left)
+    lease = Lease.join(journal, batch_id, RECOVERY, policy.lease_s)
+    word = "crashed"
+    try:
+        results, unreachable = _look_at_all(journal, batch_id, equipment, policy, lease, len(left), progress)
+        for blank_id, location in journal.read(lambda connection: undisposed(connection, batch_id)):
+            dispose(journal, RECOVERY, equipment, blank_id, location)
+        word = "done"
+    finally:
+        lease.leave(word)
+    return _summary(results, inspections, len(unreachable))
+
+
+def _look_at_all(
+    journal: Journal,
+    batch_id: int,
+    equipment: Equipment,
+    policy: Policy,
+    lease: Lease,
+    count: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[Result], list[int]]:
+    """Results, and runs whose cards could not be reached; a card at a time, so that a kill loses no look."""
     results: list[Result] = []
-    for claim in to_do:
-        results.append(_recover_one(journal, equipment, policy, claim))
-        if progress:
-            progress(len(results), len(to_do))
-    with journal.reading() as connection:
-        leftovers = undisposed(connection, batch_id)
-    for blank_id, location in leftovers:
-        dispose(journal, RECOVERY, equipment, blank_id, location)
-    return _summary(results, len(taken) - len(to_do))
+    unreachable: list[int] = []
+
+    def take(connection: Connection) -> list[Claim]:
+        return claim_doubtful(connection, batch_id, RECOVERY, count, seat=lease.station_id, without=unreachable)
+
+    while count and (claims := journal.write(take)):
+        for claim in claims:
+            lease.hold()
+            try:
+                results.append(_recover_one(journal, equipment, policy, claim, lease))
+            except PersonalizationError as error:
+                if error.code not in UNREACHABLE:
+                    raise
+                unreachable.append(claim.run_id)
+                journal.write(lambda connection, claim=claim: record_unreachable(connection, claim))  # type: ignore[misc]
+            if progress:
+                progress(len(results), count)
+    return results, unreachable
 
 
-def _recover_one(journal: Journal, equipment: Equipment, policy: Policy, claim: Claim) -> Result:
-    result = settle(equipment, claim, equipment.records.record(claim.prepared_index))
-    with journal.transaction() as connection:
-        if result.verdict is Verdict.FINISHED:
+def _recover_one(journal: Journal, equipment: Equipment, policy: Policy, claim: Claim, lease: Lease) -> Result:
+    result = settle(equipment, claim, equipment.records.record(claim.prepared_index), hold=lease.hold)
+
+    def work(connection: Connection) -> None:
+        finished = result.verdict is Verdict.FINISHED
+        if finished:
             record_made(connection, RECOVERY, [result.outcome])
         else:
             record_unfinished(connection, RECOVERY, result, Stage.MAKE, policy.max_attempts)
-        facts = {"condition": _condition(result), "verdict": result.verdict.value}
-        entry = Entry(What.RECOVERED, claim.batch_id, claim.row_id, claim.blank_id, claim.run_id, facts)
-        record(connection, RECOVERY, [entry])
+        record_looked_at(connection, RECOVERY, [result])
+        lease.renew(connection, Progress(made=int(finished), spoiled=int(result.verdict is Verdict.SPOILED)))
+
+    journal.write(work)
     return result
 
 
-def _wait_for_end(journal: Journal, batch_id: int, stations: Iterable[str]) -> None:
-    """Make sure that these stations are dead; one that lost its coordinator ends after its card."""
-    with ExitStack() as held:
-        for name in sorted(stations):
-            try:
-                held.enter_context(journal.lock(station_lock(batch_id, name)).acquire(timeout=_STATION_GRACE_S))
-            except Timeout:
-                raise PersonalizationError("station-alive", exit_code=3, station=name) from None
-
-
 def _condition(result: Result) -> str:
-    return result.condition.value if result.condition else "silent"
+    return result.condition.value if result.condition else SILENT
 
 
-def _summary(results: list[Result], inspections: int) -> Recovery:
+def _summary(results: list[Result], inspections: int, in_doubt: int) -> Recovery:
     verdicts = Counter(result.verdict for result in results)
     return Recovery(
         len(results),
@@ -147,4 +169,5 @@ def _summary(results: list[Result], inspections: int) -> Recovery:
         verdicts[Verdict.RELEASED] + verdicts[Verdict.BARRED],
         verdicts[Verdict.SPOILED],
         inspections,
+        in_doubt,
     )

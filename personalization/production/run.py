@@ -1,34 +1,45 @@
-"""The coordinator: opens a batch's stations, hears their progress, stops them in order, and resumes after a crash."""
+"""The coordinator: opens a batch's stations, hears their progress, stops them in order, and resumes after a crash.
+
+It holds the batch by a lock on its machine and by a lease in the journal, so that a batch has one coordinator on all
+machines. Stations need not be its own: others join the batch through the journal, and are heard and told through it.
+"""
 
 from __future__ import annotations
 
-import gc
-import os
 import signal
 import threading
+import time
 from collections.abc import Generator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, field
-from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection as Pipe
-from multiprocessing.connection import wait
-from time import monotonic
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Final, Protocol
 
-from filelock import Timeout
-from sqlalchemy import insert, update
+from filelock import FileLock, Timeout
+from sqlalchemy import Connection, update
+from sqlalchemy.exc import IntegrityError
 
 from personalization.errors import PersonalizationError
+from personalization.production.crew import Crew, Ended, StationOrder
 from personalization.production.journal.batches import BatchFacts, BatchStatus, batch_status, change_batch, find_batch
 from personalization.production.journal.claims import retry_failed
-from personalization.production.journal.database import Journal, now_us, open_journal
+from personalization.production.journal.clock import MICROSECONDS, elapsed_s
+from personalization.production.journal.database import Journal
 from personalization.production.journal.events import Entry, What, record
-from personalization.production.journal.place import JournalPlace
-from personalization.production.journal.tables import Shift
+from personalization.production.journal.shifts import (
+    batch_lock,
+    begin_shift,
+    end_shift,
+    lose_shift,
+    open_shift,
+    renew_shift,
+)
+from personalization.production.journal.stations import all_stations, living, order_batch
+from personalization.production.journal.tables import Batch
+from personalization.production.lives import LeaseWatch, host_name, lock_identity
 from personalization.production.policy import Policy
-from personalization.production.recovery import Recovery, needs_recovery, recover, station_lock
-from personalization.production.states import BatchState, RowState
-from personalization.production.station import Ending, Line, Progress, Station
+from personalization.production.recovery import RECOVERY, Recovery, needs_recovery, recover
+from personalization.production.states import BatchState, Order, RowState, StationState
+from personalization.production.station import Ending, give_up_the_lost
 from personalization.production.work import Outfitter
 
 COORDINATOR: Final = "coordinator"
@@ -36,9 +47,13 @@ ROWS_FAILED: Final = "rows-failed"
 """Why a batch stopped that has nothing left to make but rows that used up their blanks; resuming tries them again."""
 
 _HEARTBEAT_S: Final = 1.0
-_JOIN_S: Final = 30.0
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
+_WATCH_S: Final = 0.1
+_DEAF_S: Final = 60.0
+"""How long a station may take to hear that it is over, at least; then it is ended."""
+
 _CLEAN: Final = frozenset({Ending.DONE.value, Ending.DRAINED.value})
+_OVER: Final = frozenset({Ending.DONE.value, Ending.STOCK_EMPTY.value, Ending.IN_DOUBT.value})
+_SILENT_ENDS: Final = frozenset({"lost", "crashed"})
 
 
 class ProgressBar(Protocol):
@@ -62,26 +77,6 @@ class RunResult:
     status: BatchStatus
     recovery: Recovery
     drained: bool
-
-
-@dataclass(frozen=True, slots=True)
-class _Order:
-    """What a station process is started with; picklable."""
-
-    journal: JournalPlace
-    batch_id: int
-    name: str
-    outfit: Outfitter
-    policy: Policy
-
-
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """Last word of a station: an `Ending`, or the code and parameters of an error."""
-
-    code: str
-    parameters: dict[str, object] = field(default_factory=dict)
-    exit_code: int = 1
 
 
 def run_batch(
@@ -132,15 +127,38 @@ def resume_batch(
     """
     policy = policy or Policy()
     policy.check()
-    with ExitStack() as held:
-        batch = find_batch(journal, identifier)
-        try:
-            held.enter_context(journal.lock(f"batch-{batch.id}").acquire(timeout=0))
-        except Timeout:
-            raise PersonalizationError("batch-busy", exit_code=3, batch=identifier) from None
+    batch = find_batch(journal, identifier)
+    lock = journal.lock(batch_lock(batch.id))
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        raise _busy(identifier, host_name()) from None
+    with held:
         if find_batch(journal, identifier).state is BatchState.COMPLETE:
             raise PersonalizationError("batch-complete", exit_code=2, batch=identifier)
-        return _Coordinator(journal, batch, outfit, policy, who, keys or {}, progress or _silent).conduct()
+        _await_end_of_other(journal, batch, lock)
+        return _Coordinator(journal, batch, outfit, policy, who, keys or {}, progress or _silent, lock).conduct()
+
+
+def _busy(identifier: str, host: str) -> PersonalizationError:
+    return PersonalizationError("batch-busy", exit_code=3, batch=identifier, host=host)
+
+
+def _await_end_of_other(journal: Journal, batch: BatchFacts, lock: FileLock) -> None:
+    """Take the batch over from a coordinator that is dead, or watch until it shows that it lives.
+
+    Raises:
+        PersonalizationError: "batch-busy", it lives.
+    """
+    watch, seen = LeaseWatch(journal), None
+    while (shift := journal.read(lambda connection: open_shift(connection, batch.id))) is not None:
+        if shift.lock == lock_identity(lock) or shift.id in watch.lost([shift]):  # the lock is ours now
+            journal.write(lambda connection, shift=shift: lose_shift(connection, COORDINATOR, shift))  # type: ignore[misc]
+            continue
+        if seen not in (None, (shift.id, shift.beat)):
+            raise _busy(batch.identifier, shift.host)
+        seen = (shift.id, shift.beat)
+        time.sleep(_WATCH_S)
 
 
 def _silent(stage: str, done: int, total: int) -> None:
@@ -159,6 +177,7 @@ class _Coordinator:
         who: str,
         keys: Mapping[str, str],
         progress: ProgressBar,
+        lock: FileLock,
     ) -> None:
         self._journal = journal
         self._batch = batch
@@ -167,50 +186,63 @@ class _Coordinator:
         self._who = who
         self._keys = dict(keys)
         self._progress = progress
-        self._pipes: list[Pipe] = []
+        self._lock = lock
+        self._crew = Crew(policy.restarts)
+        self._watch = LeaseWatch(journal)
         self._draining = False
-        self._ended: list[_Ended] = []
+        self._ended: list[Ended] = []
+        self._own = {RECOVERY, *(f"station-{number}" for number in range(1, policy.stations + 1))}
+        self._heard: set[int] = set()
+        self._beaten = elapsed_s()
+        self._shift = 0
 
     def conduct(self) -> RunResult:
-        shift = self._begin()
+        self._begin()
         outcome = "crashed"
         try:
             with self._signals():
                 recovery = self._recover()
                 if not self._draining:
-                    self._run_stations(shift)
+                    self._run_stations()
             outcome = self._outcome()
         except PersonalizationError as error:
             outcome = error.code
             raise
         finally:
-            self._end(shift, outcome)
+            self._end(outcome)
         self._raise_first_error()
         return RunResult(batch_status(self._journal, self._batch.identifier), recovery, outcome == Ending.DRAINED.value)
 
-    def _begin(self) -> int:
-        at = now_us()
-        values = {
-            "batch_id": self._batch.id,
-            "stations": self._policy.stations,
-            "started_at": at,
-            "last_seen_at": at,
-        }
-        with self._journal.transaction() as connection:
+    def _begin(self) -> None:
+        def work(connection: Connection) -> int:
+            shift = begin_shift(
+                connection,
+                self._batch.id,
+                self._policy.stations,
+                host=host_name(),
+                lock=lock_identity(self._lock),
+                lease_us=self._policy.lease_s * MICROSECONDS,
+            )
             change_batch(connection, self._batch.id, BatchState.RUNNING)
+            connection.execute(update(Batch).where(Batch.id == self._batch.id).values(order=None))
             facts = {"stations": self._policy.stations, "keys": self._keys}
             record(connection, self._who, [Entry(What.BATCH_RUNNING, self._batch.id, facts=facts)])
             retry_failed(connection, self._who, self._batch.id)
-            return connection.execute(insert(Shift).values(values).returning(Shift.id)).scalar_one()
+            return shift
 
-    def _end(self, shift: int, outcome: str) -> None:
-        at = now_us()
+        try:
+            self._shift = self._journal.write(work)
+        except IntegrityError:  # another machine was faster
+            raise _busy(self._batch.identifier, "?") from None
+
+    def _end(self, outcome: str) -> None:
         complete = outcome == Ending.DONE.value
         what = What.BATCH_COMPLETE if complete else What.BATCH_STOPPED
         state = BatchState.COMPLETE if complete else BatchState.STOPPED
         with self._journal.transaction() as connection:
-            values = {"ended_at": at, "last_seen_at": at, "outcome": outcome}
-            connection.execute(update(Shift).where(Shift.id == shift).values(values))
+            if not end_shift(connection, self._shift, outcome):
+                return  # somebody took the batch over: it is theirs to say how it ended
+            connection.execute(update(Batch).where(Batch.id == self._batch.id).values(order=None))
             change_batch(connection, self._batch.id, state, None if complete else outcome)
             record(connection, COORDINATOR, [Entry(what, self._batch.id, facts={"outcome": outcome})])
 
@@ -232,14 +264,13 @@ class _Coordinator:
     def _recover(self) -> Recovery:
         if not needs_recovery(self._journal, self._batch.id):
             return Recovery()
+
+        def progress(done: int, total: int) -> None:
+            self._progress("recover", done, total)
+            self._live()
+
         with self._outfit() as equipment:
-            return recover(
-                self._journal,
-                self._batch.id,
-                equipment,
-                self._policy,
-                lambda done, total: self._progress("recover", done, total),
-            )
+            return recover(self._journal, self._batch.id, equipment, self._policy, progress)
 
     @contextmanager
     def _signals(self) -> Generator[None]:
@@ -259,116 +290,85 @@ class _Coordinator:
     def _drain_on_signal(self, _number: int, _frame: object) -> None:
         self._draining = True
 
-    def _drain(self) -> None:
-        for pipe in self._pipes:
-            with suppress(OSError):
-                pipe.send(None)
-
-    def _run_stations(self, shift: int) -> None:
-        context = get_context("spawn")
-        processes = []
+    def _run_stations(self) -> None:
         policy = self._policy.for_rows(batch_status(self._journal, self._batch.identifier).left)
         try:
-            for number in range(1, self._policy.stations + 1):
-                ours, theirs = context.Pipe()
-                name = f"station-{number}"
-                order = _Order(self._journal.place, self._batch.id, name, self._outfit, policy)
-                process = context.Process(target=station_process, args=(order, theirs), name=name)
-                with _signals_held_back():
-                    process.start()
-                theirs.close()
-                processes.append(process)
-                self._pipes.append(ours)
-            self._listen(shift)
+            for name in sorted(self._own - {RECOVERY}):
+                self._crew.start(StationOrder(self._journal.place, self._batch.id, name, self._outfit, policy))
+            self._listen()
         finally:
-            for pipe in self._pipes:
-                pipe.close()  # a station that still works sees the end of its line and drains
-            for process in processes:
-                process.join(_JOIN_S)
+            self._crew.close()
 
-    def _listen(self, shift: int) -> None:
-        """Hear the stations until each has said its last word."""
+    def _listen(self) -> None:
+        """Hear the stations, through their lines and through the journal, until each has ended."""
         status = batch_status(self._journal, self._batch.identifier)
-        total = status.accepted
-        made, good = status.made, status.good
-        open_pipes, told, seen = list(self._pipes), False, monotonic()
-        while open_pipes:
-            ready = wait(open_pipes, timeout=_HEARTBEAT_S / 2)
-            for pipe in [pipe for pipe in open_pipes if pipe in ready]:
-                word = self._hear(pipe)
-                if isinstance(word, Progress):
-                    made, good = made + word.made, good + word.good
-                    self._progress("make", min(made, total), total)
-                    self._progress("inspect", good, total)
+        accepted, begun = status.accepted, (status.made, status.good)
+        made, good = begun
+        told, over = False, None
+        while True:
+            for word in self._crew.hear(_HEARTBEAT_S / 2):
+                if isinstance(word, Ended):
+                    self._ended.append(word)
                     continue
-                open_pipes.remove(pipe)
-                self._ended.append(word)
+                made, good = made + word.made, good + word.good
+            if self._live(now=not self._crew.at_work):
+                there = self._done()
+                made, good = max(made, begun[0] + there[0]), max(good, begun[1] + there[1])
+            self._progress("make", min(made, accepted), accepted)
+            self._progress("inspect", min(good, accepted), accepted)
             if not told and (self._draining or any(ended.code not in _CLEAN for ended in self._ended)):
-                self._drain()
+                self._send_home()
                 told = True
-            if monotonic() - seen >= _HEARTBEAT_S:
-                seen = monotonic()
-                self._heartbeat(shift)
+            if over is None and (told or any(ended.code in _OVER for ended in self._ended)):
+                over = elapsed_s()
+            if over is not None and elapsed_s() - over > max(_DEAF_S, 2 * self._policy.lease_s):
+                self._crew.kill()
+            if self._all_ended(told=told):
+                return
 
-    def _hear(self, pipe: Pipe) -> Progress | _Ended:
-        try:
-            word = pipe.recv()
-        except (EOFError, OSError):
-            return _Ended("station-failed", {"cause": "process-died"}, 3)
-        return word if isinstance(word, Progress | _Ended) else _Ended("station-failed", {"cause": "bad-word"}, 3)
+    def _all_ended(self, *, told: bool) -> bool:
+        """Whether no station is at work any more, here or elsewhere, and none is waited for."""
+        if self._crew.at_work or self._living():
+            return False
+        return told or bool(self._policy.stations) or self._nothing_left()
 
-    def _heartbeat(self, shift: int) -> None:
-        with self._journal.transaction() as connection:
-            connection.execute(update(Shift).where(Shift.id == shift).values(last_seen_at=now_us()))
+    def _live(self, *, now: bool = False) -> bool:
+        """Give a sign of life and look after the stations' leases when that is due, or ``now``; whether it was.
 
+        Raises:
+            PersonalizationError: "batch-taken-over", another coordinator thought us dead.
+        """
+        if not now and elapsed_s() - self._beaten < _HEARTBEAT_S:
+            return False
+        self._beaten = elapsed_s()
+        if not self._journal.write(lambda connection: renew_shift(connection, self._shift)):
+            raise PersonalizationError("batch-taken-over", exit_code=3, batch=self._batch.identifier)
+        give_up_the_lost(self._journal, COORDINATOR, self._batch.id, self._watch)
+        return True
 
-@contextmanager
-def _signals_held_back() -> Generator[None]:
-    """Hold back the signals that stop a run, where the system can: a process that is started inherits it.
+    def _living(self) -> int:
+        return len(self._journal.read(lambda connection: living(connection, self._batch.id)))
 
-    Ctrl-C reaches the whole group, and a station that is still starting has no handler that would let it drain.
-    """
-    if os.name != "posix":
-        yield
-        return
-    resource_tracker.ensure_running()  # it would let the signals through again if it were started with the station
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    def _done(self) -> tuple[int, int]:
+        """Cards made and good in this shift, as the journal has it; learns how stations of others ended."""
+        seats = self._journal.read(lambda connection: all_stations(connection, self._batch.id, self._shift))
+        for seat in seats:
+            stranger = seat.name.split(".")[0] not in self._own
+            if stranger and seat.id not in self._heard and seat.state is StationState.ENDED:
+                self._heard.add(seat.id)
+                if seat.ending not in _SILENT_ENDS:
+                    self._ended.append(Ended(seat.ending or "", {"station": seat.name}))
+        return sum(seat.done.made for seat in seats), sum(seat.done.good for seat in seats)
 
+    def _send_home(self) -> None:
+        """Tell all stations to drain, our own by their lines, others through the journal."""
+        self._crew.send_home()
 
-def station_process(order: _Order, pipe: Pipe) -> None:
-    """Body of a station process: opens its own journal session, keys and SAM, works, and says why it ended."""
-    drain = threading.Event()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda _number, _frame: drain.set())
-    if os.name == "posix":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+        def work(connection: Connection) -> None:
+            if living(connection, self._batch.id):
+                order_batch(connection, COORDINATOR, self._batch.id, Order.DRAIN)
 
-    def ordered_to_drain(seconds: float) -> bool:
-        # An order, and also the end of the line when the coordinator is gone.
-        if not drain.is_set() and pipe.poll(seconds):
-            drain.set()
-        return drain.is_set()
+        self._journal.write(work)
 
-    def report(progress: Progress) -> None:
-        with suppress(OSError):
-            pipe.send(progress)
-
-    try:
-        with ExitStack() as held:
-            journal = held.enter_context(open_journal(order.journal, migrate=False))
-            held.enter_context(journal.lock(station_lock(order.batch_id, order.name)).acquire(timeout=0))
-            equipment = held.enter_context(order.outfit())
-            gc.freeze()  # what is here now stays for the whole batch and need not be looked through at each collection
-            line = Line(ordered_to_drain, report)
-            ending = Station(journal, order.batch_id, order.name, equipment, order.policy, line).work()
-        word = _Ended(ending.value)
-    except PersonalizationError as error:
-        word = _Ended(error.code, error.parameters, error.exit_code)
-    except Timeout:
-        word = _Ended("station-alive", {"station": order.name}, 3)
-    with suppress(OSError):
-        pipe.send(word)
+    def _nothing_left(self) -> bool:
+        return batch_status(self._journal, self._batch.identifier).left == 0

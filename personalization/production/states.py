@@ -67,6 +67,28 @@ class RunState(StrEnum):
     CANCELLED = "cancelled"
 
 
+class StationState(StrEnum):
+    """Where one life of a station is; a process that starts again begins another one.
+
+    LOST stations let their lease run out, or are known to be dead: what they had in hand is not theirs any more.
+    """
+
+    WORKING = "working"
+    PAUSED = "paused"
+    ENDED = "ended"
+    LOST = "lost"
+
+
+class Order(StrEnum):
+    """What an operator can tell a station, or all stations of a batch, while they work.
+
+    PAUSE finishes the card in hand, gives the others back and waits; DRAIN does the same and ends.
+    """
+
+    PAUSE = "pause"
+    DRAIN = "drain"
+
+
 ROW_TRANSITIONS: Final[Mapping[RowState, frozenset[RowState]]] = {
     RowState.REJECTED: frozenset(),
     RowState.WAITING: frozenset({RowState.IN_PRODUCTION, RowState.CANCELLED}),
@@ -102,6 +124,16 @@ BATCH_TRANSITIONS: Final[Mapping[BatchState, frozenset[BatchState]]] = {
     BatchState.STOPPED: frozenset({BatchState.RUNNING}),
     BatchState.COMPLETE: frozenset({BatchState.STOPPED}),
 }
+
+STATION_TRANSITIONS: Final[Mapping[StationState, frozenset[StationState]]] = {
+    StationState.WORKING: frozenset({StationState.PAUSED, StationState.ENDED, StationState.LOST}),
+    StationState.PAUSED: frozenset({StationState.WORKING, StationState.ENDED, StationState.LOST}),
+    StationState.ENDED: frozenset(),
+    StationState.LOST: frozenset(),
+}
+
+LIVE_STATIONS: Final = (StationState.WORKING, StationState.PAUSED)
+"""Stations that may hold runs; a name is that of at most one of them in a batch."""
 
 ACTIVE_RUNS: Final = (RunState.OPEN, RunState.MADE, RunState.INSPECTING)
 """A row and a blank are in at most one run of these states."""

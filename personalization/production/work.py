@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
+from personalization.production.fence import Fence
 from reader_bridge.connection import CardConnection
 
 
@@ -92,8 +93,23 @@ class WrongBlank(Exception):
         self.found = found
 
 
+class Superseded(Exception):
+    """The card carries the fence of a later claim: it is somebody else's now, and was not changed.
+
+    Args:
+        found: the fence on the card.
+    """
+
+    def __init__(self, found: Fence) -> None:
+        super().__init__(found)
+        self.found = found
+
+
 EnterStep = Callable[[str], None]
-"""Called with the name of a step as it begins; times the one before."""
+"""Called with the name of a step as it begins, while nothing of it was sent.
+
+It times the one before, and raises when the station may not go on, because it is not living any more for others.
+"""
 
 
 class Maker(Protocol):
@@ -107,7 +123,14 @@ class Maker(Protocol):
         """
         ...
 
-    def make(self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep) -> bytes:
+    def make(
+        self,
+        card: CardConnection,
+        record: object,
+        card_number: bytes | None,
+        enter: EnterStep,
+        fence: Fence | None = None,
+    ) -> bytes:
         """Bring a card that is UNTOUCHED, KEYED, STARTED or PERSONALIZED to FINISHED; returns its card number.
 
         A half-made application is deleted first and everything begins again with this record.
@@ -117,9 +140,12 @@ class Maker(Protocol):
             record: the prepared record.
             card_number: the chip that is expected, None when any blank will do.
             enter: step timer.
+            fence: written to the card before anything else, and read again whenever a session with it was opened; it
+                is gone from a finished card. None when nobody else could be at work on this card.
 
         Raises:
             WrongBlank: another chip than expected; nothing was changed.
+            Superseded: the card carries a later fence; nothing was changed.
             KeysRefused: keys differ.
             CardFault: an answer that is not as it has to be.
             ReaderError: an exchange did not complete.

@@ -8,17 +8,19 @@ it may be committed later and together for a tray, because the card itself tells
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import zlib
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from sqlalchemy import Connection, Executable, insert, select, update
 
-from personalization.errors import PersonalizationError
+from personalization.production.fence import Fence
 from personalization.production.journal import statements
 from personalization.production.journal.database import now_us
 from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.stations import SeatLost, held_by_the_living
 from personalization.production.journal.tables import Blank, Cancellation, Row, Run
 from personalization.production.states import (
     ACTIVE_RUNS,
@@ -31,6 +33,12 @@ from personalization.production.states import (
 )
 
 _S = TypeVar("_S", bound=StrEnum)
+
+IN_DOUBT: Final = "in-doubt"
+"""Why a card is spoiled that an operator gave up."""
+
+NO_TRACE: Final = zlib.compress(b"")
+"""Packed trace of nothing."""
 
 
 class Stage(StrEnum):
@@ -72,6 +80,11 @@ class Claim:
     location: str
     station: str
 
+    @property
+    def card_fence(self) -> Fence:
+        """What is written to the card before anything else."""
+        return Fence(self.run_id, self.fence)
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
@@ -92,15 +105,23 @@ class Outcome:
     reason: str = ""
 
 
-class ClaimLost(PersonalizationError):
+class ClaimLost(SeatLost):
     """Somebody else took the run over: what we know of it must not be written."""
 
-    def __init__(self, station: str) -> None:
-        super().__init__("claim-lost", exit_code=3, station=station)
 
+def claim_to_make(
+    connection: Connection, batch_id: int, station: str, count: int, *, seat: int | None = None, begin: bool = True
+) -> list[Claim]:
+    """Claim up to ``count`` waiting rows, each with a blank; fewer when rows or blanks run out.
 
-def claim_to_make(connection: Connection, batch_id: int, station: str, count: int) -> list[Claim]:
-    """Claim up to ``count`` waiting rows, each with a blank; fewer when rows or blanks run out."""
+    Args:
+        connection: open transaction.
+        batch_id: batch.
+        station: name of who claims.
+        count: most rows.
+        seat: key of the station's row; without it, nobody alive holds the claims.
+        begin: True when cards may receive bytes as soon as this has committed, False when `begin_to_make` comes first.
+    """
     rows = connection.execute(statements.WAITING_ROWS, {"batch": batch_id, "most": count}).all()
     if not rows:
         return []
@@ -120,7 +141,9 @@ def claim_to_make(connection: Connection, batch_id: int, station: str, count: in
             "state": RunState.OPEN.value,
             "station": station,
             "fence": 1,
+            "holder": seat,
             "claimed_at": at,
+            "begun_at": at if begin else None,
         }
         for row, blank in pairs
     ]
@@ -136,6 +159,17 @@ def claim_to_make(connection: Connection, batch_id: int, station: str, count: in
     return claims
 
 
+def begin_to_make(connection: Connection, claim: Claim) -> None:
+    """The claimed card is about to receive its first byte; a claim without this is known to be of an untouched card.
+
+    Raises:
+        ClaimLost: somebody else took the run over.
+    """
+    values = {"key": claim.run_id, "held": claim.fence, "at": now_us()}
+    if connection.execute(statements.BEGIN_RUN, values).rowcount != 1:
+        raise ClaimLost(claim.station)
+
+
 def record_made(connection: Connection, station: str, outcomes: Sequence[Outcome]) -> None:
     """The cards are finished and wait for inspection."""
     if outcomes:
@@ -145,11 +179,33 @@ def record_made(connection: Connection, station: str, outcomes: Sequence[Outcome
         record(connection, station, [_entry(What.MADE, claim) for claim in claims])
 
 
-def claim_to_inspect(connection: Connection, batch_id: int, station: str, count: int) -> list[Claim]:
-    """Claim up to ``count`` made cards for inspection; those that another station made come first."""
-    claims = _claims(connection, statements.TO_INSPECT, batch=batch_id, station=station, most=count)
+def claim_to_inspect(
+    connection: Connection,
+    batch_id: int,
+    station: str,
+    count: int,
+    *,
+    seat: int | None = None,
+    without: Collection[int] = (),
+) -> list[Claim]:
+    """Claim up to ``count`` made cards for inspection; those that another station made come first.
+
+    Args:
+        connection: open transaction.
+        batch_id: batch.
+        station: name of who claims.
+        count: most cards.
+        seat: key of the station's row; without it, nobody alive holds the claims.
+        without: runs whose cards could not be reached a moment ago.
+    """
+    asked = {"batch": batch_id, "station": station, "most": count, "without": _some(without)}
+    claims = _claims(connection, statements.TO_INSPECT, **asked)
     if claims:
-        _move_runs(connection, station, claims, RunState.MADE, RunState.INSPECTING, inspected_by=station)
+        _allowed(RUN_TRANSITIONS, RunState.MADE, RunState.INSPECTING)
+        fixed = {"source": RunState.MADE.value, "target": RunState.INSPECTING.value, "new": station, "seat": seat}
+        keys = [{"key": claim.run_id, "held": claim.fence, **fixed} for claim in claims]
+        if connection.execute(statements.INSPECT_RUN, keys).rowcount != len(claims):
+            raise ClaimLost(station)
     return claims
 
 
@@ -220,16 +276,60 @@ def record_disposal(connection: Connection, who: str, blank_id: int, disposal: s
 
 
 def open_claims(connection: Connection, batch_id: int) -> list[Claim]:
-    """Runs that somebody makes or inspects, or did when they died."""
+    """Runs that somebody made or inspected who is not alive any more."""
     return _claims(connection, statements.OPEN_CLAIMS, batch=batch_id)
 
 
+def claim_doubtful(
+    connection: Connection, batch_id: int, station: str, count: int, *, seat: int, without: Collection[int] = ()
+) -> list[Claim]:
+    """Take over up to ``count`` runs that nobody alive has in hand, to look at their cards.
+
+    Args:
+        connection: open transaction.
+        batch_id: batch.
+        station: name of who takes them.
+        count: most runs.
+        seat: key of the station's row.
+        without: runs whose cards could not be reached a moment ago.
+
+    Returns:
+        Claims of cards to look at; inspections that nobody finished have gone back to MADE.
+    """
+    found = _claims(connection, statements.DOUBTFUL_CLAIMS, batch=batch_id, most=count, without=_some(without))
+    taken = take_over(connection, station, found, seat=seat)
+    return [claim for claim in taken if claim.state is RunState.OPEN]
+
+
+def record_unreachable(connection: Connection, claim: Claim) -> None:
+    """The card of a doubtful run could not be looked at; it stays in doubt until somebody can."""
+    statement = update(Run).where(Run.id == claim.run_id, Run.fence == claim.fence).values(holder=None)
+    if connection.execute(statement).rowcount != 1:
+        raise ClaimLost(claim.station)
+
+
+def in_doubt(connection: Connection, batch_id: int) -> list[Claim]:
+    """Runs whose cards may have been touched, and which nobody alive has in hand."""
+    return [claim for claim in open_claims(connection, batch_id) if claim.state is RunState.OPEN]
+
+
+def spoil_in_doubt(connection: Connection, who: str, claim: Claim, max_attempts: int) -> None:
+    """An operator gives a card up that cannot be read back: it is barred for ever, its row gets another blank."""
+    (taken,) = take_over(connection, who, [claim])
+    record_spoiled(connection, who, Outcome(taken, NO_TRACE, "{}", reason=IN_DOUBT), Stage.MAKE, max_attempts)
+
+
 def undisposed(connection: Connection, batch_id: int) -> list[tuple[int, str]]:
-    """Spoiled blanks of a batch of which nobody wrote what became of them: key and location."""
+    """Spoiled blanks of a batch of which nobody alive will write what became of them: key and location."""
     rows = connection.execute(
         select(Blank.id, Blank.location)
         .join(Run, Run.blank_id == Blank.id)
-        .where(Run.batch_id == batch_id, Run.state == RunState.SPOILED.value, Blank.disposal.is_(None))
+        .where(
+            Run.batch_id == batch_id,
+            Run.state == RunState.SPOILED.value,
+            Blank.disposal.is_(None),
+            ~held_by_the_living(),
+        )
     )
     return [(row.id, row.location) for row in rows]
 
@@ -238,6 +338,13 @@ def active_count(connection: Connection, batch_id: int) -> int:
     """Runs of the batch that are neither finished nor given up."""
     states = [state.value for state in ACTIVE_RUNS]
     return len(connection.execute(select(Run.id).where(Run.batch_id == batch_id, Run.state.in_(states))).all())
+
+
+def held_count(connection: Connection, batch_id: int) -> int:
+    """Runs of the batch that a living station has in hand, at most 1: whether there are any."""
+    states = (RunState.OPEN.value, RunState.INSPECTING.value)
+    held = select(Run.id).where(Run.batch_id == batch_id, Run.state.in_(states), held_by_the_living())
+    return len(connection.execute(held.limit(1)).all())
 
 
 def waiting_count(connection: Connection, batch_id: int) -> int:
@@ -256,7 +363,7 @@ def retry_failed(connection: Connection, who: str, batch_id: int) -> int:
     return len(rows)
 
 
-def take_over(connection: Connection, who: str, claims: Sequence[Claim]) -> list[Claim]:
+def take_over(connection: Connection, who: str, claims: Sequence[Claim], *, seat: int | None = None) -> list[Claim]:
     """Raise the fence of runs whose owners are dead; returns the claims that now hold.
 
     An inspection that nobody finished goes back to MADE: it changes nothing on the card.
@@ -267,13 +374,18 @@ def take_over(connection: Connection, who: str, claims: Sequence[Claim]) -> list
         statement = (
             update(Run)
             .where(Run.id == claim.run_id, Run.fence == claim.fence, Run.state == claim.state.value)
-            .values(fence=claim.fence + 1, state=target.value)
+            .values(fence=claim.fence + 1, state=target.value, holder=seat)
         )
         if connection.execute(statement).rowcount != 1:
             raise ClaimLost(who)
-        taken.append(replace(claim, fence=claim.fence + 1, state=target))
+        taken.append(replace(claim, fence=claim.fence + 1, state=target, station=who))
     record(connection, who, [_entry(What.TAKEN_OVER, claim, fence=claim.fence) for claim in taken])
     return taken
+
+
+def _some(keys: Collection[int]) -> list[int]:
+    """Keys for ``NOT IN``, never none: no run has the key 0."""
+    return list(keys) or [0]
 
 
 def _claims(connection: Connection, statement: Executable, **values: object) -> list[Claim]:

@@ -7,6 +7,7 @@ from typing import Final
 from sqlalchemy import bindparam, insert, select, update
 from sqlalchemy.orm import aliased
 
+from personalization.production.journal.stations import held_by_the_living
 from personalization.production.journal.tables import Blank, Evidence, Row, Run
 from personalization.production.states import BlankState, RowState, RunState
 
@@ -38,12 +39,21 @@ _CLAIMS: Final = (
     .where(Run.batch_id == bindparam("batch"))
 )  # fmt: skip
 TO_INSPECT: Final = (
-    _CLAIMS.where(Run.state == RunState.MADE.value)
+    _CLAIMS.where(Run.state == RunState.MADE.value, Run.id.not_in(bindparam("without", expanding=True)))
     .order_by(Run.station == bindparam("station"), Run.id)
     .limit(bindparam("most"))
     .with_for_update(of=Run, skip_locked=True)
 )
-OPEN_CLAIMS: Final = _CLAIMS.where(Run.state.in_((RunState.OPEN.value, RunState.INSPECTING.value))).order_by(Run.id)
+_LEFT: Final = _CLAIMS.where(
+    Run.state.in_((RunState.OPEN.value, RunState.INSPECTING.value)), ~held_by_the_living()
+).order_by(Run.id)
+OPEN_CLAIMS: Final = _LEFT
+DOUBTFUL_CLAIMS: Final = (
+    _LEFT.where(Run.id.not_in(bindparam("without", expanding=True)))
+    .limit(bindparam("most"))
+    .with_for_update(of=Run, skip_locked=True)
+)
+"""Runs that nobody alive has in hand: cards to look at, and inspections that were not finished."""
 
 MOVE_RUN: Final = (
     update(Run)
@@ -54,6 +64,12 @@ MOVE_RUN_AND_SET: Final = {
     column: MOVE_RUN.values({column: bindparam("new")})
     for column in ("made_at", "inspected_at", "inspected_by", "reason")
 }
+INSPECT_RUN: Final = MOVE_RUN.values(inspected_by=bindparam("new"), holder=bindparam("seat"))
+BEGIN_RUN: Final = (
+    update(Run)
+    .where(Run.id == bindparam("key"), Run.fence == bindparam("held"), Run.state == RunState.OPEN.value)
+    .values(begun_at=bindparam("at"))
+)
 MOVE_ROW: Final = (
     update(Row)
     .where(Row.id == bindparam("key"), Row.state == bindparam("source"))

@@ -29,10 +29,12 @@ from personalization.production.states import (
     CHIP_RUNS,
     LIVE_ROWS,
     LIVE_RUNS,
+    LIVE_STATIONS,
     BatchState,
     BlankState,
     RowState,
     RunState,
+    StationState,
 )
 
 # SQLite numbers rows by itself only in a column of exactly this type.
@@ -40,16 +42,21 @@ _Identity: Final = BigInteger().with_variant(Integer(), "sqlite")
 _Digest: Final = LargeBinary(32)
 _STATE_LENGTH: Final = 16
 _CODE_LENGTH: Final = 64
+_PLACE_LENGTH: Final = 255
 
 
 def _one_of(states: Iterable[StrEnum], column: str = "state") -> str:
     return f"{column} IN ({', '.join(repr(state.value) for state in states)})"
 
 
+def _unique_where(name: str, condition: str, *columns: str) -> Index:
+    """At most one row of the table for each value of ``columns`` among rows that fulfil ``condition``."""
+    return Index(name, *columns, unique=True, sqlite_where=text(condition), postgresql_where=text(condition))
+
+
 def _unique_while(name: str, column: str, states: Iterable[StrEnum]) -> Index:
     """At most one row of the table for each value of ``column`` among rows of these states."""
-    condition = text(_one_of(states))
-    return Index(name, column, unique=True, sqlite_where=condition, postgresql_where=condition)
+    return _unique_where(name, _one_of(states), column)
 
 
 class Base(DeclarativeBase):
@@ -70,7 +77,7 @@ class Batch(Base):
     """A delivery that was accepted for production.
 
     ``source_hash`` is the SHA-256 or HMAC of the delivered file; ``area`` six digits of GB/T 2260; ``delivered`` the
-    rows in it; ``prepared`` and ``source`` the paths of the sealed files.
+    rows in it; ``prepared`` and ``source`` the paths of the sealed files; ``order`` is for all its stations.
     """
 
     __tablename__ = "batches"
@@ -86,6 +93,7 @@ class Batch(Base):
     state: Mapped[str] = mapped_column(String(_STATE_LENGTH))
     reason: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
     received_at: Mapped[int] = mapped_column(BigInteger)
+    order: Mapped[str | None] = mapped_column(String(_STATE_LENGTH))
 
 
 class Row(Base):
@@ -140,7 +148,9 @@ class Run(Base):
     """One row on one blank: the claim and all that came of it.
 
     ``fence`` grows each time somebody else takes the run over, and every later statement names it, so that a station
-    that was given up for dead cannot write any more.
+    that was given up for dead cannot write any more; the card carries it too. ``holder`` is the station's row, and only
+    means something while the run is open or inspecting; an open run that no living station holds is in doubt.
+    ``begun_at`` is written before the card receives its first byte; without it the card is known to be untouched.
     """
 
     __tablename__ = "runs"
@@ -163,7 +173,9 @@ class Run(Base):
     inspected_by: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
     fence: Mapped[int] = mapped_column(Integer)
     reason: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+    holder: Mapped[int | None] = mapped_column(BigInteger)
     claimed_at: Mapped[int] = mapped_column(BigInteger)
+    begun_at: Mapped[int | None] = mapped_column(BigInteger)
     made_at: Mapped[int | None] = mapped_column(BigInteger)
     inspected_at: Mapped[int | None] = mapped_column(BigInteger)
 
@@ -225,9 +237,14 @@ class AuditHead(Base):
 
 
 class Shift(Base):
-    """One run of the coordinator over a batch; ``ended_at`` is empty while it goes on and after it was killed."""
+    """One run of the coordinator over a batch; a batch has at most one that has not ended.
+
+    ``beat`` counts its signs of life, the last one at ``last_seen_at``; ``lease_until`` is by the database's clock.
+    ``lock`` names the lock that it holds on its machine, see `personalization.production.lives`.
+    """
 
     __tablename__ = "shifts"
+    __table_args__ = (_unique_where("uq_shifts_batch_open", "ended_at IS NULL", "batch_id"),)
 
     id: Mapped[int] = mapped_column(_Identity, primary_key=True)
     batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"), index=True)
@@ -236,6 +253,47 @@ class Shift(Base):
     last_seen_at: Mapped[int] = mapped_column(BigInteger)
     ended_at: Mapped[int | None] = mapped_column(BigInteger)
     outcome: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+    host: Mapped[str | None] = mapped_column(String(_PLACE_LENGTH))
+    lock: Mapped[str | None] = mapped_column(String(_PLACE_LENGTH))
+    beat: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    lease_us: Mapped[int] = mapped_column(BigInteger, server_default="0")
+    lease_until: Mapped[int] = mapped_column(BigInteger, server_default="0")
+
+
+class Station(Base):
+    """One life of a station: its lease, what it was told, and what it did.
+
+    ``beat``, ``lease_us`` and ``lease_until`` as for a shift; ``busy_us`` is the time that it had cards in hand;
+    ``shift_id`` is the shift in which it joined, None when there was no coordinator.
+    """
+
+    __tablename__ = "stations"
+    __table_args__ = (
+        CheckConstraint(_one_of(StationState), name="state"),
+        Index(None, "batch_id", "state"),
+        _unique_where("uq_stations_name_live", _one_of(LIVE_STATIONS), "batch_id", "name"),
+    )
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    batch_id: Mapped[int] = mapped_column(ForeignKey("batches.id"))
+    shift_id: Mapped[int | None] = mapped_column(ForeignKey("shifts.id"))
+    name: Mapped[str] = mapped_column(String(_CODE_LENGTH))
+    host: Mapped[str] = mapped_column(String(_PLACE_LENGTH))
+    lock: Mapped[str] = mapped_column(String(_PLACE_LENGTH))
+    state: Mapped[str] = mapped_column(String(_STATE_LENGTH))
+    order: Mapped[str | None] = mapped_column(String(_STATE_LENGTH))
+    beat: Mapped[int] = mapped_column(BigInteger)
+    lease_us: Mapped[int] = mapped_column(BigInteger)
+    lease_until: Mapped[int] = mapped_column(BigInteger)
+    joined_at: Mapped[int] = mapped_column(BigInteger)
+    seen_at: Mapped[int] = mapped_column(BigInteger)
+    ended_at: Mapped[int | None] = mapped_column(BigInteger)
+    ending: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+    made: Mapped[int] = mapped_column(Integer)
+    good: Mapped[int] = mapped_column(Integer)
+    spoiled: Mapped[int] = mapped_column(Integer)
+    failed: Mapped[int] = mapped_column(Integer)
+    busy_us: Mapped[int] = mapped_column(BigInteger)
 
 
 class SealedDossier(Base):

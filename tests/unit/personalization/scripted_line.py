@@ -18,6 +18,7 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from personalization.production.fence import Fence
 from personalization.production.journal import Journal
 from personalization.production.journal.batches import BatchEntry, BatchFacts, RejectedRow, RowEntry, register_batch
 from personalization.production.stock import NewBlank, receive_blanks
@@ -132,7 +133,14 @@ class ScriptedMaker:
             raise KeysRefused("look", 0, untouched=condition is Condition.UNTOUCHED)
         return Look(raw[:CONDITION_AT], condition)
 
-    def make(self, card: CardConnection, record: object, card_number: bytes | None, enter: EnterStep) -> bytes:
+    def make(
+        self,
+        card: CardConnection,
+        record: object,
+        card_number: bytes | None,
+        enter: EnterStep,
+        fence: Fence | None = None,
+    ) -> bytes:
         assert isinstance(record, int)
         enter("look")
         look = self.look(card)

@@ -282,17 +282,17 @@ def test_an_export_is_verified_without_the_centre(
 def test_entries_of_an_older_journal_are_linked_when_it_is_opened(tmp_path: Path) -> None:
     """Migration 0002."""
     path = tmp_path / "journal.sqlite"
-    with open_journal(path) as journal:
-        happened(journal, 5)
     configuration = Config()
     configuration.set_main_option("script_location", "personalization.production.journal:migrations")
     with open_journal(path, migrate=False) as journal, journal.engine.begin() as connection:
-        connection.execute(text("DROP TABLE cases"))
-        connection.execute(text("DROP TABLE dossiers"))
-        connection.execute(text("DROP TABLE audit_head"))
-        connection.execute(text("ALTER TABLE events DROP COLUMN link"))
         configuration.attributes["connection"] = connection
-        command.stamp(configuration, "0001")
+        command.upgrade(configuration, "0001")
+        for number in range(1, 6):
+            values = {"id": number, "facts": f'{{"count": {number}, "lot": "批"}}'}
+            connection.execute(
+                text("INSERT INTO events (id, at, who, what, facts) VALUES (:id, 1, 'li', 'blanks-received', :facts)"),
+                values,
+            )
     with open_journal(path) as journal:
         happened(journal, 1)
         entries, head = read_trail(journal)

@@ -28,8 +28,9 @@ from personalization.production.journal.claims import (
     record_spoiled,
 )
 from personalization.production.journal.tables import Blank, Evidence, Run
+from personalization.production.lease import Lease
 from personalization.production.policy import Policy
-from personalization.production.recovery import Recovery, recover, station_lock
+from personalization.production.recovery import Recovery, recover
 from personalization.production.run import resume_batch, run_batch
 from personalization.production.states import BatchState, BlankState, RowState, RunState
 from personalization.production.station import Ending, Line, Station
@@ -244,7 +245,7 @@ def test_an_order_to_drain_finishes_the_card_and_gives_the_rest_back(journal: Jo
 def test_policies_that_make_no_sense_are_refused(journal: Journal) -> None:
     load_batch(journal, 1)
     with pytest.raises(PersonalizationError, match="policy-value"):
-        run_batch(journal, "batch", Outfit(), Policy(stations=0), who="operator")
+        run_batch(journal, "batch", Outfit(), Policy(stations=65), who="operator")
 
 
 @pytest.mark.parametrize(
@@ -313,27 +314,32 @@ def test_an_inspection_that_was_interrupted_is_made_again(journal: Journal, tmp_
     assert (recovery.inspections, recovery.looked_at, batch_status(journal, "batch").good) == (1, 0, 1)
 
 
-def test_a_card_still_held_by_a_living_process_is_not_recovered(journal: Journal, tmp_path: Path) -> None:
-    batch = load_batch(journal, 1)
-    (path,) = receive(journal, tmp_path, [HONEST])
+def test_a_card_still_held_by_a_living_process_stays_in_doubt(journal: Journal, tmp_path: Path) -> None:
+    batch = load_batch(journal, 2)
+    path, _ = receive(journal, tmp_path / "cards", [HONEST] * 2)
     with journal.transaction() as connection:
         claim_to_make(connection, batch.id, "station-1", 1)
-    with FileLock(f"{path}.lock"), pytest.raises(PersonalizationError, match="card-in-use"):
-        resume_batch(journal, "batch", Outfit(), Policy(stations=1), who="operator")
-    assert batch_status(journal, "batch").runs[RunState.OPEN] == 1
+    policy = Policy(stations=1, lease_s=1)
+    with FileLock(f"{path}.lock"), pytest.raises(PersonalizationError, match="rows-in-doubt"):
+        resume_batch(journal, "batch", Outfit(), policy, who="operator")
+    status = batch_status(journal, "batch")
+    assert (status.runs[RunState.OPEN], status.good, status.batch.reason) == (1, 1, "rows-in-doubt")
+    assert resume_batch(journal, "batch", Outfit(), policy, who="operator").status.good == 2
+    account(journal, tmp_path / "cards")
 
 
-def test_a_living_station_keeps_its_runs(journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("personalization.production.recovery._STATION_GRACE_S", 0.1)
-    batch = load_batch(journal, 1)
-    receive(journal, tmp_path, [HONEST])
+def test_a_living_station_keeps_its_runs(journal: Journal, tmp_path: Path) -> None:
+    batch = load_batch(journal, 2)
+    receive(journal, tmp_path, [HONEST] * 2)
+    lease = Lease.join(journal, batch.id, "station-1", 600)
     with journal.transaction() as connection:
-        claim_to_make(connection, batch.id, "station-1", 1)
-    with (
-        FileLock(journal.lock(station_lock(batch.id, "station-1")).lock_file),
-        pytest.raises(PersonalizationError, match="station-alive"),
-    ):
-        resume_batch(journal, "batch", Outfit(), who="operator")
+        made, _ = claim_to_make(connection, batch.id, lease.name, 2, seat=lease.station_id)
+        record_made(connection, lease.name, [Outcome(made, b"", "{}")])
+        claim_to_inspect(connection, batch.id, lease.name, 1, seat=lease.station_id)
+    assert (mend(journal, batch.id).looked_at, mend(journal, batch.id).inspections) == (0, 0)
+    lease.abandon()  # as the operating system does with the lock of a process that died
+    recovery = mend(journal, batch.id)
+    assert (recovery.looked_at, recovery.released, recovery.inspections) == (1, 1, 1)
 
 
 def start(journal: Journal, delay_s: float) -> subprocess.Popen[str]:
