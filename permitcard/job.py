@@ -19,6 +19,7 @@ from typing import Final, Self
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blanks
 from permitcard.centre import Centre
+from permitcard.first_article import admit, hold, require_article, told
 from permitcard.operator_login import operator_of
 from permitcard.outfit import StationOutfit
 from permitcard.products import permit_profile
@@ -220,29 +221,32 @@ class Job:
         """Check values of the keys that make cards, for the audit trail."""
         return {name.value: self.keys.check_value(name).hex() for name in _MAKING_KEYS}
 
-    def run(self, identifier: str, policy: Policy, progress: ProgressBar | None = None) -> RunResult:
-        """Make and inspect every row of a loaded batch."""
+    def run(
+        self, identifier: str, policy: Policy, progress: ProgressBar | None = None, *, first_article: bool = False
+    ) -> RunResult:
+        """Make and inspect every row of a loaded batch; with ``first_article`` one, until somebody has approved it."""
         self.operator.require(Role.RUN)
-        try:
-            return run_batch(
-                self.journal,
-                identifier,
-                self.outfit(identifier),
-                policy,
-                who=self.operator.name,
-                keys=self.key_values(),
-                progress=progress,
-            )
-        finally:
-            self.checkpoint_if_possible()
+        if first_article:
+            hold(self, identifier)
+        return self._work(run_batch, identifier, policy, progress)
 
-    def resume(self, identifier: str, policy: Policy, progress: ProgressBar | None = None) -> RunResult:
+    def resume(
+        self, identifier: str, policy: Policy, progress: ProgressBar | None = None, *, first_article: bool = False
+    ) -> RunResult:
         """Go on with a batch where it was, also after a crash; a rejected card that still answers stands in its way."""
         self.operator.require(Role.RUN)
         batch = find_batch(self.journal, identifier)
+        if first_article:
+            hold(self, identifier)
+        admit(self, identifier)
         require_old_cards_dead(self.journal, batch.id, self.operator.name, self.outfit(identifier)())
+        return self._work(resume_batch, identifier, policy, progress)
+
+    def _work(
+        self, work: Callable[..., RunResult], identifier: str, policy: Policy, progress: ProgressBar | None
+    ) -> RunResult:
         try:
-            return resume_batch(
+            return work(
                 self.journal,
                 identifier,
                 self.outfit(identifier),
@@ -251,6 +255,8 @@ class Job:
                 keys=self.key_values(),
                 progress=progress,
             )
+        except PersonalizationError as error:
+            raise told(self, identifier, error) from error
         finally:
             self.checkpoint_if_possible()
 
@@ -273,6 +279,8 @@ class Job:
             subject = hashlib.sha256(Path(subject).read_bytes()).hexdigest()
         elif act is Act.KEYS:
             subject = KeyName(subject).value if subject in set(KeyName) else _unknown_key(subject)
+        elif act is Act.FIRST_ARTICLE:
+            require_article(self, subject)
         elif act is Act.DESTROY:
             require_list(self.journal, subject)
         elif act is Act.REMAKE:

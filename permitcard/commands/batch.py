@@ -26,6 +26,10 @@ FileArgument = Annotated[Path, typer.Argument(help="The delivered zip.", metavar
 BatchArgument = Annotated[str | None, typer.Argument(help="Batch identifier; the latest when absent.", metavar="BATCH")]
 StationsOption = Annotated[int, typer.Option("--stations", min=1, max=64, help="Stations, one process each.")]
 
+ArticleOption = Annotated[
+    bool, typer.Option("--first-article", help="Make one card; the others wait until somebody else has approved it.")
+]
+
 _FAILURES: Final = 1
 
 
@@ -64,6 +68,7 @@ def run(
     ] = False,
     chip: ChipOption = DEFAULT_CHIP,
     html: Annotated[Path | None, typer.Option(help="Write the findings as a page.")] = None,
+    first_article: ArticleOption = False,
 ) -> None:
     """Check, prepare, make and inspect a batch, and write its report."""
     from permitcard.centre import Centre
@@ -87,7 +92,7 @@ def run(
             if simulate:
                 job.stock_up(total, chip=chip)
             with _reported(console, job, prepared.identifier):
-                result = job.run(prepared.identifier, Policy(stations=stations), bar)
+                result = job.run(prepared.identifier, Policy(stations=stations), bar, first_article=first_article)
         _finish(console, job, result, rejects)
 
 
@@ -97,6 +102,7 @@ def resume(
     batch: BatchArgument = None,
     centre: CentreOption = Path("centre"),
     stations: StationsOption = 2,
+    first_article: ArticleOption = False,
 ) -> None:
     """Go on with a batch that was stopped or killed: half-made cards first, then what is left."""
     from permitcard.centre import Centre
@@ -107,7 +113,7 @@ def resume(
     with Job.open(Centre(centre)) as job, console.progress() as bar:
         identifier = batch or job.latest()
         with _reported(console, job, identifier):
-            result = job.resume(identifier, Policy(stations=stations), bar)
+            result = job.resume(identifier, Policy(stations=stations), bar, first_article=first_article)
         console.say("batch.recovered", looked_at=result.recovery.looked_at, half_made=result.recovery.half_made)
         _finish(console, job, result)
 

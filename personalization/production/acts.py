@@ -27,6 +27,7 @@ class Act(StrEnum):
     ACCEPT_GOOD = "accept-good"
     RELEASE = "release"
     REMAKE = "re-make"
+    FIRST_ARTICLE = "first-article"
     DESTROY = "destroy"
     ERASE = "erase"
     KEYS = "keys"
@@ -39,11 +40,13 @@ class Pair(NamedTuple):
         acts: role of the one who acts.
         approves: role of the one who approves before.
         apart_from_makers: neither of them may have run the batch.
+        approver_apart: who approves may not have run it; who acts does.
     """
 
     acts: Role
     approves: Role
     apart_from_makers: bool = False
+    approver_apart: bool = False
 
 
 ACTS: Final = MappingProxyType(
@@ -51,6 +54,7 @@ ACTS: Final = MappingProxyType(
         Act.ACCEPT_GOOD: Pair(Role.PREPARE, Role.RELEASE),
         Act.RELEASE: Pair(Role.RELEASE, Role.INSPECT, apart_from_makers=True),
         Act.REMAKE: Pair(Role.RUN, Role.RELEASE),
+        Act.FIRST_ARTICLE: Pair(Role.RUN, Role.INSPECT, approver_apart=True),
         Act.DESTROY: Pair(Role.RECEIVE, Role.INSPECT),
         Act.ERASE: Pair(Role.RELEASE, Role.KEYS),
         Act.KEYS: Pair(Role.KEYS, Role.RELEASE),

@@ -163,7 +163,8 @@ def approve(journal: Journal, operator: Operator, act: Act, subject: str) -> Non
         PersonalizationError: "role-missing", exit 2.
     """
     operator.require(ACTS[act].approves)
-    _require_apart(journal, operator.name, act, subject)
+    if ACTS[act].apart_from_makers or ACTS[act].approver_apart:
+        _require_apart(journal, operator.name, subject)
     with journal.transaction() as connection:
         batch_id = connection.execute(select(Batch.id).where(Batch.identifier == subject)).scalar()
         facts = {"act": act.value, "subject": subject}
@@ -180,7 +181,8 @@ def require_two(journal: Journal, roster: Roster, operator: Operator, act: Act, 
     operator.require(ACTS[act].acts)
     if roster.alone:
         return None
-    _require_apart(journal, operator.name, act, subject)
+    if ACTS[act].apart_from_makers:
+        _require_apart(journal, operator.name, subject)
     approval = _find(journal, operator.name, act, subject)
     if approval is None:
         raise PersonalizationError(
@@ -201,9 +203,7 @@ def approved(approval: Approval | None) -> dict[str, object]:
     )
 
 
-def _require_apart(journal: Journal, name: str, act: Act, subject: str) -> None:
-    if not ACTS[act].apart_from_makers:
-        return
+def _require_apart(journal: Journal, name: str, subject: str) -> None:
     ran = (
         select(Event.id)
         .join(Batch, Batch.id == Event.batch_id)

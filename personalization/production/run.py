@@ -52,7 +52,9 @@ _DEAF_S: Final = 60.0
 """How long a station may take to hear that it is over, at least; then it is ended."""
 
 _CLEAN: Final = frozenset({Ending.DONE.value, Ending.DRAINED.value})
-_OVER: Final = frozenset({Ending.DONE.value, Ending.STOCK_EMPTY.value, Ending.IN_DOUBT.value})
+_OVER: Final = frozenset(
+    {Ending.DONE.value, Ending.STOCK_EMPTY.value, Ending.IN_DOUBT.value, Ending.FIRST_ARTICLE.value}
+)
 _SILENT_ENDS: Final = frozenset({"lost", "crashed"})
 
 

@@ -18,6 +18,7 @@ from sqlalchemy import Connection
 from personalization.errors import PersonalizationError
 from personalization.production.card_kind import OTHER_KIND
 from personalization.production.guard import KeyGuard
+from personalization.production.journal.articles import is_held, room_to_make
 from personalization.production.journal.claims import (
     Claim,
     Stage,
@@ -81,6 +82,7 @@ class Ending(StrEnum):
     KEY_GUARD = "key-guard-alarm"
     REPEATED_FAILURE = "repeated-failure"
     IN_DOUBT = "rows-in-doubt"
+    FIRST_ARTICLE = "first-article"
 
 
 class Line(NamedTuple):
@@ -230,6 +232,8 @@ class Station:
         elif not active:
             if self._dispose_leftovers():
                 return None
+            if waiting and self._journal.read(lambda connection: is_held(connection, self._batch_id)):
+                return Ending.FIRST_ARTICLE
             return Ending.STOCK_EMPTY if waiting else Ending.DONE
         elif now - self._idle_since > self._policy.lease_s:
             return Ending.IN_DOUBT  # nobody has these cards in hand, and they cannot be reached from here
@@ -261,8 +265,8 @@ class Station:
             return _Tray(Stage.INSPECT, waiting=claims)
         if claims := claim_doubtful(connection, batch_id, name, most, seat=seat, without=without):
             return _Tray(doubtful=True, waiting=claims)
-        begin = not self._policy.begin_each
-        return _Tray(waiting=claim_to_make(connection, batch_id, name, most, seat=seat, begin=begin))
+        begin, most = not self._policy.begin_each, room_to_make(connection, batch_id, most)
+        return _Tray(waiting=claim_to_make(connection, batch_id, name, most, seat=seat, begin=begin) if most else [])
 
     def _process(self, tray: _Tray) -> None:
         """Work through the tray; what is not begun when there is a reason to stop goes back."""

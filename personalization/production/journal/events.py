@@ -31,6 +31,8 @@ class What(StrEnum):
     SPOILED = "spoiled"
     GOOD = "good"
     REJECTED = "rejected"
+    FIRST_ARTICLE = "first-article"
+    ARTICLE_APPROVED = "article-approved"
     ROW_FAILED = "row-failed"
     ROW_RETRIED = "row-retried"
     CANCELLED = "cancelled"
