@@ -22,6 +22,7 @@ from reader_bridge.connection import CardConnection, Interface, Protocol7816, Re
 from reader_bridge.simulated import CardMaker, open_card
 
 _MAX_PORT: Final = 65_535
+_MAX_CARD: Final = 128
 
 
 class AddressKind(Enum):
@@ -67,6 +68,7 @@ class CardAddress:
         kind: what it leads to.
         place: path, reader name or host.
         port: of a remote server, otherwise 0.
+        card: which of a remote server's cards, counted from 1.
         interface: which interface of the card; a PC/SC reader has its own.
         options: what stands behind the first word, in its order.
     """
@@ -76,6 +78,7 @@ class CardAddress:
     port: int = 0
     interface: Interface = Interface.CONTACT
     options: tuple[AddressOption, ...] = ()
+    card: int = 1
 
     @classmethod
     def parse(cls, text: str) -> CardAddress:
@@ -102,18 +105,20 @@ class CardAddress:
             raise _bad(text, "nothing but an interface is named")
         if kind is AddressKind.SIMULATED:
             return cls(kind, rest, 0, interface)
-        host, _, port = rest.rpartition(":")
+        host, _, tail = rest.rpartition(":")
         host = host.removeprefix("[").removesuffix("]")  # IPv6
-        if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) <= _MAX_PORT:
-            raise _bad(text, "expected remote:HOST:PORT")
-        return cls(kind, host, int(port), interface, options)
+        port, separator, card = tail.partition("/")
+        if not host or not _is_number(port, _MAX_PORT) or (separator and not _is_number(card, _MAX_CARD)):
+            raise _bad(text, "expected remote:HOST:PORT or remote:HOST:PORT/CARD")
+        return cls(kind, host, int(port), interface, options, int(card or 1))
 
     def __str__(self) -> str:
         tail = f":{self.interface.value}" if self.interface is not Interface.CONTACT else ""
         word = ",".join((self.kind.value, *(option.value for option in self.options)))
         if self.kind is AddressKind.REMOTE:
             host = f"[{self.place}]" if ":" in self.place else self.place
-            return f"{word}:{host}:{self.port}{tail}"
+            card = f"/{self.card}" if self.card > 1 else ""
+            return f"{word}:{host}:{self.port}{card}{tail}"
         return f"{word}:{self.place}{tail}"
 
     @property
@@ -123,6 +128,10 @@ class CardAddress:
 
 
 _PROTOCOLS: Final = {AddressOption.T0: Protocol7816.T0, AddressOption.T1: Protocol7816.T1}
+
+
+def _is_number(text: str, largest: int) -> bool:
+    return text.isascii() and text.isdigit() and 0 < int(text) <= largest
 
 
 def _options(text: str, kind: AddressKind, words: list[str]) -> tuple[AddressOption, ...]:
@@ -183,7 +192,9 @@ class ConnectionFactory:
                 tls = self.tls
                 if tls is None and AddressOption.TLS in target.options:
                     tls = client_tls(self.authority)
-                return RemoteConnection(target.place, target.port, self.token, target.interface, tls=tls)
+                return RemoteConnection(
+                    target.place, target.port, self.token, target.interface, tls=tls, card=target.card
+                )
 
     def _connect_both_pcsc(self, target: CardAddress) -> tuple[CardConnection, CardConnection | None]:
         """A reader for both interfaces is two names for PC/SC; one that is not is one interface."""

@@ -6,12 +6,12 @@ What is offered is any `CardConnection`: a relay, a replay, something that recor
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Self
 
-from reader_bridge.connection import CardConnection
+from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.remote import RemoteServer
 from reader_bridge.vpcd import DEFAULT_PORT, VirtualReader
 
@@ -21,17 +21,27 @@ class ConnectionServer:
 
     Args:
         connections: interfaces of one card, contact first; one or two. The caller closes them afterwards.
+        atr: ATR that contact slots show instead of the card's own; it chooses the protocol of hosts.
 
     Attributes:
         client_variables: what a PC/SC program needs in its environment; empty when the machine's own service is used.
         remote_port: port of the TCP server, None when there is none.
     """
 
-    def __init__(self, connections: Sequence[CardConnection]) -> None:
+    def __init__(self, connections: Sequence[CardConnection] = (), *, atr: bytes | None = None) -> None:
         self._connections = tuple(connections)
+        self._atr = atr
         self.client_variables: dict[str, str] = {}
         self.remote_port: int | None = None
         self._stack = ExitStack()
+
+    def _in_slots(self) -> Sequence[CardConnection]:
+        """What stands in the slots of a virtual reader."""
+        return self._connections
+
+    def _over_tcp(self) -> Sequence[Mapping[Interface, CardConnection]]:
+        """The cards that a TCP server has."""
+        return [{connection.description.interface: connection for connection in self._connections}]
 
     def offer_pcsc(self, port: int = DEFAULT_PORT, timeout_seconds: float = 10.0) -> None:
         """Put the connections into the slots of a virtual reader whose driver listens on ``port`` and the next.
@@ -39,7 +49,7 @@ class ConnectionServer:
         Raises:
             ReaderError: "no-virtual-reader", no driver listens there.
         """
-        reader = self._stack.enter_context(VirtualReader(self._connections, port))
+        reader = self._stack.enter_context(VirtualReader(self._in_slots(), port, atr=self._atr))
         reader.wait_until_inserted(timeout_seconds)
 
     def offer_own_pcsc(self, port: int | None = None) -> None:
@@ -62,8 +72,8 @@ class ConnectionServer:
         Raises:
             ReaderError: the port is taken, or the token is too short.
         """
-        connections = {connection.description.interface: connection for connection in self._connections}
-        server = self._stack.enter_context(RemoteServer(connections, token, host, port, tls=tls))
+        first, *more = self._over_tcp()
+        server = self._stack.enter_context(RemoteServer(first, token, host, port, tls=tls, more=more))
         self.remote_port = server.port
 
     def close(self) -> None:

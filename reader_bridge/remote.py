@@ -5,11 +5,13 @@ server opens with its version and a fresh challenge; the client proves that it k
 
 ```
 server    01 ‖ challenge (16)
-client    HELLO ‖ interface (1) ‖ HMAC-SHA-256(token, "permitcard remote" ‖ challenge ‖ interface)
+client    HELLO ‖ place (1) ‖ HMAC-SHA-256(token, "permitcard remote" ‖ challenge ‖ place)
 server    OK ‖ JSON description, or FAILED ‖ JSON error
 client    POWER_ON | RESET | POWER_OFF | TRANSMIT ‖ command
 server    OK ‖ answer, or FAILED ‖ JSON error
 ```
+
+The lowest bit of the place is the interface, 0 contact and 1 contactless; above it is the card, the first being 0.
 
 The token keeps strangers off; what goes over the line is protected by TLS only, so use it outside one machine.
 """
@@ -26,7 +28,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
 from types import TracebackType
@@ -67,7 +69,9 @@ class Answer(IntEnum):
 
 
 _NUMBERS: Final = {Interface.CONTACT: 0, Interface.CONTACTLESS: 1}
-_INTERFACES: Final = {number: interface for interface, number in _NUMBERS.items()}
+_CARD_BITS: Final = 1
+MOST_CARDS: Final = 128
+"""How many cards a place can tell apart."""
 
 
 class _FrameError(Exception):
@@ -111,8 +115,13 @@ def new_token() -> str:
     return secrets.token_urlsafe(24)
 
 
-def _proof(token: str, challenge: bytes, interface: int) -> bytes:
-    return hmac.digest(token.encode(), _LABEL + challenge + bytes((interface,)), hashlib.sha256)
+def _proof(token: str, challenge: bytes, place: int) -> bytes:
+    return hmac.digest(token.encode(), _LABEL + challenge + bytes((place,)), hashlib.sha256)
+
+
+def _place(card: int, interface: Interface) -> int:
+    """Where an interface of a card is; cards are counted from 1."""
+    return card - 1 << _CARD_BITS | _NUMBERS[interface]
 
 
 def server_tls(certificate: str, key: str) -> ssl.SSLContext:
@@ -143,15 +152,16 @@ def client_tls(authority: str | None = None) -> ssl.SSLContext:
 
 
 class RemoteServer:
-    """Offers the interfaces of one card over TCP, one client an interface.
+    """Offers the interfaces of one card or several over TCP, one client an interface.
 
     Args:
-        connections: what is offered.
+        connections: what is offered: the interfaces of the first card.
         token: what a client has to know, 16 characters or more.
         host: address to listen on.
         port: 0 takes a free one; then read it from ``port``.
         tls: from `server_tls`, None for plain TCP.
-        lock: held while the card works; needed when others speak to the same card.
+        lock: held while the first card works; needed when others speak to the same card.
+        more: the interfaces of further cards, up to 127.
 
     Raises:
         ReaderError: "token-too-short", or "port-in-use".
@@ -166,14 +176,21 @@ class RemoteServer:
         *,
         tls: ssl.SSLContext | None = None,
         lock: threading.Lock | None = None,
+        more: Sequence[Mapping[Interface, CardConnection]] = (),
     ) -> None:
         if len(token) < MIN_TOKEN_CHARACTERS:
             raise ReaderError("token-too-short", minimum=MIN_TOKEN_CHARACTERS)
-        self._connections = dict(connections)
+        if len(more) >= MOST_CARDS:
+            raise ValueError(f"at most {MOST_CARDS} cards")
+        self._offered: dict[int, tuple[CardConnection, threading.Lock]] = {}
+        for card, interfaces in enumerate((connections, *more), start=1):
+            turns = lock if lock is not None and card == 1 else threading.Lock()  # a card does one thing at a time
+            for interface, connection in interfaces.items():
+                self._offered[_place(card, interface)] = connection, turns
         self._token = token
         self._tls = tls
-        self._lock = lock or threading.Lock()
-        self._taken: set[Interface] = set()
+        self._taken: set[int] = set()
+        self._taking = threading.Lock()
         self._links: set[socket.socket] = set()
         self._clients: set[threading.Thread] = set()
         self._stopping = threading.Event()
@@ -225,7 +242,7 @@ class RemoteServer:
 
     def _client(self, link: socket.socket) -> None:
         """One client from greeting to end; whatever it sends, only its own connection suffers."""
-        interface: Interface | None = None
+        place: int | None = None
         self._links.add(link)
         try:
             link.settimeout(_GREETING_SECONDS)
@@ -235,49 +252,51 @@ class RemoteServer:
                 self._links.discard(plain)
                 self._links.add(link)
             frames = _Frames(link)
-            interface = self._greet(frames)
-            if interface is not None:
+            place = self._greet(frames)
+            if place is not None:
                 link.settimeout(None)
-                self._converse(frames, self._connections[interface])
+                self._converse(frames, *self._offered[place])
         except (OSError, _FrameError) as error:
             _log.info("client left: %s", type(error).__name__)
         finally:
             self._links.discard(link)
             self._clients.discard(threading.current_thread())
             link.close()
-            if interface is not None:
-                with self._lock:
-                    self._connections[interface].power_off()
-                    self._taken.discard(interface)
+            if place is not None:
+                connection, turns = self._offered[place]
+                with turns:
+                    connection.power_off()
+                with self._taking:
+                    self._taken.discard(place)
 
-    def _greet(self, frames: _Frames) -> Interface | None:
-        """Prove the client and give it an interface; None when it gets none."""
+    def _greet(self, frames: _Frames) -> int | None:
+        """Prove the client and give it a place; None when it gets none."""
         challenge = secrets.token_bytes(_CHALLENGE)
         frames.send(VERSION, challenge)
         kind, payload = frames.receive()
-        number = payload[0] if payload else 0
-        if kind != Request.HELLO or not hmac.compare_digest(payload[1:], _proof(self._token, challenge, number)):
+        place = payload[0] if payload else 0
+        if kind != Request.HELLO or not hmac.compare_digest(payload[1:], _proof(self._token, challenge, place)):
             _fail(frames, ReaderError("not-allowed"))
             return None
-        interface = _INTERFACES.get(number)
-        if interface not in self._connections:
-            _fail(frames, ReaderError("no-interface", interface=interface.value if interface else number))
+        told = f"card {(place >> _CARD_BITS) + 1}, {list(Interface)[place & 1].value}"
+        if place not in self._offered:
+            _fail(frames, ReaderError("no-interface", interface=told))
             return None
-        with self._lock:
-            free = interface not in self._taken
+        with self._taking:
+            free = place not in self._taken
             if free:
-                self._taken.add(interface)
+                self._taken.add(place)
         if not free:
-            _fail(frames, ReaderError("reader-in-use", interface=interface.value))
+            _fail(frames, ReaderError("reader-in-use", interface=told))
             return None
-        frames.send(Answer.OK, _describe(self._connections[interface].description))
-        return interface
+        frames.send(Answer.OK, _describe(self._offered[place][0].description))
+        return place
 
-    def _converse(self, frames: _Frames, connection: CardConnection) -> None:
+    def _converse(self, frames: _Frames, connection: CardConnection, turns: threading.Lock) -> None:
         while True:
             kind, payload = frames.receive()
             try:
-                with self._lock:
+                with turns:
                     answer = _execute(connection, kind, payload)
             except ReaderError as error:
                 _fail(frames, error)
@@ -327,6 +346,7 @@ class RemoteConnection:
         interface: which interface of the card.
         tls: from `client_tls`, None for plain TCP.
         timeout_seconds: how long an exchange may take.
+        card: which of the server's cards, counted from 1.
     """
 
     def __init__(
@@ -338,6 +358,7 @@ class RemoteConnection:
         *,
         tls: ssl.SSLContext | None = None,
         timeout_seconds: float = 60.0,
+        card: int = 1,
     ) -> None:
         self._host = host
         self._port = port
@@ -345,9 +366,9 @@ class RemoteConnection:
         self._tls = tls
         self._timeout = timeout_seconds
         self._frames: _Frames | None = None
-        self._description = ConnectionDescription(
-            f"remote:{host}:{port}", interface, Protocol7816.T1, b"", simulated=False
-        )
+        self._place = _place(card, interface)
+        name = f"remote:{host}:{port}" + (f"/{card}" if card > 1 else "")
+        self._description = ConnectionDescription(name, interface, Protocol7816.T1, b"", simulated=False)
 
     @property
     def description(self) -> ConnectionDescription:
@@ -442,8 +463,8 @@ class RemoteConnection:
         version, challenge = frames.receive()
         if version != VERSION:
             raise ReaderError("remote-version", reader=self._description.name, version=version, known=VERSION)
-        number = _NUMBERS[self._description.interface]
-        frames.send(Request.HELLO, bytes((number,)) + _proof(self._token, challenge, number))
+        place = self._place
+        frames.send(Request.HELLO, bytes((place,)) + _proof(self._token, challenge, place))
         self._describe(json.loads(_checked(*frames.receive())))
 
     def _describe(self, facts: Mapping[str, object]) -> None:

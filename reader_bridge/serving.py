@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import os
-import ssl
 import threading
-from contextlib import ExitStack
-from types import TracebackType
-from typing import Final, NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
 from reader_bridge.modelled import ModelledConnection
+from reader_bridge.offering import ConnectionServer
 from reader_bridge.pin_entry import Keypad
 from reader_bridge.reader_models import IDEAL, reader_model
-from reader_bridge.remote import RemoteServer
 from reader_bridge.simulated import SimulatedCard
-from reader_bridge.vpcd import DEFAULT_PORT, VirtualReader
 
 _KNOWN_SECONDS: Final = 30.0
 _PROTOCOLS: Final = {Interface.CONTACT: Protocol7816.T1, Interface.CONTACTLESS: Protocol7816.TCL}
@@ -44,7 +41,7 @@ class DriverEntry(NamedTuple):
     device: str
 
 
-class CardServer:
+class CardServer(ConnectionServer):
     """Offers a card until it is closed.
 
     An interface offered both ways has one state: who resets it resets it for the other too.
@@ -54,20 +51,27 @@ class CardServer:
         model: reader model between the card and its users, by name; None offers it to PC/SC programs through a reader
             without limits, and to others as it is.
         keypad: where a PIN is typed, for models with PIN entry.
+        atr: ATR that the contact slot shows instead of the card's own.
+        more: further cards, for the TCP server alone.
 
     Attributes:
         card: the card.
-        client_variables: what a PC/SC program needs in its environment; empty when the machine's own service is used.
-        remote_port: port of the TCP server, None when there is none.
     """
 
-    def __init__(self, card: SimulatedCard, model: str | None = None, keypad: Keypad | None = None) -> None:
+    def __init__(
+        self,
+        card: SimulatedCard,
+        model: str | None = None,
+        keypad: Keypad | None = None,
+        *,
+        atr: bytes | None = None,
+        more: Sequence[SimulatedCard] = (),
+    ) -> None:
+        super().__init__(atr=atr)
         self.card = card
+        self._more = tuple(more)
         self._model = None if model is None else reader_model(model)
         self._keypad = keypad
-        self.client_variables: dict[str, str] = {}
-        self.remote_port: int | None = None
-        self._stack = ExitStack()
 
     @property
     def _interfaces(self) -> list[Interface]:
@@ -75,33 +79,20 @@ class CardServer:
         model = self._model
         return [interface for interface in Interface if model is None or model.speaks(_PROTOCOLS[interface])]
 
-    def _connect(self, interface: Interface, default: str | None = IDEAL) -> CardConnection:
-        """One interface of the card, behind the model; class FF is the reader's."""
-        connection = self.card.connect(interface)
+    def _connect(self, card: SimulatedCard, interface: Interface, default: str | None = IDEAL) -> CardConnection:
+        """One interface of a card, behind the model; class FF is the reader's."""
+        connection = card.connect(interface)
         model = self._model or (None if default is None else reader_model(default))
         return connection if model is None else ModelledConnection(connection, model, self._keypad)
 
-    def offer_pcsc(self, port: int = DEFAULT_PORT, timeout_seconds: float = 10.0) -> None:
-        """Put the card into the two slots of a virtual reader whose driver listens on ``port`` and the next.
+    def _in_slots(self) -> Sequence[CardConnection]:
+        return [self._connect(self.card, interface) for interface in self._interfaces]
 
-        Raises:
-            ReaderError: "no-virtual-reader", no driver listens there.
-        """
-        connections = [self._connect(interface) for interface in self._interfaces]
-        reader = self._stack.enter_context(VirtualReader(connections, port))
-        reader.wait_until_inserted(timeout_seconds)
-
-    def offer_own_pcsc(self, port: int | None = None) -> None:
-        """Start a PC/SC service of our own and put the card into its virtual reader.
-
-        Raises:
-            ReaderError: packages are missing, or the service does not come up.
-        """
-        from reader_bridge.pcscd import CLIENT_VARIABLE, PcscService  # there is one on POSIX systems only
-
-        service = self._stack.enter_context(PcscService(port))
-        self.client_variables = {CLIENT_VARIABLE: service.socket_path}
-        self.offer_pcsc(service.port)
+    def _over_tcp(self) -> Sequence[Mapping[Interface, CardConnection]]:
+        return [
+            {interface: self._connect(card, interface, None) for interface in Interface}
+            for card in (self.card, *self._more)
+        ]
 
     def offer_ccid_serial(
         self, link: str | os.PathLike[str] | None = None, keypad: Keypad | None = None, *, own_service: bool = False
@@ -127,7 +118,7 @@ class CardServer:
         for interface, name in _CCID_NAMES.items():
             place = None if link is None else f"{os.fspath(link)}{name.tail}"
             pad = keypad if interface is Interface.CONTACT else None
-            reader = VirtualCcidReader(self._connect(interface), place, keypad=pad, lock=lock)
+            reader = VirtualCcidReader(self._connect(self.card, interface), place, keypad=pad, lock=lock)
             readers.append(self._stack.enter_context(reader))
         entries = [
             DriverEntry(name.reader, reader.device_name)
@@ -150,7 +141,9 @@ class CardServer:
         """
         from reader_bridge.virtual_phoenix import VirtualPhoenixReader
 
-        return self._stack.enter_context(VirtualPhoenixReader(self._connect(Interface.CONTACT, None), host, port)).place
+        return self._stack.enter_context(
+            VirtualPhoenixReader(self._connect(self.card, Interface.CONTACT, None), host, port)
+        ).place
 
     def offer_pn532(self, link: str | os.PathLike[str] | None = None) -> str:
         """Put the card into the field of a PN532 on a pseudo terminal; returns the device file.
@@ -160,28 +153,4 @@ class CardServer:
         """
         from reader_bridge.virtual_pn532 import VirtualPn532  # on POSIX systems only
 
-        return self._stack.enter_context(VirtualPn532(self._connect(Interface.CONTACTLESS, None), link)).path
-
-    def offer_remote(
-        self, token: str, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None
-    ) -> None:
-        """Offer both interfaces over TCP.
-
-        Raises:
-            ReaderError: the port is taken, or the token is too short.
-        """
-        connections = {interface: self._connect(interface, None) for interface in Interface}
-        server = self._stack.enter_context(RemoteServer(connections, token, host, port, tls=tls))
-        self.remote_port = server.port
-
-    def close(self) -> None:
-        """End all offers; safe to call twice."""
-        self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
+        return self._stack.enter_context(VirtualPn532(self._connect(self.card, Interface.CONTACTLESS, None), link)).path

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 
@@ -23,8 +22,6 @@ CentreOrSpecimen = Annotated[
     Path | None,
     typer.Option("--centre", help="The centre that made the card; the published specimen keys when absent."),
 ]
-
-_POLL_SECONDS: Final = 0.2
 
 
 class ServeAs(StrEnum):
@@ -153,7 +150,7 @@ def _show(context: typer.Context, address: str, centre: Path | None, portrait: P
 @group.command("serve")
 def serve(
     context: typer.Context,
-    card: CardArgument,
+    card: Annotated[list[Path], typer.Argument(help="Card file; several for tcp.", metavar="CARD…")],
     way: Annotated[
         ServeAs,
         typer.Option(
@@ -176,35 +173,41 @@ def serve(
     ] = None,
     faults: Annotated[Path | None, typer.Option(help="Fault plan (TOML): what goes wrong with the card.")] = None,
     model: ReaderModelOption = None,
+    atr: Annotated[
+        str | None,
+        typer.Option(
+            help="ATR that the contact slot of vpcd shows instead of the card's: hexadecimal, or t0 or t1 for the "
+            "card's own with that protocol alone."
+        ),
+    ] = None,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM), for tcp.")] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key (PEM), where it is not in the same file.")] = None,
 ) -> None:
-    """Offer a card file to other programs until Ctrl-C: as virtual readers, contact and contactless, or over TCP."""
+    """Offer card files to other programs until Ctrl-C: as virtual readers, contact and contactless, or over TCP."""
+    from contextlib import ExitStack
+
     from permitcard.products import open_simulated
-    from permitcard.serving import Offer, offer_card
+    from permitcard.serving import Offer, offer_card, shown_atr, wait
     from reader_bridge.serving import CardServer
 
     console = console_of(context)
-    with open_simulated(card, faults, foreign=True) as simulated, CardServer(simulated, model) as server:
+    if len(card) > 1 and way is not ServeAs.TCP:
+        raise PersonalizationError("several-cards", exit_code=2)
+    with ExitStack() as stack:
+        first, *more = [stack.enter_context(open_simulated(path, faults, foreign=True)) for path in card]
+        shown = None if atr is None else shown_atr(atr, first)
+        server = stack.enter_context(CardServer(first, model, atr=shown, more=more))
         tls = None if certificate is None else (certificate, key or certificate)
-        offer = Offer(card, way.value, port, host, link, own_service, tls)
+        what = ", ".join(str(path) for path in card)
+        offer = Offer(what, way.value, port, host, own_service, link, tls)
         devices = offer_card(server, offer, console.say)
         console.result(
             {
-                "card": str(card),
+                "card": what,
                 "as": way.value,
                 "port": server.remote_port,
                 "devices": devices,
                 "environment": server.client_variables,
             }
         )
-        _wait()
-
-
-def _wait() -> None:
-    """Until Ctrl-C or SIGTERM."""
-    try:
-        while True:
-            time.sleep(_POLL_SECONDS)
-    except KeyboardInterrupt:
-        return
+        wait()

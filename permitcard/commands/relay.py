@@ -38,13 +38,13 @@ def relay(
     ] = False,
 ) -> None:
     """Offer a real or simulated card to other programs until Ctrl-C, with rules on the way."""
-    from permitcard.offers import Offer, serve
     from permitcard.relaying import relayed
+    from permitcard.serving import Offer, serve
 
     console = console_of(context)
     if keep is Keep.EVERYTHING and trace is not None:
         console.warn("trace.everything")
     with relayed(card, rules, trace, keep) as connections:
-        serve(connections, Offer(way, port, host, own_service), card, console)
+        serve(connections, Offer(card, way.value, port, host, own_service), console)
     if trace is not None and trace.exists():
         console.say("relay.trace", path=trace)

@@ -62,7 +62,7 @@ def record(
 ) -> None:
     """Record a card: while it answers a list of commands, or while another program uses it (--as) until Ctrl-C."""
     from permitcard import tracing
-    from permitcard.offers import Offer, serve
+    from permitcard.serving import Offer, serve
     from personalization.errors import PersonalizationError
     from reader_bridge.trace.recorder import require_new, save
 
@@ -76,7 +76,7 @@ def record(
     with tracing.recording(card, level, keep) as heard:
         try:
             if way is not None:
-                serve([heard.connection], Offer(way, port, host, own_service), card, console)
+                serve([heard.connection], Offer(card, way.value, port, host, own_service), console)
             else:
                 with heard.connection as connection:
                     for command in to_send:
@@ -140,7 +140,7 @@ def replay(
     own_service: OwnServiceOption = False,
 ) -> None:
     """Be the reader of a trace (--card), or be its card (--as), until Ctrl-C."""
-    from permitcard.offers import Offer, serve
+    from permitcard.serving import Offer, serve
     from personalization.errors import PersonalizationError
     from reader_bridge.trace.replay import ReplayConnection
     from reader_bridge.trace.text import load
@@ -155,7 +155,7 @@ def replay(
         raise typer.Exit(replay_against(loaded, card, console, strict=strict, keep_going=keep_going))
     if way is not None:
         connection = ReplayConnection(loaded, strict=strict)
-        serve([connection], Offer(way, port, host, own_service), str(trace), console)
+        serve([connection], Offer(trace, way.value, port, host, own_service), console)
 
 
 @group.command("diff")

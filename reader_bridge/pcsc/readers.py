@@ -15,7 +15,8 @@ _SLOT: Final = re.compile(r" [0-9A-F]{2} [0-9A-F]{2}$")
 _CONTACTLESS_WORDS: Final = frozenset({"CONTACTLESS", "PICC", "CL", "NFC"})
 _CONTACT_WORDS: Final = frozenset({"CONTACT", "ICC"})
 _SAM_WORDS: Final = frozenset({"SAM"})
-_WORD: Final = re.compile(r"[A-Za-z0-9]+")
+_WORD: Final = re.compile(r"[A-Za-z]+[0-9]*|[0-9]+")
+"""So that "5422CL" is "5422" and "CL"."""
 _BOTH: Final = 2
 
 

@@ -14,10 +14,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from card_os.iso7816.atr import Atr
 from tests.console.command_line import CommandLine
 
 TOKEN = "0123456789abcdef"
 PATIENCE_S = 60
+SELECT = "00A4040008A00000015100000000"
+COUNTER = "80CA00C100"
+ANSWER = '[[rule]]\naction = "answer"\nins = "CA"\np2 = "C1"\nresponse = "C1030000FF9000"\n'
 
 
 @pytest.fixture
@@ -111,6 +115,65 @@ def test_a_card_behind_tls_is_read_with_the_token_and_the_authority(command: Com
         stop(server)
 
 
+def pcsc_client(command: CommandLine, server: subprocess.Popen[str]) -> CommandLine:
+    """The command line of somebody who typed what the server printed."""
+    variables = document(server)["environment"]
+    assert isinstance(variables, dict)
+    return CommandLine(command.folder, {str(name): str(value) for name, value in variables.items()})
+
+
+def test_several_cards_are_served_over_tcp(command: CommandLine) -> None:
+    command("card", "new", "b.card", "--serial", "2")
+    with command.start("card", "serve", "a.card", "b.card", "--json", "--as", "tcp") as server:
+        place = f"remote:127.0.0.1:{document(server)['port']}"
+        first, second = (
+            command("card", "read", "--card", f"{place}{card}", "--json").document["card_id"] for card in ("", "/2")
+        )
+        assert first != second
+        none = command("card", "read", "--card", f"{place}/3", "--json", code=3)
+        assert none.error["code"] == "no-interface"
+        stop(server)
+
+
+@pytest.mark.clause("ISO/IEC 7816-3, 8.2.3: the ATR says which protocols there are")
+def test_a_card_shows_the_atr_that_is_asked_for(command: CommandLine) -> None:
+    with command.start("card", "serve", "a.card", "--json", "--own-pcscd", "--atr", "t0") as server:
+        client = pcsc_client(command, server)
+        readers = client("readers", "--json").document["readers"]
+        assert isinstance(readers, list)
+        assert Atr.parse(bytes.fromhex(readers[0]["atr"])).protocols == (0,)
+        assert "Card 4A5A" in client("card", "read", "--card", "pcsc,t0:Virtual PCD 00 00").out
+        refused = client("card", "read", "--card", "pcsc,t1:Virtual PCD 00 00", "--json", code=3)
+        assert refused.error["code"] == "protocol-mismatch"
+        stop(server)
+
+
+def test_a_relay_is_offered_to_a_pcsc_program_and_its_trace_is_replayed_as_a_card(command: CommandLine) -> None:
+    """What a user types: the relay, a program that speaks to it, then its trace in the card's place."""
+    (command.folder / "rules.toml").write_text(ANSWER, encoding="utf-8")
+    (command.folder / "one.txt").write_text(f"{SELECT}\n{COUNTER}\n", encoding="utf-8")
+    recorded = ("--card", "pcsc:Virtual PCD 00 00", "--commands", "one.txt", "--keep", "content")
+    words = ("relay", "--card", "sim:a.card", "--rules", "rules.toml", "--trace", "relay.trace", "--as", "vpcd")
+    with command.start(*words, "--own-pcscd", "--json") as relay:
+        pcsc_client(command, relay)("trace", "record", "--out", "first.trace", *recorded)
+        stop(relay)
+    assert "C1030000FF" in (command.folder / "first.trace").read_text("utf-8").replace(" ", "")
+    kept = (command.folder / "relay.trace").read_text("utf-8").replace(" ", "")
+    assert SELECT[:8] in kept
+    assert COUNTER[:8] not in kept, "it was answered on the way"
+    with command.start("trace", "replay", "first.trace", "--as", "vpcd", "--own-pcscd", "--json") as replay:
+        pcsc_client(command, replay)("trace", "record", "--out", "second.trace", *recorded)
+        stop(replay)
+    command("trace", "diff", "first.trace", "second.trace")
+
+
+def test_a_relay_over_tcp_is_reached_with_the_token(command: CommandLine) -> None:
+    with command.start("relay", "--card", "sim:a.card", "--as", "tcp", "--json") as relay:
+        port = document(relay)["port"]
+        assert "Card 4A5A" in command("card", "read", "--card", f"remote:127.0.0.1:{port}").out
+        stop(relay)
+
+
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
@@ -118,6 +181,9 @@ def test_a_card_behind_tls_is_read_with_the_token_and_the_authority(command: Com
         (("test", "--reader-model", "crystal"), "reader-model-unknown"),
         (("card", "serve", "a.card", "--as", "pn532", "--link", "a.card"), "link-exists"),
         (("card", "serve", "a.card", "--as", "tcp", "--certificate", "none.pem"), "tls-files"),
+        (("card", "serve", "a.card", "b.card", "--as", "pn532"), "several-cards"),
+        (("card", "serve", "a.card", "--atr", "3B80"), "atr-unusable"),
+        (("card", "serve", "a.card", "--atr", "tee"), "atr-unusable"),
         (("card", "read", "--card", "serial:nowhere"), "no-serial-port"),
         (("card", "read", "--card", "serial,ccid,phoenix:nowhere"), "bad-address"),
     ],

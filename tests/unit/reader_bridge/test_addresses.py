@@ -32,6 +32,14 @@ def test_addresses_are_read_and_written(
     assert str(address) == text
 
 
+@pytest.mark.parametrize("text", ["remote:h:1/2", "remote:h:1/128:contactless", "remote,tls:[::1]:1/3"])
+def test_an_address_names_one_of_a_server_s_cards(text: str) -> None:
+    address = CardAddress.parse(text)
+    assert address.card > 1
+    assert str(address) == text
+    assert str(CardAddress.parse("remote:h:1/1")) == "remote:h:1"
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -49,6 +57,10 @@ def test_addresses_are_read_and_written(
         "remote:h:x",
         "remote:h:١",
         "remote:h:-1",
+        "remote:h:1/",
+        "remote:h:1/0",
+        "remote:h:1/129",
+        "remote:h:1/x",
         "pcsc:",
         "pcsc,t2:x",
         "pcsc,phoenix:x",

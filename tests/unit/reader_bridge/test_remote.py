@@ -5,7 +5,9 @@ import datetime as dt
 import ipaddress
 import socket
 import struct
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,31 @@ def test_an_interface_has_one_client(server: RemoteServer) -> None:
     other = RemoteConnection("127.0.0.1", server.port, TOKEN)
     with RemoteConnection("127.0.0.1", server.port, TOKEN), pytest.raises(ReaderError, match="reader-in-use"):
         other.power_on()
+
+
+def test_several_cards_are_told_apart_and_do_not_wait_for_each_other(recording: Any) -> None:
+    """Cards are counted from 1; while one works, another answers."""
+    working, done = threading.Event(), threading.Event()
+
+    def slow(_command: bytes) -> bytes:
+        working.set()
+        assert done.wait(60)
+        return b"\x01\x90\x00"
+
+    cards = [{Interface.CONTACT: recording(slow)}, {Interface.CONTACT: recording(lambda _command: b"\x02\x90\x00")}]
+    with RemoteServer(cards[0], TOKEN, port=0, more=cards[1:]) as server, ThreadPoolExecutor(1) as pool:
+        place = ("127.0.0.1", server.port, TOKEN)
+        with RemoteConnection(*place) as first, RemoteConnection(*place, card=2) as second:
+            waiting = pool.submit(first.transmit, b"\0\0\0\0")
+            assert working.wait(60)
+            assert second.transmit(b"\0\0\0\0") == b"\x02\x90\x00"
+            assert not waiting.done()
+            done.set()
+            assert waiting.result(60) == b"\x01\x90\x00"
+            with pytest.raises(ReaderError, match="reader-in-use: interface=card 2, contact"):
+                RemoteConnection(*place, card=2).power_on()
+        with pytest.raises(ReaderError, match="no-interface: interface=card 3, contact"):
+            RemoteConnection(*place, card=3).power_on()
 
 
 def test_rubbish_ends_its_own_connection_only(server: RemoteServer) -> None:
