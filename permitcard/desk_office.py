@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,7 @@ from personalization.permit.endorsement import PermitTerm
 from personalization.permit.policy.library import PolicyLibrary, policies
 from personalization.production.acts import Role
 from personalization.production.journal.database import Journal
-from personalization.production.journal.dossiers import SealedEntry, find_dossier, save_dossier
+from personalization.production.journal.dossiers import SealedEntry, find_dossier, list_dossiers, save_dossier
 from personalization.terminal.sam import SamSession
 from personalization.terminal.session import TerminalSession
 from reader_bridge.addresses import ConnectionFactory
@@ -78,6 +78,11 @@ class SealedDossiers:
             return None
         raw = self._keys.unseal(KeyName.TRANSPORT, found.sealed, _DOSSIER + permit)
         return Dossier.decode(raw), found.version
+
+    def all(self) -> Iterator[tuple[bytes, Dossier]]:
+        """Every dossier with its recognition value."""
+        for permit, sealed in list_dossiers(self._journal):
+            yield permit, Dossier.decode(self._keys.unseal(KeyName.TRANSPORT, sealed, _DOSSIER + permit))
 
     def save(self, permit: bytes, dossier: Dossier, version: int, what: str) -> int:
         """See `Dossiers`."""

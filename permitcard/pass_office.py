@@ -110,12 +110,25 @@ def read_trust(path: Path, now: dt.datetime) -> TrustedSigners:
     Raises:
         PersonalizationError: "trust-unreadable" (exit 2).
     """
+    authority, *signers = _certificates(path)
+    return TrustedSigners(authority, signers, now)
+
+
+def read_authority(path: Path) -> bytes:
+    """The authority of a bundle, DER.
+
+    Raises:
+        PersonalizationError: "trust-unreadable" (exit 2).
+    """
+    return _certificates(path)[0]
+
+
+def _certificates(path: Path) -> list[bytes]:
     try:
         certificates = x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as error:
         raise PersonalizationError("trust-unreadable", exit_code=2, path=path) from error
-    authority, *signers = (certificate.public_bytes(Encoding.DER) for certificate in certificates)
-    return TrustedSigners(authority, signers, now)
+    return [certificate.public_bytes(Encoding.DER) for certificate in certificates]
 
 
 def latest_list(job: Job, now: dt.datetime) -> StatusList | None:

@@ -150,6 +150,74 @@ def correct(
     _show(console_of(context), outcome)
 
 
+@group.command("link")
+def link(
+    context: typer.Context,
+    card: CardOption,
+    area: AreaOption,
+    citizen_card: Annotated[str, typer.Option(help="Number of the citizen card: Z and 8 digits.")] = "",
+    account: Annotated[str, typer.Option(help="Account of the citizen card, 16 to 20 digits.")] = "",
+    social_card: Annotated[str, typer.Option(help="Number of the social-security card, 9 characters.")] = "",
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+    desk: NameOption = "DESK",
+) -> None:
+    """Write the numbers of the holder's other cards, in place of those that were there; none unlinks."""
+    from personalization.permit.linked import LinkedNumbers
+
+    with _opened(centre, on, area, desk) as office, office.tap(card) as tap:
+        outcome = office.desk.link(tap, office.today, LinkedNumbers(citizen_card, account, social_card))
+    _show(console_of(context), outcome)
+
+
+@group.command("platform")
+def platform(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="JSON file to write; it is replaced.", metavar="FILE")],
+    centre: CentreOption = Path("centre"),
+    on: DayOption = None,
+) -> None:
+    """Write the signed file for the residents' platform: each card's status and linked numbers, with their checks."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+    from permitcard.platform_office import write_platform_file
+
+    console = console_of(context)
+    with Job.open(Centre(centre)) as job:
+        written = write_platform_file(job, file, _today(on))
+    console.say("platform.written", path=file, permits=written.permits, unnamed=written.unnamed)
+    _say_faults(console, written.faults)
+    console.result({"file": str(file), **written._asdict()})
+    if written.faults:
+        raise typer.Exit(_FAILURES)
+
+
+@group.command("platform-check")
+def platform_check(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A file for the platform.", metavar="FILE")],
+    trust: Annotated[Path, typer.Option("--trust", help="Certificates of the authority and its signers, PEM.")],
+) -> None:
+    """As the platform: see that a file is genuine and whole, and how many of its lines have faults."""
+    from permitcard.pass_office import read_authority
+    from personalization.keys.signed_document import read_signed
+    from personalization.permit.platform_file import read_platform_document
+
+    console = console_of(context)
+    document = read_signed(file, read_authority(trust))
+    faults = read_platform_document(document, str(file))
+    console.say("platform.genuine", path=file, permits=len(document["permits"]), day=document["day"])
+    _say_faults(console, faults)
+    console.result({"file": str(file), "permits": len(document["permits"]), "faults": faults})
+    if faults:
+        raise typer.Exit(_FAILURES)
+
+
+def _say_faults(console: Console, faults: dict[str, int]) -> None:
+    for fault, count in sorted(faults.items()):
+        console.say("platform.fault", count=count, words=console.translate(f"platform.faults.{fault}"))
+
+
 @group.command("unlock-pin")
 def unlock_pin(
     context: typer.Context,
@@ -274,9 +342,14 @@ def bound(
 
 def _opened(centre: Path, on: dt.datetime | None, area: str, name: str) -> AbstractContextManager[DeskAtWork]:
     from permitcard.desk_office import desk_at_work
+
+    return desk_at_work(centre, _today(on), area, name)
+
+
+def _today(on: dt.datetime | None) -> dt.date:
     from personalization.permit.electronic.claims import CHINA
 
-    return desk_at_work(centre, on.date() if on else dt.datetime.now(CHINA).date(), area, name)
+    return on.date() if on else dt.datetime.now(CHINA).date()
 
 
 def _show(console: Console, outcome: Outcome, **more: object) -> None:

@@ -95,6 +95,7 @@ SOURCES: Final[Mapping[str, Source | Fixed]] = MappingProxyType(
         "registering_station": lambda a, _: a.residence.registering_station if a.residence else None,
         "citizen_card_number": lambda a, _: a.citizen_card_number,
         "citizen_card_account": lambda a, _: a.citizen_card_account,
+        "social_card_number": Fixed(None),
         "bank_name": lambda a, bank: bank.bank_name if a.bank_account else None,
         "account_number": lambda a, _: a.bank_account,
         "product": lambda a, bank: bank.product if a.bank_account else None,

@@ -100,6 +100,7 @@ def test_from_the_application_to_the_card_and_its_replacement(small_centre: Smal
     given = shown(centre, "case", "hand-over", "1", "--card", card_of(centre, 0), *desk)
     assert (given["state"], given["status"], given["residence_years"]) == ("handed-over", "valid", 0)
     replaced(centre, desk, today)
+    told_to_the_platform(centre, today)
     nobody_is_named(centre, today)
 
 
@@ -120,6 +121,20 @@ def replaced(centre: SmallCentre, desk: tuple[str, ...], today: dt.date) -> None
     assert shown(centre, "case", "hand-over", "2", "--card", card_of(centre, 1), *desk)["state"] == "handed-over"
     found = shown(centre, "desk", "inspect", "--card", card_of(centre, 0), *desk)
     assert (found["status"], found["mended"]) == ("cancelled", True)
+
+
+def told_to_the_platform(centre: SmallCentre, today: dt.date) -> None:
+    """One signed file: the replaced permit has ended, the new one is good, and both are of desks and production."""
+    written = shown(centre, "desk", "platform", "platform.json", "--on", f"{today}")
+    assert (written["permits"], written["faults"], written["unnamed"]) == (2, {}, 0)
+    told = json.loads((centre.prompt.folder / "platform.json").read_bytes())["document"]["permits"]
+    assert [(row["permit_number"][-8:], row["status"], row["why"]) for row in told] == [
+        ("00000001", "cancelled", "lost"),
+        ("00000002", "valid", None),
+    ]
+    centre("pass", "trust", "trust.pem")
+    checked = centre.prompt("--json", "desk", "platform-check", "platform.json", "--trust", "trust.pem").document
+    assert checked["permits"] == 2
 
 
 def nobody_is_named(centre: SmallCentre, today: dt.date) -> None:

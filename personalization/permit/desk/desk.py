@@ -7,6 +7,7 @@
 | cancel, lose, replace, revoke | the withdrawal | status "cancelled", when it is presented |
 | move, correct | nothing | current residence |
 | entitle | nothing | points and entitlements |
+| link | the numbers | numbers of other cards |
 | unlock | nothing | a new PIN, with the holder's unblocking PIN |
 | activate | that a branch set out to | bank account active, in the branch's role |
 
@@ -27,6 +28,7 @@ from personalization.permit.desk.card_state import MAX_CHANGES, CardStatus, Chan
 from personalization.permit.desk.dossier import Account, Dossier, Dossiers, Endorsed, OnCard, Waiting, Withdrawal
 from personalization.permit.desk.tap import Tap
 from personalization.permit.endorsement import PermitStatus, PermitTerm
+from personalization.permit.linked import LinkedNumbers, faults_of
 from personalization.permit.policy.model import DeadlineRule, EndorsementRule
 from personalization.permit.recognition import deadline
 from personalization.profile import CardProfile
@@ -35,6 +37,7 @@ from personalization.terminal.session import TerminalSession
 
 _RESIDENCE: Final = 0x7F02
 _ENTITLEMENTS: Final = 0x7F03
+_LINKED: Final = 0x7F04
 _INSPECT: Final = "inspect"
 
 
@@ -215,6 +218,28 @@ class Desk:
         )
         change = Change(row.fid, 0, template(_ENTITLEMENTS, objects, row.size or 0))
         return self._finish(tap, today, met, "entitle", (change,))
+
+    def link(self, tap: Tap, today: dt.date, linked: LinkedNumbers) -> Outcome:
+        """Write the numbers of other cards that the holder has: citizen card, its account, social-security card.
+
+        Raises:
+            PersonalizationError: "permit-not-valid" (exit 1), "linked-number-wrong" (exit 2) with everything that is.
+        """
+        faults = faults_of(linked)
+        if faults:
+            listed = ", ".join(fault.value for fault in faults)
+            raise PersonalizationError("linked-number-wrong", exit_code=2, faults=listed)
+        met = self._met(tap, today, "link")
+        self._require_valid(met.dossier, today)
+        row = self._profile.file_named("EF.LINKED")
+        objects = (
+            (0xDF31, linked.citizen_card.encode("ascii")),
+            (0xDF32, linked.account.encode("ascii")),
+            (0xDF33, linked.social_card.encode("ascii")),
+        )
+        change = Change(row.fid, 0, template(_LINKED, objects, row.size or 0))
+        decided = replace(met, dossier=replace(met.dossier, linked=linked))
+        return self._finish(tap, today, decided, "link", (change,))
 
     def unlock(self, tap: Tap, today: dt.date, unblocking: str, new: str) -> Outcome:
         """Give the holder a new PIN against the unblocking PIN, under the desk's secure messaging.

@@ -9,13 +9,14 @@ while the card was away (an endorsement online, a cancellation) waits in the sam
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, Protocol
 
 from personalization.errors import PersonalizationError
 from personalization.permit.endorsement import PermitStatus, PermitTerm
+from personalization.permit.linked import LinkedNumbers
 
 
 class Withdrawal(StrEnum):
@@ -83,6 +84,7 @@ class Dossier:
         withdrawal: why it is not good any more, None while it is.
         writing: what the card has once it has taken the change that is on its way, None when none is.
         account: what branches did to the bank account, None before they did anything.
+        linked: numbers of other cards as a desk wrote them last, None before one did.
         number: permit number, 18 digits; empty in a dossier of before numbers were kept, until the card's next tap.
     """
 
@@ -93,6 +95,7 @@ class Dossier:
     writing: OnCard | None = None
     account: Account | None = field(default=None, repr=False)
     number: str = field(default="", repr=False)
+    linked: LinkedNumbers | None = None
 
     @classmethod
     def of_card(cls, term: PermitTerm, changes: int, number: str) -> Dossier:
@@ -141,6 +144,7 @@ class Dossier:
             "writing": _on_card(self.writing) if self.writing else None,
             "account": [_day(day) for day in self.account] if self.account else None,
             "number": self.number,
+            "linked": asdict(self.linked) if self.linked else None,
         }
         return json.dumps(document, sort_keys=True).encode()
 
@@ -167,6 +171,7 @@ class Dossier:
                 _read_on_card(writing) if writing else None,
                 Account(date.fromisoformat(account[0]), _read_day(account[1])) if account else None,
                 document.get("number", ""),
+                LinkedNumbers(**linked) if (linked := document.get("linked")) else None,
             )
         except (ValueError, KeyError, TypeError) as error:
             raise PersonalizationError("dossier-malformed", exit_code=3) from error

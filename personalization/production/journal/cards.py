@@ -8,8 +8,8 @@ from sqlalchemy import select
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.database import Journal
-from personalization.production.journal.tables import Batch, Blank, Row, Run
-from personalization.production.states import RowState
+from personalization.production.journal.tables import Batch, Blank, Cancellation, Row, Run
+from personalization.production.states import RowState, RunState
 
 
 class CardPlace(NamedTuple):
@@ -44,6 +44,38 @@ def find_permit(journal: Journal, recognised: bytes) -> CardPlace:
     if found is None:
         raise PersonalizationError("permit-unknown", exit_code=2)
     return CardPlace(found[0], found[1])
+
+
+class MadePermit(NamedTuple):
+    """A permit with a good card.
+
+    Attributes:
+        batch: batch identifier.
+        source: path of the batch's sealed source data.
+        row: row in the delivered sheet.
+        recognised: the permit number, as the key store recognises it.
+        replaced_at: when a newer permit of the citizen took its place, microseconds since 1970; None while none did.
+    """
+
+    batch: str
+    source: str
+    row: int
+    recognised: bytes
+    replaced_at: int | None
+
+
+def made_permits(journal: Journal) -> list[MadePermit]:
+    """All permits with a good card, also those that a newer one has replaced since, batch by batch."""
+    with journal.reading() as connection:
+        found = connection.execute(
+            select(Batch.identifier, Batch.source, Row.number, Row.permit, Cancellation.at)
+            .join(Row, Row.batch_id == Batch.id)
+            .join(Run, Run.row_id == Row.id)
+            .outerjoin(Cancellation, Cancellation.old_row_id == Row.id)
+            .where(Row.permit.is_not(None), Run.state.in_([RunState.GOOD, RunState.CANCELLED]))
+            .order_by(Batch.id, Row.number)
+        )
+        return [MadePermit(row[0], row[1], row[2], row[3] or b"", row[4]) for row in found]
 
 
 def knows_permit(journal: Journal, recognised: bytes) -> bool:

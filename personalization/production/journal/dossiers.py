@@ -33,6 +33,13 @@ def find_dossier(journal: Journal, recognised: bytes) -> SealedEntry | None:
     return SealedEntry(found[0], found[1]) if found is not None else None
 
 
+def list_dossiers(journal: Journal) -> list[tuple[bytes, bytes]]:
+    """All records: recognition value and sealed content."""
+    with journal.reading() as connection:
+        found = connection.execute(select(SealedDossier.recognised, SealedDossier.sealed))
+        return [(row[0], row[1]) for row in found]
+
+
 def save_dossier(journal: Journal, recognised: bytes, entry: SealedEntry, who: str, operation: str) -> int:
     """Keep a record in place of the version that was found; 0 for a new one. Returns the new version.
 

@@ -24,6 +24,7 @@ from personalization.permit.eligibility import Verdict
 from personalization.permit.endorsement import PermitStatus
 from personalization.permit.evidence import Designation, Use
 from personalization.permit.findings import ReasonCode
+from personalization.permit.linked import LinkFault
 from personalization.permit.policy.model import Fact, Ground
 from personalization.permit.recognition import Route
 from personalization.production.account import Place
@@ -67,6 +68,7 @@ PARTS = {
     "case.kind": {kind.value for kind in CaseKind},
     "case.state": {state.value for state in CaseState},
     "case.step": {step.value for step in Step},
+    "platform.faults": {fault.value for fault in LinkFault},
     "desk.waiting": {"endorsement", *(why.value for why in Withdrawal)},
     "pass.fault": {fault.value for fault in PassFault},
 }
