@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from card_os.iso7816.aid import Aid
+from permitcard.gp_certified import CertifiedChoice
 from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:  # every command line starts with this module: what speaks to a card comes with the first card
@@ -223,6 +224,7 @@ class GpAccess:
         domain: AID of the security domain to speak to.
         level: security level, None for the strongest.
         fresh: take no kept answer of the card for settled.
+        certified: keys and certificates of SCP11, which then open the session instead.
     """
 
     card: str
@@ -230,6 +232,7 @@ class GpAccess:
     domain: bytes = field(default_factory=domain_of)
     level: int | None = None
     fresh: bool = False
+    certified: CertifiedChoice = field(default_factory=CertifiedChoice)
 
     @property
     def guard(self) -> CardGuard:
@@ -258,8 +261,14 @@ class GpAccess:
 
     @contextmanager
     def session(self) -> Generator[SecureSession]:
-        """A session with the security domain, opened through the guard."""
+        """A session with the security domain, opened through the guard; SCP11 guesses at nothing and needs none."""
+        access = self.certified.access(self.keys.version, self.level)
         with self.connection() as connection:
+            if access is not None:
+                from personalization.globalplatform.certified_session import open_certified
+
+                yield open_certified(connection, access, aid=self.domain)
+                return
             yield self.guard.open(connection, self.keys.candidates(), key_version=self.keys.version, level=self.level)
 
 

@@ -11,12 +11,17 @@ from typing import Annotated, Final
 import typer
 
 from permitcard.gp_access import GpAccess, KeyChoice, domain_of, level_of
+from permitcard.gp_certified import CertifiedChoice
 
 _CARD: Final = "sim:FILE, pcsc:NAME or remote:HOST:PORT"
 _KEY: Final = "one value for all keys, hexadecimal or @FILE; PERMITCARD_GP_KEY and …_ENC, _MAC, _DEK do the same"
 _SCHEME: Final = "Diversification that may fit: none, emv, visa2, profile or a template. May be given several times."
 _VERSION: Final = "Key version number, hexadecimal; any when absent."
 _LEVEL: Final = "none, mac, enc, mac+rmac, enc+rmac or full; the strongest that the card has when absent."
+
+_CERTIFICATES: Final = "SCP11: certificates of this host, its own last. May be given several times."
+_AUTHORITY: Final = "SCP11: key or certificate of who certifies cards, where the card's key is not given."
+_AUTHORITY_KEY: Final = "SCP11: version and identifier of the card's key that verifies the host, such as 0310."
 
 CardOption = Annotated[str, typer.Option("--card", envvar="PERMITCARD_CARD", help=f"The card: {_CARD}")]
 DomainOption = Annotated[str | None, typer.Option("--domain", help="AID of the security domain; the issuer's.")]
@@ -30,6 +35,12 @@ _KEYED: Final = (
     ("kdf", list[str], None, typer.Option("--kdf", help=_SCHEME)),
     ("centre", Path | None, None, typer.Option("--centre", help="Take the keys from this centre's key store.")),
     ("level", str | None, None, typer.Option("--level", help=f"Security level: {_LEVEL}")),
+    ("scp11", str | None, None, typer.Option("--scp11", help="SCP11 with certificates: a, b or c.")),
+    ("host_key", Path | None, None, typer.Option("--host-key", help="SCP11: private key of this host, PEM or DER.")),
+    ("host_certificate", list[Path], None, typer.Option("--host-certificate", help=_CERTIFICATES)),
+    ("card_key", Path | None, None, typer.Option("--card-key", help="SCP11: public key of the card.")),
+    ("card_authority", Path | None, None, typer.Option("--card-authority", help=_AUTHORITY)),
+    ("authority_key", str | None, None, typer.Option("--authority-key", help=_AUTHORITY_KEY)),
     ("fresh", bool, False, typer.Option("--fresh", help="The card's keys were changed since by another program.")),
 )
 """Name, type, default and words of each option."""
@@ -67,10 +78,19 @@ def with_access(command: Callable[..., None]) -> Callable[..., None]:
             _text(told["key_dek"]),
             tuple(str(item) for item in schemes) if isinstance(schemes, (list, tuple)) else (),
             version_of(_text(told["key_version"])),
-            told["centre"] if isinstance(told["centre"], Path) else None,
+            _path(told["centre"]),
+        )
+        certificates = told["host_certificate"]
+        certified = CertifiedChoice(
+            _text(told["scp11"]),
+            _path(told["host_key"]),
+            tuple(Path(str(item)) for item in certificates) if isinstance(certificates, (list, tuple)) else (),
+            _path(told["card_key"]),
+            _path(told["card_authority"]),
+            _text(told["authority_key"]),
         )
         aid = domain_of(_text(domain))
-        access = GpAccess(card, keys, aid, level_of(_text(told["level"])), bool(told["fresh"]))
+        access = GpAccess(card, keys, aid, level_of(_text(told["level"])), bool(told["fresh"]), certified)
         command(access=access, **values)
 
     own = [item for item in inspect.signature(command, eval_str=True).parameters.values() if item.name != "access"]
@@ -87,6 +107,10 @@ def with_access(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # what the parser looks at
     run.__annotations__ = {item.name: item.annotation for item in parameters}
     return run
+
+
+def _path(value: object) -> Path | None:
+    return value if isinstance(value, Path) else None
 
 
 def _text(value: object) -> str | None:
