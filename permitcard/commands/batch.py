@@ -24,7 +24,10 @@ group = typer.Typer(help="Check, make, resume and report batches.", no_args_is_h
 
 FileArgument = Annotated[Path, typer.Argument(help="The delivered zip.", metavar="FILE")]
 BatchArgument = Annotated[str | None, typer.Argument(help="Batch identifier; the latest when absent.", metavar="BATCH")]
-StationsOption = Annotated[int, typer.Option("--stations", min=1, max=64, help="Stations, one process each.")]
+StationsOption = Annotated[
+    int,
+    typer.Option("--stations", min=0, max=64, help="Stations, one process each; 0 leaves the work to those that join."),
+]
 
 ArticleOption = Annotated[
     bool, typer.Option("--first-article", help="Make one card; the others wait until somebody else has approved it.")
@@ -72,8 +75,8 @@ def run(
 ) -> None:
     """Check, prepare, make and inspect a batch, and write its report."""
     from permitcard.centre import Centre
+    from permitcard.floor import policy_of
     from permitcard.job import Job
-    from personalization.production.policy import Policy
 
     console = console_of(context)
     with Job.open(Centre(centre)) as job:
@@ -92,7 +95,7 @@ def run(
             if simulate:
                 job.stock_up(total, chip=chip)
             with _reported(console, job, prepared.identifier):
-                result = job.run(prepared.identifier, Policy(stations=stations), bar, first_article=first_article)
+                result = job.run(prepared.identifier, policy_of(job, stations), bar, first_article=first_article)
         _finish(console, job, result, rejects)
 
 
@@ -106,14 +109,18 @@ def resume(
 ) -> None:
     """Go on with a batch that was stopped or killed: half-made cards first, then what is left."""
     from permitcard.centre import Centre
+    from permitcard.floor import go_on, policy_of
     from permitcard.job import Job
-    from personalization.production.policy import Policy
 
     console = console_of(context)
     with Job.open(Centre(centre)) as job, console.progress() as bar:
         identifier = batch or job.latest()
+        if go_on(job, identifier):
+            console.say("batch.told", batch=identifier)
+            console.result({"batch": identifier, "order": None})
+            return
         with _reported(console, job, identifier):
-            result = job.resume(identifier, Policy(stations=stations), bar, first_article=first_article)
+            result = job.resume(identifier, policy_of(job, stations), bar, first_article=first_article)
         console.say("batch.recovered", looked_at=result.recovery.looked_at, half_made=result.recovery.half_made)
         _finish(console, job, result)
 

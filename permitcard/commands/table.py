@@ -54,8 +54,10 @@ TABLE: Final[Mapping[str, Entry]] = MappingProxyType(
         "keys": Entry("Make and show the centre's keys.", ("keys", "ceremony", "key_changes")),
         "stock": Entry("Receive, count, sample and destroy cards.", ("stock",)),
         "journal": Entry("Choose and show the journal's database.", ("journal",)),
+        "station": Entry("Work on a batch, and steer the stations.", ("station",)),
         "batch": Entry(
-            "Check, make, resume and report batches.", ("batch", "papers", "prepare", "rehearse", "remake", "returns")
+            "Check, make, resume and report batches.",
+            ("batch", "orders", "papers", "prepare", "rehearse", "remake", "returns"),
         ),
         "audit": Entry("Verify, sign and export the audit trail.", ("audit",)),
         "card": Entry("Make, show, read and serve single cards.", ("card",)),

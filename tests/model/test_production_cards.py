@@ -15,9 +15,12 @@ from pathlib import Path
 import pytest
 from sqlalchemy import func, select
 
+from card_os.hardware.image import NvmImage
 from personalization.errors import PersonalizationError
-from personalization.globalplatform.commands import initialize_update
+from personalization.globalplatform.card_data import CARD_IMAGE
+from personalization.globalplatform.commands import get_data, initialize_update
 from personalization.keys.file_store import FileKeyStore
+from personalization.production.fence import Fence
 from personalization.production.journal import Journal, open_journal
 from personalization.production.journal.batches import batch_status
 from personalization.production.journal.tables import Blank, Evidence, Row, Run
@@ -27,7 +30,7 @@ from personalization.production.run import resume_batch, run_batch
 from personalization.production.states import BatchState, BlankState, RowState, RunState
 from personalization.production.stock import count_stock
 from personalization.production.tracing import unpack_trace
-from personalization.production.work import Condition, KeysRefused, WrongBlank
+from personalization.production.work import CardFault, Condition, KeysRefused, Superseded, WrongBlank
 from personalization.reports import write_report
 from personalization.reports.words import catalogue
 from reader_bridge.connection import Interface, ReaderError
@@ -201,6 +204,67 @@ def test_other_keys_are_noticed_before_a_try_is_spent(tmp_path: Path, keys: File
         with pytest.raises(KeysRefused) as refusal:
             GlobalPlatformMaker(recipe(others, "sam")).look(contact)
         assert (refusal.value.tries_spent, refusal.value.untouched) == (0, False)
+
+
+def fence_on(card: SimulatedCard) -> bytes:
+    """The card's GET DATA of its Card Image Number, without any session."""
+    with card.connect(Interface.CONTACT) as contact:
+        return contact.transmit(get_data(CARD_IMAGE).encode())
+
+
+@pytest.mark.parametrize("cut", [6, 7, 9, 13])
+def test_a_card_that_somebody_claimed_later_is_left_alone(tmp_path: Path, keys: FileKeyStore, cut: int) -> None:
+    """GPC 2.3.1, 11.11.2.3: the claim stands in the Card Image Number from the first command that changes the card."""
+    maker = GlobalPlatformMaker(recipe(keys, "sam"))
+    path = tmp_path / "1.card"
+    number = new_blank(path, keys, 2, 1)
+    later, earlier = Fence(8, 1), Fence(7, 9)
+    with open_card(path, boot) as card:
+        assert fence_on(card)[-2:] == b"\x6a\x88"
+        with _Cutting(card, cut) as cutting, pytest.raises(ReaderError):
+            maker.make(cutting, None, number, untimed, later)
+        assert fence_on(card) == b"\x45\x0a" + later.encode() + b"\x90\x00"
+        before = card.image.snapshot()
+        with card.connect(Interface.CONTACT) as contact, pytest.raises(Superseded) as stopped:
+            maker.make(contact, None, number, untimed, earlier)
+        assert stopped.value.found == later
+        assert fence_on(card) == b"\x45\x0a" + later.encode() + b"\x90\x00"
+        condition = look_at(maker, card)
+        assert condition is look_at(maker, fork(before))
+        with card.connect(Interface.CONTACT) as contact:
+            assert maker.make(contact, None, number, untimed, Fence(8, 2)) == number
+        assert look_at(maker, card) is Condition.FINISHED
+        assert fence_on(card) == b"\x45\x00\x90\x00"
+
+
+def look_at(maker: GlobalPlatformMaker, card: SimulatedCard) -> Condition:
+    with card.connect(Interface.CONTACT) as contact:
+        return maker.look(contact).condition
+
+
+def fork(snapshot: bytes) -> SimulatedCard:
+    """The card of a snapshot, in memory."""
+    return SimulatedCard(NvmImage.from_snapshot(snapshot), boot)
+
+
+def test_a_station_whose_session_somebody_else_ended_changes_nothing_more(tmp_path: Path, keys: FileKeyStore) -> None:
+    """It was stopped right after it had made sure of its lease and its fence; the card refuses what it still sends."""
+    maker = GlobalPlatformMaker(recipe(keys, "sam"))
+    path = tmp_path / "1.card"
+    number = new_blank(path, keys, 2, 1)
+    with open_card(path, boot) as card, card.connect(Interface.CONTACT) as stopped:
+
+        def stand_still(step: str) -> None:
+            if step == "put-key":
+                with card.connect(Interface.CONTACT) as contact:
+                    maker.make(contact, None, number, untimed, Fence(2, 1))
+                stopped.power_on()  # as a reader does that both share
+
+        with pytest.raises(CardFault) as refused:
+            maker.make(stopped, None, number, stand_still, Fence(1, 1))
+        assert refused.value.step == "put-key"
+        stopped.power_off()
+        assert look_at(maker, card) is Condition.FINISHED
 
 
 def start(root: Path, batch: str) -> subprocess.Popen[bytes]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from sqlalchemy import ColumnElement, Connection, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -305,8 +305,10 @@ def batch_status(journal: Journal, identifier: str) -> BatchStatus:
         rows = _count(connection, Row.state, Row.batch_id == batch.id)
         runs = _count(connection, Run.state, Run.batch_id == batch.id)
         stock = _count(connection, Blank.state)
-        worked = func.sum(func.coalesce(Shift.ended_at, Shift.last_seen_at) - Shift.started_at)
-        seconds = (connection.execute(select(worked).where(Shift.batch_id == batch.id)).scalar() or 0) / _MICROSECONDS
+        length = func.coalesce(Shift.ended_at, Shift.last_seen_at) - Shift.started_at
+        worked = func.sum(case((length > 0, length), else_=0))  # the clock may have been set back
+        found_us = connection.execute(select(worked).where(Shift.batch_id == batch.id)).scalar()
+        seconds = int(found_us or 0) / _MICROSECONDS  # a server sums up in decimals
         found = connection.execute(
             select(Event.facts).where(Event.batch_id == batch.id, Event.what == What.RECOVERED.value)
         ).scalars()

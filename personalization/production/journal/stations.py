@@ -311,6 +311,17 @@ def order_batch(connection: Connection, who: str, batch_id: int, order: Order | 
     _ordered(connection, who, batch_id, order, "")
 
 
+def lift_pause(connection: Connection, who: str, batch_id: int) -> bool:
+    """Let the stations of a running batch go on; False when they were not told to pause."""
+    statement = update(Batch).where(
+        Batch.id == batch_id, Batch.state == BatchState.RUNNING.value, Batch.order == Order.PAUSE.value
+    )
+    if connection.execute(statement.values(order=None)).rowcount != 1:
+        return False
+    _ordered(connection, who, batch_id, None, "")
+    return True
+
+
 def _order(order: Order | None) -> str | None:
     return None if order is None else order.value
 

@@ -28,7 +28,7 @@ from personalization.permit.linked import LinkFault
 from personalization.permit.policy.model import Fact, Ground
 from personalization.permit.recognition import Route
 from personalization.production.account import Place
-from personalization.production.states import BatchState, BlankState, RowState
+from personalization.production.states import BatchState, BlankState, Order, RowState, StationState
 from personalization.production.station import Ending
 from personalization.reports.words import catalogue
 from reader_bridge.pcsc.binding import CODES
@@ -49,6 +49,8 @@ PARTS = {
     "state": {state.value for state in BatchState},
     "row": {state.value for state in RowState},
     "blank": {state.value for state in BlankState} | {"received"},
+    "station.state": {state.value for state in StationState},
+    "station.order": {order.value for order in Order},
     "stage": {"check", "deal", "stock", "prepare", "recover", "rehearse", "make", "inspect", "tear", "matrix"},
     "tear.kind": {kind.value for kind in ViolationKind},
     "tear.moment": {moment.value for moment in CutMoment},
@@ -76,6 +78,7 @@ PARTS = {
 
 
 COMPUTED = {
+    "permitcard/floor.py": ENDINGS,
     "personalization/keys/hsm/token.py": frozenset({*TOKEN_CODES.values(), "hsm-unavailable"}),
     "personalization/intake/delivery.py": frozenset({"batch-pictures-file", "batch-table-file"}),
     "personalization/preparation/bulk/delivered.py": frozenset({"batch-pictures-file", "batch-table-file"}),

@@ -111,6 +111,7 @@ def test_two_stations_make_and_inspect_a_batch(journal: Journal, tmp_path: Path)
     assert (result.status.good, result.status.left, result.drained) == (20, 0, False)
     assert result.status.batch.state is BatchState.COMPLETE
     assert result.status.seconds > 0
+    assert isinstance(result.status.seconds, float)
     assert seen[-1] == ("inspect", 20, 20)
     assert count_stock(journal).by_state[BlankState.IN_STOCK] == 2
     with journal.reading() as connection:
