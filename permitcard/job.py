@@ -124,10 +124,11 @@ class Job:
         Raises:
             PersonalizationError: the file as a whole cannot be used, or was accepted before.
         """
-        history = JournalHistory(self.journal, self._recognise, self._recognise)
+        history = JournalHistory(self.journal, self.recognise, self.recognise)
         return receive_batch(file, history, dt.datetime.now(dt.UTC))
 
-    def _recognise(self, number: str) -> bytes:
+    def recognise(self, number: str) -> bytes:
+        """Value by which a permit or citizen number is known again."""
         return self.keys.recognise(number.encode())
 
     def load(
@@ -157,8 +158,8 @@ class Job:
             RowEntry(
                 applicant.row_number,
                 index,
-                self._recognise(applicant.permit_number),
-                self._recognise(applicant.citizen_number),
+                self.recognise(applicant.permit_number),
+                self.recognise(applicant.citizen_number),
             )
             for index, applicant in enumerate(batch.applicants)
         ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol
@@ -122,10 +122,12 @@ def resume_batch(
     who: str,
     keys: Mapping[str, str] | None = None,
     progress: ProgressBar | None = None,
+    by_hand: Callable[[], None] | None = None,
 ) -> RunResult:
     """Go on with a batch where it was, also after a crash: half-made cards first, then what is left or had failed.
 
-    Arguments and errors as for `run_batch`; further "batch-complete" and "station-alive".
+    Arguments and errors as for `run_batch`; further "batch-complete" and "station-alive". ``by_hand`` works in this
+    process in the place of stations, while the batch is held.
     """
     policy = policy or Policy()
     policy.check()
@@ -139,7 +141,7 @@ def resume_batch(
         if find_batch(journal, identifier).state is BatchState.COMPLETE:
             raise PersonalizationError("batch-complete", exit_code=2, batch=identifier)
         _await_end_of_other(journal, batch, lock)
-        return _Coordinator(journal, batch, outfit, policy, who, keys or {}, progress or _silent, lock).conduct()
+        return _Coordinator(journal, batch, outfit, policy, who, keys or {}, progress or _silent, lock).conduct(by_hand)
 
 
 def _busy(identifier: str, host: str) -> PersonalizationError:
@@ -198,13 +200,16 @@ class _Coordinator:
         self._beaten = elapsed_s()
         self._shift = 0
 
-    def conduct(self) -> RunResult:
+    def conduct(self, by_hand: Callable[[], None] | None = None) -> RunResult:
         self._begin()
         outcome = "crashed"
         try:
             with self._signals():
                 recovery = self._recover()
-                if not self._draining:
+                if by_hand is not None:
+                    by_hand()
+                    self._ended.append(Ended(Ending.DONE.value if self._nothing_left() else Ending.DRAINED.value))
+                elif not self._draining:
                     self._run_stations()
             outcome = self._outcome()
         except PersonalizationError as error:

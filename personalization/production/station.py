@@ -98,7 +98,7 @@ class Line(NamedTuple):
 
 
 @dataclass(slots=True)
-class _Tray:
+class Tray:
     """A claimed tray and what came of it so far; ``doubtful`` cards are looked at before anything is done to them."""
 
     stage: Stage = Stage.MAKE
@@ -177,7 +177,7 @@ class Station:
             self._lease.leave(word)
 
     def _trays(self) -> Ending:
-        tray, busy_us = _Tray(), 0
+        tray, busy_us = Tray(), 0
         while True:
             ending = self._reason_to_stop()
             tray = self._turn(tray, claim=ending is None and not self._paused(), busy_us=busy_us)
@@ -240,14 +240,14 @@ class Station:
         self._line.wait(IDLE_S)
         return None
 
-    def _turn(self, tray: _Tray, *, claim: bool, busy_us: int = 0) -> _Tray:
+    def _turn(self, tray: Tray, *, claim: bool, busy_us: int = 0) -> Tray:
         """Record the tray and claim the next one, in one commit; then dispose of what was spoiled."""
         sent = elapsed_s()
 
-        def work(connection: Connection) -> tuple[Progress, _Tray]:
+        def work(connection: Connection) -> tuple[Progress, Tray]:
             progress = self._record(connection, tray)
             self._lease.renew(connection, progress, busy_us)
-            return progress, self._claim(connection) if claim else _Tray()
+            return progress, self._claim(connection) if claim else Tray()
 
         progress, fresh = self._journal.write(work)
         self._lease.extended(sent)
@@ -256,19 +256,19 @@ class Station:
         self._dispose(tray)
         return fresh
 
-    def _claim(self, connection: Connection) -> _Tray:
+    def _claim(self, connection: Connection) -> Tray:
         """The next tray: cards to inspect, else cards that others left in doubt, else rows to make."""
         batch_id, name, most, seat = self._batch_id, self._name, self._policy.tray, self._lease.station_id
         now = elapsed_s()
         without = [run for run, until in self._unreachable.items() if until > now]
         if claims := claim_to_inspect(connection, batch_id, name, most, seat=seat, without=without):
-            return _Tray(Stage.INSPECT, waiting=claims)
+            return Tray(Stage.INSPECT, waiting=claims)
         if claims := claim_doubtful(connection, batch_id, name, most, seat=seat, without=without):
-            return _Tray(doubtful=True, waiting=claims)
+            return Tray(doubtful=True, waiting=claims)
         begin, most = not self._policy.begin_each, room_to_make(connection, batch_id, most)
-        return _Tray(waiting=claim_to_make(connection, batch_id, name, most, seat=seat, begin=begin) if most else [])
+        return Tray(waiting=claim_to_make(connection, batch_id, name, most, seat=seat, begin=begin) if most else [])
 
-    def _process(self, tray: _Tray) -> None:
+    def _process(self, tray: Tray) -> None:
         """Work through the tray; what is not begun when there is a reason to stop goes back."""
         while tray.waiting and self._reason_to_stop() is None and not self._paused():
             claim = tray.waiting.pop(0)
@@ -292,7 +292,7 @@ class Station:
                 continue
             self._judge(result)
 
-    def _handle(self, tray: _Tray, claim: Claim) -> Result:
+    def _handle(self, tray: Tray, claim: Claim) -> Result:
         equipment, hold = self._equipment, self._lease.hold
         if tray.stage is Stage.INSPECT:
             return inspect_card(equipment, claim)
@@ -309,7 +309,7 @@ class Station:
             self._guard.accepted()
         self._failures = 0 if result.verdict is Verdict.FINISHED else self._failures + 1
 
-    def _record(self, connection: Connection, tray: _Tray) -> Progress:
+    def _record(self, connection: Connection, tray: Tray) -> Progress:
         finished = [result.outcome for result in tray.results if result.verdict is Verdict.FINISHED]
         failed = 0
         if tray.stage is Stage.MAKE:
@@ -329,7 +329,7 @@ class Station:
         made, good = (len(finished), 0) if tray.stage is Stage.MAKE else (0, len(finished))
         return Progress(made, good, spoiled, failed)
 
-    def _give_back(self, connection: Connection, tray: _Tray, claim: Claim) -> None:
+    def _give_back(self, connection: Connection, tray: Tray, claim: Claim) -> None:
         if tray.stage is Stage.INSPECT:
             record_uninspected(connection, self._name, claim)
         elif tray.doubtful:
@@ -337,7 +337,7 @@ class Station:
         else:
             record_released(connection, self._name, claim, "not-begun")
 
-    def _dispose(self, tray: _Tray) -> None:
+    def _dispose(self, tray: Tray) -> None:
         for result in tray.results:
             if result.verdict is Verdict.SPOILED:
                 claim = result.outcome.claim

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, Executable, insert, select, update
 
@@ -127,8 +127,19 @@ def claim_to_make(
         return []
     blanks = connection.execute(statements.FREE_BLANKS, {"most": len(rows)}).all()
     pairs = list(zip(rows, blanks, strict=False))
-    if not pairs:
-        return []
+    return open_runs(connection, batch_id, station, pairs, seat=seat, begin=begin) if pairs else []
+
+
+def open_runs(
+    connection: Connection,
+    batch_id: int,
+    station: str,
+    pairs: Sequence[tuple[Any, Any]],
+    *,
+    seat: int | None,
+    begin: bool = True,
+) -> list[Claim]:
+    """Open a run for each waiting row and free blank, as `statements.WAITING_ROWS` and `FREE_BLANKS` give them."""
     _move_rows(connection, station, [row.id for row, _ in pairs], RowState.WAITING, RowState.IN_PRODUCTION, spent=1)
     _move_blanks(connection, station, [blank.id for _, blank in pairs], BlankState.IN_STOCK, BlankState.IN_USE)
     at = now_us()
