@@ -228,5 +228,6 @@ def test_the_table_is_whole() -> None:
     for row in OPERATIONS.values():
         assert set(row["card"]) == {state.name for state in CardLifeCycle}
         assert set(row["domain"]) == {"SELECTABLE", "LOCKED"}
+        assert isinstance(row["seen"], str), "with what it was compared, empty for nothing"
         for column in ("own", "other"):
             assert set(row.get(column, {"any": ""})) <= {"any", *ACTORS}

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
-from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, HashAlgorithm
+from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA1, SHA256, SHA384, SHA512, HashAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from card_os.card import Card
@@ -291,6 +291,39 @@ def test_receipts(card: Card, connection: PortConnection, kind: str) -> None:
         assert data == b"\x02" + number.to_bytes(2, "big") + bytes.fromhex("03112233") + identifier
         assert receipt == signer.sign(data + b"".join(bytes((len(name),)) + name for name in names))
     assert issuer_session(connection).transmit(commands.get_data(0xC2)).data == bytes.fromhex("C2020003")
+
+
+@pytest.mark.parametrize(
+    ("curve", "reference", "digest"),
+    [
+        (ec.SECP256R1(), 0, SHA256()),
+        (ec.SECP384R1(), 1, SHA384()),
+        (ec.SECP521R1(), 2, SHA512()),
+        (ec.BrainpoolP256R1(), 3, SHA256()),
+    ],
+    ids=lambda value: value.name if isinstance(value, ec.EllipticCurve) else None,
+)
+def test_receipts_signed_on_a_curve(
+    card: Card, connection: PortConnection, curve: ec.EllipticCurve, reference: int, digest: HashAlgorithm
+) -> None:
+    """B.4.3: ECDSA, r and s one after the other, each as long as the field."""
+    private, length = ec.derive_private_key(0x1234567, curve), (curve.key_size + 7) // 8
+    scalar = KeyComponent(KeyType.EC_PRIVATE, private.private_numbers().private_value.to_bytes(length, "big"))
+    parameters = KeyComponent(KeyType.EC_PARAMETERS, bytes((reference,)))
+    issuer = entry(card, DOMAIN).owner
+    store_keys(card.platform.store, issuer, [DomainKey(KeyPurpose.RECEIPT, 1, (scalar, parameters))])
+    receipt, data, _ = confirmation(bank(connection), signed(SUBDOMAIN, AES))
+    assert len(receipt) == 2 * length
+    message = data + b"".join(bytes((len(name),)) + name for name in (DOMAIN_PACKAGE, PARTNER))
+    r, s = (int.from_bytes(part, "big") for part in (receipt[:length], receipt[length:]))
+    private.public_key().verify(encode_dss_signature(r, s), message, ec.ECDSA(digest))
+
+
+def test_a_receipt_key_that_cannot_sign(card: Card, connection: PortConnection) -> None:
+    """The public half alone: the deed fails, and nothing of it is done."""
+    give(card, DOMAIN, SIGNERS["P-256"](), KeyPurpose.RECEIPT)
+    assert sw(bank(connection), signed(SUBDOMAIN, AES)) == REFUSED
+    assert card.platform.registry.by_aid(PARTNER) is None
 
 
 def test_a_failed_deed_moves_no_counter(card: Card, connection: PortConnection) -> None:
