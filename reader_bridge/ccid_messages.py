@@ -14,6 +14,7 @@ from enum import Enum, IntEnum
 from typing import Final, NamedTuple, Self
 
 from card_os.transport.checks import lrc
+from reader_bridge.line_buffer import LineBuffer
 
 SYNC: Final = 0x03
 ACK: Final = 0x06
@@ -150,30 +151,18 @@ class Event(Enum):
     TIME = "the reader needs more time"
 
 
-class FrameReader:
+class FrameReader(LineBuffer):
     """Cuts what comes over the line into messages and events; noise between them is passed over.
 
     Args:
         max_data: longest abData; what claims to be longer is noise.
     """
 
-    __slots__ = ("_buffer", "_limit")
+    __slots__ = ("_limit",)
 
     def __init__(self, max_data: int = MAX_DATA) -> None:
-        self._buffer = bytearray()
+        super().__init__()
         self._limit = max_data
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes from the line."""
-        self._buffer += data
-
-    def clear(self) -> None:
-        """Forget what has come."""
-        self._buffer.clear()
-
-    def __bool__(self) -> bool:
-        """True while bytes of something unfinished wait."""
-        return bool(self._buffer)
 
     def next(self) -> Message | Event | None:
         """The next message or event; None = more bytes are needed."""

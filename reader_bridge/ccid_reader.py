@@ -10,8 +10,7 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import replace
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from card_os.transport.events import Broken, ReaderEvent, Transmit
 from card_os.transport.parameters import LineParameters
@@ -29,7 +28,7 @@ from reader_bridge.ccid_messages import (
     MessageType,
     frame,
 )
-from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.connection import ConnectionDescription, Interface, PoweredWhileUsed, Protocol7816, ReaderError
 from reader_bridge.contact_session import PROTOCOLS, Negotiation, rate_byte
 from reader_bridge.serial_ports.port import SerialPort
 from reader_bridge.t0_host import T0Host
@@ -52,7 +51,7 @@ _DATA_BLOCK_ERRORS: Final = {
 }
 
 
-class CcidSerialConnection:
+class CcidSerialConnection(PoweredWhileUsed):
     """A `CardConnection` to the card in a serial CCID reader.
 
     Args:
@@ -282,17 +281,3 @@ class CcidSerialConnection:
         port, self._port = self._port, None
         if port is not None:
             port.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.power_on()
-        except ReaderError:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.power_off()
-        self.close()

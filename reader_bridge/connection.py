@@ -6,6 +6,7 @@ simulator works on a reader, unchanged.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 from types import TracebackType
@@ -92,6 +93,38 @@ class CardConnection(Protocol):
     ) -> None:
         """Power off and release the reader."""
         ...
+
+
+class PoweredWhileUsed(ABC):
+    """The ``with`` statement of a connection that holds a reader or a line: power inside, nothing held behind."""
+
+    @abstractmethod
+    def power_on(self) -> bytes:
+        """Power the card; returns ATR or ATS."""
+
+    @abstractmethod
+    def power_off(self) -> None:
+        """Take power away; safe to call twice."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Give the reader back; safe to call twice."""
+
+    def __enter__(self) -> Self:
+        """Power the card; a reader that cannot is given back."""
+        try:
+            self.power_on()
+        except ReaderError:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Power off and give the reader back."""
+        self.power_off()
+        self.close()
 
 
 class ReaderError(Exception):

@@ -33,14 +33,14 @@ count = 3                       # then three times; 0 = from then on always
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Final, Self
 
-from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.connection import Interface
+from reader_bridge.toml_rows import RowFile, check_keys, number
 
 
 class FaultKind(StrEnum):
@@ -142,10 +142,7 @@ class FaultPlan:
         Raises:
             ReaderError: "fault-plan-unreadable", or "fault-plan-invalid" with the row and the reason.
         """
-        try:
-            return cls.parse(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ReaderError("fault-plan-unreadable", path=str(path)) from error
+        return cls.parse(_FILE.text(path), str(path))
 
     @classmethod
     def parse(cls, text: str, name: str = "plan") -> Self:
@@ -154,54 +151,36 @@ class FaultPlan:
         Raises:
             ReaderError: "fault-plan-invalid".
         """
-        try:
-            document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ReaderError("fault-plan-invalid", path=name, row=0, reason=str(error)) from error
-        rows, seed = document.pop("fault", []), document.pop("seed", 0)
-        if document or not isinstance(rows, list) or not isinstance(seed, int):
-            raise ReaderError(
-                "fault-plan-invalid", path=name, row=0, reason="there is seed and [[fault]], nothing else"
-            )
-        faults: list[PlannedFault] = []
-        for number, row in enumerate(rows, start=1):
-            try:
-                faults.append(_fault(row))
-            except ValueError as error:
-                raise ReaderError("fault-plan-invalid", path=name, row=number, reason=str(error)) from error
-        return cls(tuple(faults), seed)
+        faults, settings = _FILE.parse(text, name, _fault)
+        return cls(faults, settings["seed"])
+
+
+_FILE: Final = RowFile("fault", "fault-plan-unreadable", "fault-plan-invalid", {"seed": 0})
 
 
 def _fault(row: Mapping[str, object]) -> PlannedFault:
     kind = _kind(row)
-    allowed = {**_EVERY, **_KEYS[kind]}
-    for key, value in row.items():
-        if key not in allowed:
-            raise ValueError(f"{key} says nothing for {kind.value}")
-        if type(value) is not allowed[key]:
-            raise ValueError(f"{key} has to be {allowed[key].__name__}")
-        if isinstance(value, int) and not 0 <= value <= _LIMITS.get(key, value):
-            raise ValueError(f"{key} is out of range")
+    check_keys(row, kind.value, {**_EVERY, **_KEYS[kind]}, _LIMITS.get)
     if missing := _NEEDED.get(kind, frozenset()) - row.keys():
         raise ValueError(f"{', '.join(sorted(missing))} is missing")
     if sum(key in row for key in ("object", "address", "page")) > 1:
         raise ValueError("one site a row: object, address or page")
     return PlannedFault(
         kind,
-        after=_number(row, "after", 0),
-        count=_number(row, "count", 0 if kind in _ALWAYS else 1),
+        after=number(row, "after", 0),
+        count=number(row, "count", 0 if kind in _ALWAYS else 1),
         site=_text(row, "object", _OBJECT),
         address=_optional(row, "address"),
-        length=_number(row, "length", 1),
+        length=number(row, "length", 1),
         page=_optional(row, "page"),
         bit=_optional(row, "bit"),
-        value=_number(row, "value", 0),
+        value=number(row, "value", 0),
         on_read=_choice(row, "on", ("write", "read")) == "read",
         ins=_optional(row, "ins"),
         interface=Interface(_choice(row, "interface", ("contact", "contactless"))) if "interface" in row else None,
         status=bytes.fromhex(_text(row, "status", _STATUS)),
         execute=row.get("execute") is True,
-        milliseconds=_number(row, "milliseconds", 0),
+        milliseconds=number(row, "milliseconds", 0),
     )
 
 
@@ -210,11 +189,6 @@ def _kind(row: Mapping[str, object]) -> FaultKind:
         return FaultKind(str(row.get("kind")))
     except ValueError as error:
         raise ValueError(f"kind is one of {', '.join(FaultKind)}") from error
-
-
-def _number(row: Mapping[str, object], key: str, default: int) -> int:
-    value = row.get(key, default)
-    return value if isinstance(value, int) else default
 
 
 def _optional(row: Mapping[str, object], key: str) -> int | None:

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from card_os.iso7816.atr import MAX_ATR_LENGTH, Convention, missing_bytes
 from card_os.iso7816.errors import WrongLength
@@ -23,7 +22,7 @@ from card_os.transport.pps import pps_length
 from card_os.transport.t0_reader import T0Reader
 from card_os.transport.t1_reader import T1Reader
 from card_os.transport.timing import FREQUENCY_HZ, ContactTiming
-from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.connection import ConnectionDescription, Interface, PoweredWhileUsed, Protocol7816, ReaderError
 from reader_bridge.contact_session import PROTOCOLS, Negotiation
 from reader_bridge.serial_ports.port import Parity, SerialPort, SignalLine
 
@@ -58,7 +57,7 @@ class Wiring:
         return round(self.frequency_hz * timing.d / timing.f)
 
 
-class PhoenixConnection:
+class PhoenixConnection(PoweredWhileUsed):
     """A `CardConnection` to the card in a plain asynchronous reader.
 
     Args:
@@ -287,17 +286,3 @@ class PhoenixConnection:
         port, self._port = self._port, None
         if port is not None:
             port.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.power_on()
-        except ReaderError:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.power_off()
-        self.close()

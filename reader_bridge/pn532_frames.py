@@ -12,6 +12,8 @@ from __future__ import annotations
 from enum import Enum, IntEnum
 from typing import Final
 
+from reader_bridge.line_buffer import LineBuffer
+
 ACK: Final = bytes.fromhex("0000FF00FF00")
 NACK: Final = bytes.fromhex("0000FFFF0000")
 ERROR: Final = bytes.fromhex("0000FF01FF7F8100")
@@ -99,30 +101,18 @@ def frame(data: bytes, direction: int) -> bytes:
     return b"\x00" + _START + head + body + _check(body) + _POSTAMBLE
 
 
-class FrameReader:
+class FrameReader(LineBuffer):
     """Cuts what comes over the line into data and events; noise between frames is passed over.
 
     Args:
         direction: TFI of what is taken.
     """
 
-    __slots__ = ("_buffer", "_direction")
+    __slots__ = ("_direction",)
 
     def __init__(self, direction: int) -> None:
-        self._buffer = bytearray()
+        super().__init__()
         self._direction = direction
-
-    def feed(self, data: bytes) -> None:
-        """Take bytes from the line."""
-        self._buffer += data
-
-    def clear(self) -> None:
-        """Forget what has come."""
-        self._buffer.clear()
-
-    def __bool__(self) -> bool:
-        """True while bytes of something unfinished wait."""
-        return bool(self._buffer)
 
     def next(self) -> bytes | Event | None:
         """The next data (without TFI) or event; None = more bytes are needed."""

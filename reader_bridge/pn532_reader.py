@@ -8,11 +8,10 @@ from __future__ import annotations
 import contextlib
 import time
 from dataclasses import replace
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from card_os.transport.tcl_blocks import ContactlessType
-from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.connection import ConnectionDescription, Interface, PoweredWhileUsed, Protocol7816, ReaderError
 from reader_bridge.pn532_frames import (
     ACK,
     HOST_TO_MODULE,
@@ -49,7 +48,7 @@ _MAX_RESPONSE: Final = 65_538
 _MUTE: Final = frozenset({Status.TIME_OUT, Status.CARD_DISAPPEARED, Status.RELEASED, Status.WRONG_CONTEXT})
 
 
-class Pn532Connection:
+class Pn532Connection(PoweredWhileUsed):
     """A `CardConnection` to the card in the field of a PN532.
 
     Args:
@@ -249,17 +248,3 @@ class Pn532Connection:
         port, self._port = self._port, None
         if port is not None:
             port.close()
-
-    def __enter__(self) -> Self:
-        try:
-            self.power_on()
-        except ReaderError:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.power_off()
-        self.close()

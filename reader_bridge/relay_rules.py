@@ -37,14 +37,14 @@ The first rule that fits a command acts, and no other.
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Final, Self, cast
+from typing import Final, Self
 
-from reader_bridge.connection import Interface, ReaderError
+from reader_bridge.connection import Interface
+from reader_bridge.toml_rows import RowFile, check_keys, number
 
 _HEADER_NAMES: Final = ("cla", "ins", "p1", "p2")
 _HEADER: Final = 4
@@ -161,10 +161,7 @@ class RelayRules:
         Raises:
             ReaderError: "relay-rules-unreadable", or "relay-rules-invalid" with the rule and the reason.
         """
-        try:
-            return cls.parse(path.read_text(encoding="utf-8"), str(path))
-        except (OSError, UnicodeDecodeError) as error:
-            raise ReaderError("relay-rules-unreadable", path=str(path)) from error
+        return cls.parse(_FILE.text(path), str(path))
 
     @classmethod
     def parse(cls, text: str, name: str = "rules") -> Self:
@@ -173,20 +170,11 @@ class RelayRules:
         Raises:
             ReaderError: "relay-rules-invalid".
         """
-        try:
-            document = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise ReaderError("relay-rules-invalid", path=name, row=0, reason=str(error)) from error
-        rows = document.pop("rule", [])
-        if document or not isinstance(rows, list):
-            raise ReaderError("relay-rules-invalid", path=name, row=0, reason="there is [[rule]], nothing else")
-        rules: list[Rule] = []
-        for number, row in enumerate(cast("list[object]", rows), start=1):
-            try:
-                rules.append(_rule(cast("Mapping[str, object]", row) if isinstance(row, dict) else {}))
-            except ValueError as error:
-                raise ReaderError("relay-rules-invalid", path=name, row=number, reason=str(error)) from error
-        return cls(tuple(rules))
+        rules, _ = _FILE.parse(text, name, _rule)
+        return cls(rules)
+
+
+_FILE: Final = RowFile("rule", "relay-rules-unreadable", "relay-rules-invalid")
 
 
 def _rule(row: Mapping[str, object]) -> Rule:
@@ -194,14 +182,7 @@ def _rule(row: Mapping[str, object]) -> Rule:
         action = Action(str(row.get("action")))
     except ValueError as error:
         raise ValueError(f"action is one of {', '.join(Action)}") from error
-    allowed = {**_EVERY, **_KEYS[action]}
-    for key, value in row.items():
-        if key not in allowed:
-            raise ValueError(f"{key} says nothing for {action.value}")
-        if type(value) is not allowed[key]:
-            raise ValueError(f"{key} has to be {allowed[key].__name__}")
-        if isinstance(value, int) and not 0 <= value <= _LONGEST_DELAY:
-            raise ValueError(f"{key} is out of range")
+    check_keys(row, action.value, {**_EVERY, **_KEYS[action]}, lambda _key: _LONGEST_DELAY)
     if missing := _NEEDED.get(action, frozenset()) - row.keys():
         raise ValueError(f"{min(missing)} is missing")
     if action is Action.CHANGE and not row.keys() & _KEYS[action].keys():
@@ -213,15 +194,15 @@ def _rule(row: Mapping[str, object]) -> Rule:
         header=tuple(_byte(row, name) for name in _HEADER_NAMES),
         data=_data(row),
         interface=_interface(row),
-        after=_number(row, "after", 0),
-        count=_number(row, "count", 1 if action is Action.DROP else 0),
+        after=number(row, "after", 0),
+        count=number(row, "count", 1 if action is Action.DROP else 0),
         send=_octets(row, "send", _HEADER) or b"",
         command_data=_octets(row, "command-data"),
         response=_octets(row, "response", _STATUS_LENGTH) or b"",
         answer_data=_octets(row, "answer-data"),
         status=_status(row),
         execute=row.get("execute") is True,
-        milliseconds=_number(row, "milliseconds", 0),
+        milliseconds=number(row, "milliseconds", 0),
     )
 
 
@@ -267,8 +248,3 @@ def _status(row: Mapping[str, object]) -> bytes:
     if value and len(value) != _STATUS_LENGTH:
         raise ValueError("status has two bytes")
     return value
-
-
-def _number(row: Mapping[str, object], name: str, default: int) -> int:
-    value = row.get(name, default)
-    return value if isinstance(value, int) else default

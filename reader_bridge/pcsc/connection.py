@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import contextmanager
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
-from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.connection import ConnectionDescription, Interface, PoweredWhileUsed, Protocol7816, ReaderError
 from reader_bridge.pcsc import binding
 from reader_bridge.pcsc.direct import HandleControl
 from reader_bridge.pcsc.features import Feature, Property
@@ -22,7 +21,7 @@ _EXTENDED_RESPONSE: Final = 65_536
 _MIN_RESPONSE: Final = 2
 
 
-class PcscConnection:
+class PcscConnection(PoweredWhileUsed):
     """A `CardConnection` to the card in a PC/SC reader.
 
     Args:
@@ -226,16 +225,3 @@ class PcscConnection:
         if self._context is not None:
             self._scard.SCardReleaseContext(self._context)
             self._context = None
-
-    def __enter__(self) -> Self:
-        try:
-            self.power_on()
-        except ReaderError:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -36,6 +36,8 @@ class Pump:
                 with contextlib.suppress(OSError):
                     os.write(host, self._random.randbytes(64))
             for side in ready:
+                if side == host and self.deaf:  # since it began to wait
+                    continue
                 data = os.read(side, _CHUNK)
                 if not data:
                     return

@@ -106,6 +106,10 @@ class BackEnd:
         """Send noise to the host, without an end."""
         raise NotImplementedError
 
+    def block(self) -> None:
+        """Take nothing more from the host: what it sends stays in the pipe."""
+        raise NotImplementedError
+
 
 class OnTerminal(BackEnd):
     reader: VirtualCcidReader | VirtualPn532
@@ -125,6 +129,9 @@ class OnTerminal(BackEnd):
 
     def spoil(self) -> None:
         self.proxy.garbage = True
+
+    def block(self) -> None:
+        self.proxy.deaf = True
 
 
 class Ccid(OnTerminal):
@@ -151,8 +158,11 @@ class OverTcp(BackEnd):
     def spoil(self) -> None:
         self.proxy.garbage = True
 
+    def block(self) -> None:
+        self.proxy.deaf = True
+
     def mend(self) -> None:
-        self.proxy.garbage = False
+        self.proxy.garbage = self.proxy.deaf = False
         self.proxy.cut()
 
 
@@ -337,6 +347,20 @@ def test_what_leads_to_the_reader_ends(back_end: BackEnd) -> None:
 @pytest.mark.parametrize("back_end", WITH_A_LINE, indirect=True)
 def test_the_other_side_sends_noise(back_end: BackEnd) -> None:
     fails_clearly(back_end, back_end.spoil)
+    if isinstance(back_end, OnTerminal):
+        back_end.cut()
+    back_end.mend()
+    recover(back_end)
+
+
+@pytest.mark.parametrize("back_end", WITH_A_LINE, indirect=True)
+def test_the_other_side_takes_nothing_more(back_end: BackEnd) -> None:
+    back_end.block()
+    begin = time.monotonic()
+    with pytest.raises(ReaderError) as failure:
+        back_end.connection.transmit(READ.encode())
+    assert failure.value.code in CLEAR
+    assert time.monotonic() - begin < LIMIT_SECONDS
     if isinstance(back_end, OnTerminal):
         back_end.cut()
     back_end.mend()

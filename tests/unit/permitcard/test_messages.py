@@ -90,6 +90,9 @@ COMPUTED = {
     "reader_bridge/pcsc/binding.py": frozenset({*CODES.values(), "pcsc-failed", "no-reader", "reader-ambiguous"}),
     "reader_bridge/pcscd.py": frozenset({"no-pcscd", "no-vpcd-driver"}),
     "reader_bridge/remote.py": frozenset[str](),  # what the other side raised
+    "reader_bridge/toml_rows.py": frozenset(
+        {"fault-plan-invalid", "fault-plan-unreadable", "relay-rules-invalid", "relay-rules-unreadable"}
+    ),
 }
 """Modules that compute a code, and the codes they can give."""
 

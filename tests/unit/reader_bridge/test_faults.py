@@ -183,6 +183,8 @@ def test_a_card_whose_commit_is_skipped_is_old_or_new_to_its_holder() -> None:
         (fault(kind="bit-flip", object="file 0203"), "object is malformed"),
         (fault(kind="mute", interface="usb"), "interface is one of"),
         ("speed = 3\n", "nothing else"),
+        ("seed = true\n", "nothing else"),
+        ("fault = [1]\n", "kind is one of"),
         ("seed = \n", "Invalid value"),
     ],
 )
