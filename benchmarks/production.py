@@ -9,7 +9,9 @@ import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
+import psycopg
 from sqlalchemy import Connection
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -18,8 +20,10 @@ if str(ROOT) not in sys.path:
 
 from benchmarks.preparation import PublicKeyWork, best  # noqa: E402 - the path is set above
 from personalization.production.journal import Journal, open_journal  # noqa: E402 - same
+from personalization.production.journal.place import JournalPlace, PostgresServer, SqliteFile  # noqa: E402 - same
 from personalization.production.policy import Policy  # noqa: E402 - same
 from personalization.production.station import Ending, Line, Station  # noqa: E402 - same
+from tests.doubles.postgres import PASSWORD, Postgres  # noqa: E402 - same
 from tests.model.real_line import load  # noqa: E402 - same
 
 CARDS = 100
@@ -59,32 +63,74 @@ def durable_commits(folder: Path) -> float:
     return took
 
 
+def durable_commits_of_server(place: PostgresServer) -> float:
+    """The same by psycopg itself, over a socket of this machine."""
+    with psycopg.connect(place.url, password=PASSWORD, autocommit=True) as connection:
+        connection.execute("CREATE TABLE floor (x integer)")
+        start = time.perf_counter_ns()
+        for number in range(COMMITS):
+            connection.execute("INSERT INTO floor VALUES (%s)", (number,))
+        return (time.perf_counter_ns() - start) / COMMITS / 1000
+
+
+class Times(NamedTuple):
+    """What a batch at one station took, ns."""
+
+    cpu: int
+    wall: int
+    journal_cpu: int
+    journal_wall: int
+    commits: int
+
+
+def make_batch(place: JournalPlace, root: Path) -> Times:
+    """Make and inspect a batch at one station, in this process."""
+    root.mkdir()
+    with open_journal(place) as opened:
+        journal = TimedJournal(opened.place, opened.engine)
+        TimedJournal.cpu_ns = TimedJournal.wall_ns = TimedJournal.commits = 0
+        batch, outfit = load(opened, root, CARDS, CARDS)
+        line = Line(lambda _seconds: False, lambda _progress: None)
+        with outfit() as equipment:
+            station = Station(journal, batch.id, "station-1", equipment, Policy(), line)
+            cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
+            ending = station.work()
+            cpu, wall = time.thread_time_ns() - cpu, time.perf_counter_ns() - wall
+    if ending is not Ending.DONE:
+        raise SystemExit(f"the station ended: {ending}")
+    return Times(cpu, wall, TimedJournal.cpu_ns, TimedJournal.wall_ns, TimedJournal.commits)
+
+
+def rows_of(name: str, times: Times, floor: float, commit: float) -> list[Row]:
+    """Rows of one database, times of a card; the floor of the journal's is a durable commit of one row."""
+    a_card = 1000 * CARDS
+    rates = (1e9 * CARDS / times.cpu, 1e9 * CARDS / times.wall, times.commits / CARDS)
+    shape = "  {}: {:.0f} cards a second of one core, {:.0f} by the clock, journal durable, {:.2f} commits a card"
+    print(shape.format(name, *rates))
+    return [
+        (f"a card made, inspected and journalled, {name}", times.cpu / a_card, floor),
+        ("  of it the journal, processor", times.journal_cpu / a_card, commit),
+        ("  of it the journal, by the clock", times.journal_wall / a_card, commit),
+        ("  a transaction of a tray, by the clock", times.journal_wall / times.commits / 1000, commit),
+    ]
+
+
 def run() -> list[Row]:
-    """Rows for `benchmarks.run`."""
+    """Rows for `benchmarks.run`; those of PostgreSQL where its server is installed."""
+    floor = best(PublicKeyWork().of_a_card, 50)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        with open_journal(root / "journal.sqlite") as opened:
-            journal = TimedJournal(opened.place, opened.engine)
-            batch, outfit = load(opened, root, CARDS, CARDS)
-            line = Line(lambda _seconds: False, lambda _progress: None)
-            with outfit() as equipment:
-                station = Station(journal, batch.id, "station-1", equipment, Policy(), line)
-                cpu, wall = time.thread_time_ns(), time.perf_counter_ns()
-                ending = station.work()
-                cpu, wall = time.thread_time_ns() - cpu, time.perf_counter_ns() - wall
-        if ending is not Ending.DONE:
-            raise SystemExit(f"the station ended: {ending}")
-        commit = durable_commits(root)
-    floor = best(PublicKeyWork().of_a_card, 50)
-    a_card = 1000 * CARDS
-    rates = (1e9 * CARDS / cpu, 1e9 * CARDS / wall)
-    print("  {:.0f} cards a second of one core, {:.0f} by the clock, journal durable".format(*rates))
-    return [
-        ("a card made, inspected and journalled", cpu / a_card, floor),
-        ("  of it the journal, processor", TimedJournal.cpu_ns / a_card, commit),
-        ("  of it the journal, by the clock", TimedJournal.wall_ns / a_card, commit),
-        ("a transaction of a tray, by the clock", TimedJournal.wall_ns / TimedJournal.commits / 1000, commit),
-    ]
+        times = make_batch(SqliteFile(root / "journal.sqlite"), root / "sqlite")
+        rows = rows_of("SQLite", times, floor, durable_commits(root))
+        if any(Path("/usr/lib/postgresql").glob("*/bin/postgres")):
+            server = Postgres.make()
+            try:
+                place = server.new_database()
+                times = make_batch(place, root / "postgresql")
+                rows += rows_of("PostgreSQL", times, floor, durable_commits_of_server(place))
+            finally:
+                server.stop()
+    return rows
 
 
 if __name__ == "__main__":

@@ -53,6 +53,7 @@ from personalization.production.states import BatchState, BlankState, Order, Row
 from personalization.production.station import Ending, Line, Progress, Station, give_up_the_lost
 from personalization.production.work import Condition, EnterStep, Look, Maker
 from reader_bridge.connection import CardConnection
+from tests.doubles import postgres
 from tests.unit.personalization.scripted_line import HONEST, Outfit, card_state, load_batch, receive, set_card
 
 ROOT = Path(__file__).parents[3]
@@ -427,6 +428,34 @@ def test_a_coordinator_whose_lease_ran_out_is_replaced(journal: Journal, tmp_pat
         shifts = connection.execute(select(Shift.id, Shift.outcome).order_by(Shift.id)).all()
         assert open_shift(connection, batch.id) is None
     assert [(row.id == old, row.outcome) for row in shifts] == [(True, "lost"), (False, "done")]
+
+
+def test_two_coordinators_that_start_at_once_make_nothing_twice(tmp_path: Path) -> None:
+    """On two machines, which see nothing of each other but the journal."""
+    place = postgres.empty_journal()
+    with open_journal(place) as journal:
+        load_batch(journal, 10)
+        receive(journal, tmp_path / "cards", [HONEST] * 12)
+        command = [sys.executable, "-m", "tests.unit.personalization.production_kill"]
+        places = [replace(place, locks=tmp_path / name) for name in ("here", "there")]
+        both = [
+            subprocess.Popen(
+                [*command, pickle.dumps(one).hex(), "0.002"],
+                cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for one in places
+        ]  # fmt: skip
+        told = [process.communicate(timeout=300) for process in both]
+        codes = sorted(process.returncode for process in both)
+        status = batch_status(journal, "batch")
+        with journal.reading() as connection:
+            runs = connection.execute(select(Run.row_id, Run.blank_id).where(Run.state == "good")).all()
+    assert (status.good, status.runs[RunState.SPOILED], codes) == (10, 0, [0, 1]), told
+    assert len({run.row_id for run in runs}) == len({run.blank_id for run in runs}) == len(runs) == 10
+    refused = next(err for (_, err), process in zip(told, both, strict=True) if process.returncode)
+    assert any(code in refused for code in ("batch-busy", "batch-complete")), told
+    rows = [card_state(path)[1] for path in (tmp_path / "cards").glob("*.card")]
+    assert sorted(row for row in rows if row) == list(range(1, 11))
 
 
 def start(journal: Journal, *arguments: str) -> subprocess.Popen[str]:
