@@ -8,7 +8,7 @@ from __future__ import annotations
 import datetime as dt
 import hashlib
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Final
 
 from permitcard.centre import Centre
 from permitcard.job import Job
-from permitcard.pass_office import IssuedList, applicant_on_card, publish
+from permitcard.pass_office import IssuedList, applicant_on_card, latest_list, publish
 from permitcard.products import boot, permit_profile
 from permitcard.sams import open_sam, take_sam
 from personalization.atomic_file import write_atomically
@@ -24,7 +24,7 @@ from personalization.errors import PersonalizationError
 from personalization.inspection.signature_check import SignatureVerifier
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.permit.desk.bank_section import BRANCH_ROLE
-from personalization.permit.desk.desk import Desk, Office
+from personalization.permit.desk.desk import Desk, Office, Outcome
 from personalization.permit.desk.dossier import Dossier, Withdrawal
 from personalization.permit.desk.proof import DateBound, open_session
 from personalization.permit.desk.tap import DESK_ROLE, Tap, open_tap
@@ -139,6 +139,40 @@ class DeskAtWork:
                 raise
             return
         self.desk.adopt(number, PermitTerm(made.issue_date, made.endorsement_due, made.area_code, made.issue_date))
+
+    def withdraw(self, card: str | None, number: str, why: Withdrawal) -> tuple[Outcome, IssuedList]:
+        """Withdraw a permit, and publish the status list that says so.
+
+        A withdrawal that was decided but not published, because the desk was interrupted, is published now.
+
+        Args:
+            card: address of the card, None when it is not here.
+            number: its permit number when it is not here.
+            why: the reason.
+
+        Raises:
+            PersonalizationError: "permit-cancelled" (exit 1), it was withdrawn before; "dossier-none".
+        """
+        if card is None:
+            self.adopt(number)
+            return self._withdraw(number, why, lambda: self.desk.withdraw_remotely(number, self.today, why))
+        with self.tap(card) as tap:
+            return self._withdraw(tap.permit_number, why, lambda: self.desk.withdraw(tap, self.today, why))
+
+    def _withdraw(self, number: str, why: Withdrawal, act: Callable[[], Outcome]) -> tuple[Outcome, IssuedList]:
+        try:
+            outcome = act()
+        except PersonalizationError as error:
+            if error.code == "permit-cancelled":
+                self._publish_unpublished(number)
+            raise
+        return outcome, self.withdrawn(number, why)
+
+    def _publish_unpublished(self, number: str) -> None:
+        listed = latest_list(self.job, dt.datetime.now(dt.UTC))
+        why = self.desk.record(number).withdrawal
+        if why is not None and (listed is None or listed.standing(Kind.PERMIT, number.encode("ascii")) is None):
+            self.withdrawn(number, why)
 
     def withdrawn(self, number: str, why: Withdrawal) -> IssuedList:
         """Publish the status list with a permit that is not good any more."""

@@ -6,9 +6,11 @@ centre/status/NNNNNN.delta   what it changed since the one before
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import secrets
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Final
 
@@ -38,6 +40,8 @@ from personalization.production.journal.cards import find_permit
 _FOLDER: Final = "status"
 _LIST: Final = ".list"
 _DELTA: Final = ".delta"
+_MENDED: Final = 3
+"""Issues that are looked at when a delta is written: the newest, its base, and the one before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,23 +144,42 @@ def latest_list(job: Job, now: dt.datetime) -> StatusList | None:
     issues = sorted((job.centre.root / _FOLDER).glob(f"*{_LIST}"))
     if not issues:
         return None
+    return _read_list(job, issues[-1], now)
+
+
+def _read_list(job: Job, path: Path, now: dt.datetime) -> StatusList:
     signers = TrustedSigners(
         job.keys.certificate(KeyName.AUTHORITY), [job.keys.certificate(KeyName.DOCUMENT_SIGNER)], now
     )
-    return read_status_list(issues[-1].read_bytes(), signers)
+    return read_status_list(path.read_bytes(), signers)
 
 
 def publish(job: Job, now: dt.datetime, added: dict[tuple[Kind, bytes], Standing]) -> IssuedList:
-    """Write the next issue of the status list, with a delta to the one before."""
+    """Write the next issue of the status list, with a delta to the one before.
+
+    An issue is written once: a desk that finds its number taken by another one begins again from that.
+    """
     now = now.replace(microsecond=0)
-    before = latest_list(job, now)
-    status = (before or StatusList.empty(secrets.token_bytes(SALT_LENGTH), now)).changed(now, added)
     folder = job.centre.root / _FOLDER
     folder.mkdir(exist_ok=True)
-    whole = folder / f"{status.sequence:06}{_LIST}"
-    delta = None
-    if before is not None:
-        delta = whole.with_suffix(_DELTA)
-        write_atomically(delta, status.sign_delta(job.keys, before))
-    write_atomically(whole, status.sign(job.keys))
-    return IssuedList(status, whole, delta)
+    while True:
+        before = latest_list(job, now)
+        status = (before or StatusList.empty(secrets.token_bytes(SALT_LENGTH), now)).changed(now, added)
+        whole = folder / f"{status.sequence:06}{_LIST}"
+        with contextlib.suppress(FileExistsError):
+            write_atomically(whole, status.sign(job.keys), replace=False)
+            break
+    if before is None:
+        return IssuedList(status, whole, None)
+    _write_deltas(job, folder, now)
+    return IssuedList(status, whole, whole.with_suffix(_DELTA))
+
+
+def _write_deltas(job: Job, folder: Path, now: dt.datetime) -> None:
+    """The delta to the newest issue, and to one before it whose desk was interrupted between issue and delta."""
+    issues = sorted(folder.glob(f"*{_LIST}"))[-_MENDED:]
+    for base, path in pairwise(issues):
+        delta = path.with_suffix(_DELTA)
+        if not delta.exists():
+            earlier, later = (_read_list(job, one, now) for one in (base, path))
+            write_atomically(delta, later.sign_delta(job.keys, earlier))

@@ -92,15 +92,7 @@ def withdraw(
     if (card is None) == (permit is None):
         raise typer.BadParameter("either --card or --permit")
     with _opened(centre, on, area, desk) as office:
-        if card is not None:
-            with office.tap(card) as tap:
-                number = tap.permit_number
-                outcome = office.desk.withdraw(tap, office.today, Withdrawal(why))
-        else:
-            number = permit or ""
-            office.adopt(number)
-            outcome = office.desk.withdraw_remotely(number, office.today, Withdrawal(why))
-        listed = office.withdrawn(number, Withdrawal(why))
+        outcome, listed = office.withdraw(card, permit or "", Withdrawal(why))
     console = console_of(context)
     console.say("desk.listed", sequence=listed.status.sequence, path=listed.whole)
     _show(console, outcome, status_list=str(listed.whole))

@@ -16,6 +16,9 @@ from tests.console.conftest import SmallCentre
 
 NAME, CITIZEN = "样𠮷卡", "11010519491231002X"
 AREA = "330381"
+RECOGNISING = "331123"
+"""Suichang has mutual recognition."""
+
 ISSUER = ("--authority", "瑞安市公安局", "--hotline", "0577-12345")
 
 
@@ -150,6 +153,43 @@ def nobody_is_named(centre: SmallCentre, today: dt.date) -> None:
         "open", "supplement", "review", "approve", "deliver", "make", "hand-over",
     ]  # fmt: skip
     centre("audit", "verify")
+
+
+def test_mutual_recognition_ends_the_older_permit(small_centre: SmallCentre, today: dt.date) -> None:
+    """An electronic permit in another area, verified offline; the older one ends on the list, then on its chip."""
+    centre, on, folder = small_centre, ("--on", f"{today}"), small_centre.prompt.folder
+    centre.make()
+    held = read_number(centre, card_of(centre, 0))
+    path = handed_in(folder, today)
+    text = path.read_text("utf-8").replace(AREA, RECOGNISING)
+    asked = f'kind = "recognition"\nheld = ["{held}"]\n{text}'.replace(
+        "\n[person]", f'\npermit = {{ area = "{AREA}", issued = {today}, status = "valid" }}\n\n[person]'
+    )
+    path.write_text(asked, "utf-8")
+    receipt = shown(centre, "case", "open", path, *on)
+    assert (receipt["kind"], receipt["state"]) == ("recognition", "accepted")
+    desk = ("--area", RECOGNISING, *on)
+    early = centre("case", "issue", "1", "pass.txt", *ISSUER, *desk, code=2)
+    assert early.error["code"] == "case-state"
+    centre("case", "review", "1", *on)
+    centre("case", "approve", "1", *on)
+    issued = shown(centre, "case", "issue", "1", "pass.txt", *ISSUER, *desk)
+    assert (issued["state"], issued["ended"]) == ("handed-over", 1)
+    centre("pass", "trust", "trust.pem")
+    listed = max((centre.centre.root / "status").glob("*.list"))
+    verify = ("pass", "verify", "pass.txt", "--trust", "trust.pem", "--status", listed)
+    assert centre.prompt("--json", *verify).document["good"] is True
+    centre("pass", "issue", held, "old.txt")
+    old = ("pass", "verify", "old.txt", "--trust", "trust.pem", "--status", listed)
+    assert "replaced" in json.dumps(centre.prompt("--json", *old, code=1).document)
+    found = shown(centre, "desk", "inspect", "--card", card_of(centre, 0), "--area", AREA, *on)
+    assert (found["status"], found["mended"]) == ("cancelled", True)
+
+
+def read_number(centre: SmallCentre, card: str) -> str:
+    views: Any = shown(centre, "card", "read", "--card", card)["views"]
+    items = [item for view in views for file in view["files"] for record in file["records"] for item in record]
+    return next(str(item["value"]) for item in items if item["name"] == "permit_number" and item["value"])
 
 
 def test_mistakes_of_usage(small_centre: SmallCentre, today: dt.date) -> None:

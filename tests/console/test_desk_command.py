@@ -9,8 +9,18 @@ from typing import Any
 
 import pytest
 
+from permitcard.job import Job
 from permitcard.products import open_simulated
+from personalization.keys.keystore import KeyName
 from personalization.permit.electronic.claims import CHINA
+from personalization.permit.electronic.signed_message import TrustedSigners
+from personalization.permit.electronic.status_list import (
+    Kind,
+    Standing,
+    StatusList,
+    apply_delta,
+    read_status_list,
+)
 from personalization.permit.spans import add_months
 from reader_bridge.serving import CardServer
 from tests.console.command_line import CommandLine, Prompt
@@ -83,6 +93,65 @@ def test_the_commands_on_a_dual_reader_through_pcsc(small_centre: SmallCentre) -
         again = command("--json", *line, code=1).error
     assert (seen["status"], active["status"], active["mended"]) == ("valid", "valid", False)
     assert again["code"] == "account-active"
+
+
+def permit_of(centre: SmallCentre, card: str) -> str:
+    return _number(centre("card", "read", "--card", card).document)
+
+
+def test_a_withdrawal_that_was_not_published_is_published_later(
+    small_centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk after the decision: the record holds, and the list follows as soon as somebody asks again."""
+    small_centre.make()
+    root = small_centre.centre.root
+    number = permit_of(small_centre, f"sim:{min((root / 'cards').glob('*.card'))}")
+    line = ("desk", "withdraw", "lost", "--permit", number, "--area", "330381")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device", "status")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("permitcard.desk_office.publish", full)
+        assert small_centre(*line, code=3).error["code"] == "file-failure"
+    assert not list(root.glob("status/*.list"))
+    assert small_centre(*line, code=1).error["code"] == "permit-cancelled"
+    assert len(list(root.glob("status/*.list"))) == 1
+    assert small_centre(*line, code=1).error["code"] == "permit-cancelled"
+    assert len(list(root.glob("status/*.list"))) == 1, "what is published is published once"
+
+
+def test_two_desks_that_publish_at_once_lose_nothing(
+    small_centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second one finds the number of its issue taken, and begins again from that issue."""
+    from permitcard import pass_office
+
+    raced: list[int] = []
+    now = dt.datetime.now(dt.UTC)
+
+    def late(job: Job, moment: dt.datetime) -> StatusList | None:
+        found = newest(job, moment)
+        if not raced:
+            raced.append(1)
+            pass_office.publish(job, now, {(Kind.PERMIT, b"first"): Standing.LOST})
+        return found
+
+    newest = pass_office.latest_list
+    monkeypatch.setattr(pass_office, "latest_list", late)
+    with Job.open(small_centre.centre) as job:
+        issued = pass_office.publish(job, now, {(Kind.PERMIT, b"second"): Standing.LOST})
+        assert issued.delta is not None
+        content = issued.delta.read_bytes()
+        issued.delta.unlink()  # as if the desk had been interrupted between issue and delta
+        pass_office.publish(job, now, {})
+        signers = TrustedSigners(
+            job.keys.certificate(KeyName.AUTHORITY), [job.keys.certificate(KeyName.DOCUMENT_SIGNER)], now
+        )
+        first = read_status_list((issued.whole.parent / "000002.list").read_bytes(), signers)
+        assert apply_delta(first, issued.delta.read_bytes(), signers) == apply_delta(first, content, signers)
+    status = issued.status
+    assert status.standing(Kind.PERMIT, b"first") is status.standing(Kind.PERMIT, b"second") is Standing.LOST
 
 
 def test_mistakes_of_usage(office: Path, prompt: Prompt) -> None:

@@ -18,6 +18,7 @@ from personalization.permit.desk.bank_section import BankSection
 from personalization.permit.desk.desk import Desk, NewResidence
 from personalization.permit.desk.dossier import Account, Dossier, MemoryDossiers, Withdrawal
 from personalization.permit.desk.tap import Tap
+from personalization.permit.linked import LinkedNumbers
 from personalization.terminal.holder import HolderSession
 from reader_bridge.connection import CardConnection, Interface, ReaderError
 from tests.unit.personalization.desk.bench import ISSUED, NUMBER, BenchCard, desk, recognise
@@ -48,6 +49,10 @@ def entitle(office: Desk, tap: Tap, today: dt.date) -> object:
     return office.entitle(tap, today, 85, today, "入学")
 
 
+def link(office: Desk, tap: Tap, today: dt.date) -> object:
+    return office.link(tap, today, LinkedNumbers("Z00000001", "9999900000000000025", "A12345678"))
+
+
 def revoke(office: Desk, tap: Tap, today: dt.date) -> object:
     return office.withdraw(tap, today, Withdrawal.REVOKED)
 
@@ -74,6 +79,7 @@ SCENES = [
     Scene("cancel", cancel, TODAY),
     Scene("move", move, TODAY),
     Scene("entitle", entitle, TODAY),
+    Scene("link", link, TODAY),
     Scene("revoke", revoke, TODAY),
     Scene("unlock", unlock, TODAY),
     Scene("endorsed-online", take_what_waits, TODAY, online=True),

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
 from permitcard.products import permit_profile
-from permitcard.specimen import HOLDER_PIN, UNBLOCKING_PIN
+from permitcard.specimen import HOLDER_PIN, UNBLOCKING_PIN, specimen_applicant, specimen_keys
 from personalization.errors import PersonalizationError
 from personalization.permit.desk.bank_section import BankSection
 from personalization.permit.desk.card_state import objects_in
 from personalization.permit.desk.desk import NewResidence
 from personalization.permit.desk.dossier import Account, Dossier, MemoryDossiers, Withdrawal
-from personalization.permit.endorsement import PermitStatus
+from personalization.permit.endorsement import PermitStatus, PermitTerm
+from personalization.preparation.prepare import Preparer
 from personalization.terminal.holder import HolderSession
 from reader_bridge.card_comparison import compare_cards
 from reader_bridge.connection import Interface
-from tests.unit.personalization.desk.bench import DUE, ISSUED, NUMBER, BenchCard, desk, recognise
+from tests.unit.personalization.desk.bench import AREA, DUE, ISSUED, NUMBER, BenchCard, card_made_with, desk, recognise
 
 TODAY = dt.date(2026, 5, 25)
 HOME = NewResidence("浙江省瑞安市仙降街道新路1号", "330381202700009", dt.date(2026, 5, 20), "仙降派出所")
@@ -190,3 +192,80 @@ def test_cancelling_leaves_an_active_account_active(card: BenchCard, dossiers: A
         assert BankSection(branch, permit_profile()).active
     kept = dossiers.dossier
     assert Dossier.decode(kept.encode()) == kept
+
+
+# ---------------------------------------------------------------- handing over, and cards that no desk has seen
+
+NEW_NUMBER = "330381261500000002"
+HANDED = dt.date(2026, 6, 10)
+
+
+def successor(due: dt.date = DUE) -> BenchCard:
+    """The card that was ordered in place of the specimen: another number, the old due day."""
+    return BenchCard(_successor_image(due))
+
+
+@cache
+def _successor_image(due: dt.date) -> bytes:
+    person = replace(
+        specimen_applicant(), permit_number=NEW_NUMBER, issue_date=TODAY, production_date=TODAY, endorsement_due=due
+    )
+    record = Preparer(permit_profile(), specimen_keys(), first_bound=dt.timedelta(days=9999)).prepare(person).record
+    return card_made_with(specimen_keys(), record).snapshot()
+
+
+@pytest.mark.parametrize("interface", Interface)
+def test_a_replacement_takes_over_the_years_of_residence(dossiers: Audited, interface: Interface) -> None:
+    office = desk(dossiers)
+    with BenchCard().tap(ISSUED) as tap:
+        office.inspect(tap, ISSUED)
+    office.withdraw_remotely(NUMBER, TODAY, Withdrawal.LOST)
+    card = successor()
+    with card.tap(HANDED, interface) as tap:
+        outcome = office.hand_over(tap, HANDED, NEW_NUMBER, NUMBER)
+    assert (outcome.status, outcome.due, outcome.waits) == (PermitStatus.VALID, DUE, False)
+    found = dossiers.find(recognise(NEW_NUMBER))
+    assert found is not None
+    assert (found[0].term.counted_from, found[0].term.resident_since) == (ISSUED, ISSUED)
+    with card.tap(HANDED, interface) as tap:
+        again = office.hand_over(tap, HANDED, NEW_NUMBER, NUMBER)
+    assert again == outcome, "who was interrupted hands over again"
+    assert dossiers.dossier.withdrawal is Withdrawal.LOST
+    day = dt.date(2026, 12, 10)
+    with card.tap(day) as tap:
+        assert office.endorse(tap, day).due == dt.date(2028, 1, 1), "the anniversaries of the first issue go on"
+        assert office.inspect(tap, day).residence_years == 0
+    with card.tap(dt.date(2027, 1, 1)) as tap:
+        assert office.inspect(tap, dt.date(2027, 1, 1)).residence_years == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "succeeds", "code"),
+    [
+        (NUMBER, "", "card-other-permit"),
+        (NEW_NUMBER, NUMBER, "permit-not-withdrawn"),
+        (NEW_NUMBER, "330381260000000009", "dossier-none"),
+    ],
+)
+def test_a_card_that_is_not_handed_over(dossiers: Audited, number: str, succeeds: str, code: str) -> None:
+    office = desk(dossiers)
+    with BenchCard().tap(ISSUED) as tap:
+        office.inspect(tap, ISSUED)
+    with successor().tap(HANDED) as tap, pytest.raises(PersonalizationError, match=code):
+        office.hand_over(tap, HANDED, number, succeeds)
+    assert dossiers.find(recognise(NEW_NUMBER)) is None
+
+
+def test_a_lost_card_that_no_desk_ever_saw_is_barred(card: BenchCard, dossiers: Audited) -> None:
+    """Its dossier begins with what production made; the card agrees when it turns up."""
+    office = desk(dossiers)
+    term = PermitTerm(ISSUED, DUE, AREA, ISSUED)
+    office.adopt(NUMBER, term)
+    office.adopt(NUMBER, replace(term, area="330302"))
+    assert office.record(NUMBER).term == term, "a dossier that is there stays"
+    assert office.withdraw_remotely(NUMBER, TODAY, Withdrawal.LOST).waits
+    with card.tap(TODAY, Interface.CONTACTLESS) as tap:
+        assert office.inspect(tap, TODAY).mended
+        assert tap.status.status is PermitStatus.CANCELLED
+    with pytest.raises(PersonalizationError, match="dossier-none"):
+        office.record("330381260000000009")
