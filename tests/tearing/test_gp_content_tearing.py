@@ -107,6 +107,12 @@ STEPS: Final = {
         (),
         CommandApdu(0x80, 0xE2, 0x90, 0, bytes.fromhex("420111" + "4F08A000000003000000")),
     ),
+    "STORE DATA completes the production data": (
+        DOMAIN,
+        FACTORY,
+        (),
+        CommandApdu(0x80, 0xE2, 0x90, 0, bytes.fromhex("9F6608" + "1122334455667788" + "420111")),
+    ),
     "SET STATUS of a hierarchy": (DOMAIN, FACTORY, (), status_command(0x60, 0x80, BANK)),
     "SET STATUS contactless": (DOMAIN, FACTORY, (INSTALL,), status_command(0x01, 0x00, b"\x4f\x08" + INSTANCE)),
 }
