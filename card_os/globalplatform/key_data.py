@@ -101,7 +101,8 @@ def parse_keys(data: bytes, channel: DomainChannel, *, identifier: int, several:
 
     Raises:
         WrongData: 6A80, malformed, or no sound key.
-        SecurityStatusNotSatisfied: 6982, a check value is wrong.
+        SecurityStatusNotSatisfied: 6982, a check value is wrong; a host may leave it out (its length is 00 then), and
+            compares what the card answers.
     """
     reader = _Reader.of(data)
     version = reader.take(1)[0]
@@ -131,9 +132,9 @@ def _parse_key(reader: _Reader, channel: DomainChannel, version: int, identifier
         check_components(key.components)
     except (ValueError, IndexError) as error:
         raise WrongData("no sound key") from error
-    if len(check) != (CHECK_VALUE_LENGTH if key.key_type in CHECKED_TYPES else 0):
-        raise WrongData("a check value is missing, or where none is defined")
-    if not equal(key.check_value(), check):
+    if check and (key.key_type not in CHECKED_TYPES or len(check) != CHECK_VALUE_LENGTH):
+        raise WrongData("a check value of another length, or where none is defined")
+    if check and not equal(key.check_value(), check):
         raise SecurityStatusNotSatisfied("the check value is wrong")
     return key
 

@@ -222,6 +222,7 @@ class Player:
             "repeat": lambda count: bytes(index & 0xFF for index in range(int(count))),
             "key": lambda value: self._key(bytes.fromhex(value), clear_length=True),
             "bare": lambda value: self._key(bytes.fromhex(value), clear_length=False),
+            "unchecked": lambda value: self._key(bytes.fromhex(value), clear_length=False)[:-4] + b"\x00",
             "rsa": lambda bits: _rsa(int(bits)),
         }
         while (found := _PLACEHOLDER.search(text)) is not None:

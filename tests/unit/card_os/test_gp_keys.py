@@ -261,7 +261,7 @@ Field = Callable[[Host], bytes]
         (0x00, 1, 0x40, lambda host: aes_field(host, bytes(16)) * 2, "6A80"),
         (0x00, 1, 0x40, lambda host: aes_field(host, bytes(16))[:-1], "6A80"),
         (0x00, 1, 0x40, lambda host: aes_field(host, bytes(16))[:-1] + b"\xff", "6982"),
-        (0x00, 1, 0x40, lambda host: aes_field(host, bytes(16))[:-4] + b"\x00", "6A80"),
+        (0x00, 1, 0x40, lambda host: aes_field(host, bytes(16))[:-4] + b"\x02" + check_value(bytes(16))[:2], "6A80"),
         (0x00, 1, 0x40, lambda host: b"\x88\x11\x11" + host.encrypt(bytes(16)) + b"\x03aaa", "6A80"),
         (0x00, 1, 0x40, lambda host: b"\x88\x11\x00" + host.encrypt(bytes(16)) + b"\x03aaa", "6A80"),
         (0x00, 1, 0x40, lambda _: b"\x88\x08" + bytes(8) + b"\x03aaa", "6A80"),
@@ -286,6 +286,13 @@ Field = Callable[[Host], bytes]
 def test_put_key_refuses(card: Card, host: Scp03Host, p1: int, p2: int, version: int, field: Field, sw: str) -> None:
     assert put(host, p1, p2, version, field(host))[-4:] == sw
     assert (names(card) == WHOLE) is (sw != "9000")
+
+
+def test_a_check_value_may_be_left_out(card: Card, host: Scp03Host) -> None:
+    """11.8.2.3.1: it is there or its length is 00; the answer has the card's own either way."""
+    field = aes_field(host, NEW_AES[0])[:-4] + b"\x00"
+    assert put(host, 0, 1, 0x40, field) == "40" + check_value(NEW_AES[0]).hex().upper() + "9000"
+    assert (0x40, 1) in names(card)
 
 
 def test_a_key_twice_in_one_chain(host: Scp03Host) -> None:
