@@ -10,7 +10,7 @@ import typer
 
 from permitcard.commands.options import CentreOption, console_of
 from personalization.errors import PersonalizationError
-from personalization.keys.keystore import KeyName
+from personalization.keys.keystore import KEY_PAIRS, KeyName
 
 if TYPE_CHECKING:
     from permitcard.centre import Centre
@@ -24,7 +24,10 @@ WRAPPED_KIND: Final = "permitcard wrapped key"
 
 @group.command("rotate")
 def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path("centre")) -> None:
-    """Put a new key in use; the one before opens what it sealed until it is destroyed."""
+    """Put a new key in use; the one before opens what it sealed until it is destroyed.
+
+    Of document_signer and audit a new pair with a certificate: what the one before has signed stays valid.
+    """
     from permitcard.centre import Centre
     from permitcard.job import Job
 
@@ -37,7 +40,8 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
     facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper()}
     with Job.open(place) as job:
         path = job.changed_key(key, "rotated", facts, approval)
-    console.say("keys.rotated", key=key.value, path=path, **facts)
+    said = "keys.pair-rotated" if key in KEY_PAIRS else "keys.rotated"
+    console.say(said, key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
 
 

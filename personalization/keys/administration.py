@@ -1,4 +1,12 @@
-"""Changing single keys of a store after its ceremony: replace, export, take in, destroy."""
+"""Changing single keys of a store after its ceremony: replace, export, take in, destroy.
+
+A signer's key pair is replaced by a new one with a certificate of its own under the same authority, valid from the day
+before. The one before stays valid as long as it says, so that what it has signed is verified as ever; its private half
+is destroyed. The authority is not replaced here, for cards and records name it; nor is the clock, whose public key is
+in every card that was made.
+
+Source: ICAO Doc 9303 part 12, clause 4.1.2 (periods of document signers that overlap).
+"""
 
 from __future__ import annotations
 
@@ -13,6 +21,9 @@ from personalization.keys.keystore import KEY_LENGTHS, KeyName
 from personalization.keys.passphrase import PassphraseSource
 
 _USAGE: Final = 2
+
+ROTATED_PAIRS: Final = frozenset({KeyName.DOCUMENT_SIGNER, KeyName.AUDIT})
+"""Signers that may get a new key pair."""
 
 KEPT: Final = frozenset({KeyName.RECOGNITION})
 """Keys that are never replaced: earlier issues would not be known again."""
@@ -35,6 +46,8 @@ class KeyAdministration(Protocol):
 
     def replace(self, name: KeyName) -> Change:
         """Put a new key at random in use; the one before opens what it sealed until it is destroyed.
+
+        Of a signer it is a new pair with a certificate; what the one before has signed stays valid.
 
         Raises:
             PersonalizationError: "key-not-replaceable" (exit 2).
@@ -67,7 +80,7 @@ class KeyAdministration(Protocol):
 
 
 def require_replaceable(name: KeyName) -> None:
-    """Refuse key pairs, which have certificates, and keys that must stay.
+    """Refuse keys that must stay, and pairs: those that may be replaced are in `ROTATED_PAIRS`.
 
     Raises:
         PersonalizationError: "key-not-replaceable", exit 2.
@@ -90,6 +103,8 @@ class FileKeyAdministration:
 
     def replace(self, name: KeyName) -> Change:
         """See `KeyAdministration.replace`."""
+        if name in ROTATED_PAIRS:
+            return self._put_pair(name)
         require_replaceable(name)
         return self._put(name, os.urandom(KEY_LENGTHS[name]))
 
@@ -119,6 +134,12 @@ class FileKeyAdministration:
     def _put(self, name: KeyName, value: bytes) -> Change:
         store = self._open()
         changed = store.with_key(name, value)
+        changed.save(self.path, self.passphrase.read())
+        return Change(store.check_value(name), changed.check_value(name))
+
+    def _put_pair(self, name: KeyName) -> Change:
+        store = self._open()
+        changed = store.with_new_pair(name)
         changed.save(self.path, self.passphrase.read())
         return Change(store.check_value(name), changed.check_value(name))
 

@@ -33,6 +33,7 @@ _AUTHORITY_YEARS: Final = 20
 _SIGNER_YEARS: Final = 15
 _SIGNING_YEARS: Final = 3
 _DAYS_A_YEAR: Final = 365
+_BACKDATED: Final = dt.timedelta(days=1)
 _SIGNATURE_ONLY: Final = {"digital_signature": True, "key_cert_sign": False, "crl_sign": False}
 _CERTIFICATES_ONLY: Final = {"digital_signature": False, "key_cert_sign": True, "crl_sign": True}
 
@@ -106,6 +107,16 @@ def make_signer(
         .add_extension(x509.PrivateKeyUsagePeriod(not_before, last_signature), critical=False)
     )
     return _signed(builder, authority_key)
+
+
+def start_of_validity(now: dt.datetime | None = None) -> dt.datetime:
+    """The day before, for the clock of a verifier may be behind; ``now`` is aware, the present by default."""
+    return ((now or dt.datetime.now(dt.UTC)) - _BACKDATED).replace(microsecond=0)
+
+
+def organization_of(certificate: x509.Certificate) -> str:
+    """The organization that a certificate is of."""
+    return str(certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)[0].value)
 
 
 def make_document_signer(

@@ -40,7 +40,14 @@ from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.keys.batch_key_files import BatchKeyFiles
 from personalization.keys.batch_keys import BatchKeyStore
-from personalization.keys.certificates import CERTIFIED, REHEARSAL_LABEL, make_authority, make_signer
+from personalization.keys.certificates import (
+    CERTIFIED,
+    REHEARSAL_LABEL,
+    make_authority,
+    make_signer,
+    organization_of,
+    start_of_validity,
+)
 from personalization.keys.check_values import aes_check_value, hmac_check_value, pair_check_value
 from personalization.keys.derivation import Deriver
 from personalization.keys.keystore import (
@@ -76,7 +83,6 @@ _MAX_SCRYPT_R: Final = 8
 _SCRYPT_MEMORY: Final = (1 << 31) - 1 - 1024
 _SHORTEST_PASSPHRASE: Final = 8
 _ECDSA: Final = ec.ECDSA(Prehashed(SHA256()))
-_BACKDATED: Final = dt.timedelta(days=1)
 
 T = TypeVar("T")
 
@@ -133,7 +139,7 @@ class FileKeyStore:
             raise PersonalizationError("passphrase-too-short", exit_code=2, shortest=_SHORTEST_PASSPHRASE)
         if path.exists():
             raise PersonalizationError("key-store-exists", exit_code=2, file=str(path))
-        not_before = ((now or dt.datetime.now(dt.UTC)) - _BACKDATED).replace(microsecond=0)
+        not_before = start_of_validity(now)
         pairs = {name: ec.generate_private_key(ec.SECP256R1()) for name in KEY_PAIRS}
         store = cls(_random_keys(given or {}), pairs, certify(pairs, not_before), path.with_name(BATCH_KEY_FOLDER))
         content = _encode_file(store._table(), passphrase, scrypt_n)
@@ -212,6 +218,27 @@ class FileKeyStore:
         """The same store with another key in use; the one before it becomes a former key."""
         former = {**self._former, name: [self._held(self._symmetric, name), *self._former.get(name, [])]}
         return self._with({**self._symmetric, name: value}, former)
+
+    def with_new_pair(self, name: KeyName, now: dt.datetime | None = None) -> Self:
+        """The same store with a new pair of a signer, certified by the authority; the private half before is gone.
+
+        Args:
+            name: a signer under the authority.
+            now: time from which the certificate is valid, aware; the present by default.
+        """
+        authority = x509.load_der_x509_certificate(self.certificate(KeyName.AUTHORITY))
+        issuer = self._held(self._pairs, KeyName.AUTHORITY)
+        key = ec.generate_private_key(ec.SECP256R1())
+        certificate = make_signer(
+            CERTIFIED[name],
+            key.public_key(),
+            authority,
+            issuer,
+            start_of_validity(now),
+            organization=organization_of(authority),
+        )
+        pairs, certificates = {**self._pairs, name: key}, {**self._certificates, name: _der(certificate)}
+        return type(self)(self._symmetric, pairs, certificates, self._batch_keys.folder, self._former)
 
     def without_former(self, name: KeyName, check_value: bytes) -> Self | None:
         """The same store without a former key; None when there is none of that check value."""

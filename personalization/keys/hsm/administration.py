@@ -10,9 +10,9 @@ from typing import Any, Final
 from pkcs11 import Attribute, Mechanism, ObjectClass, Session, exceptions
 
 from personalization.errors import PersonalizationError
-from personalization.keys.administration import Change, require_replaceable
+from personalization.keys.administration import ROTATED_PAIRS, Change, require_replaceable
 from personalization.keys.check_values import AES_CHECK_INPUT, CHECK_VALUE_LENGTH
-from personalization.keys.hsm.making import WRAPPING_KEYS, Maker, make_symmetric, make_wrapping
+from personalization.keys.hsm.making import WRAPPING_KEYS, Maker, make_next_pair, make_symmetric, make_wrapping
 from personalization.keys.hsm.store import HsmKeyStore, label_of
 from personalization.keys.hsm.templates import INWARD, capabilities, kept, key_type
 from personalization.keys.hsm.token import Login, logged_in, reported
@@ -41,6 +41,8 @@ class HsmKeyAdministration:
 
     def replace(self, name: KeyName) -> Change:
         """See `KeyAdministration.replace`."""
+        if name in ROTATED_PAIRS:
+            return self._replace_pair(name)
         require_replaceable(name)
         before = self._check_value(name)
         generation = self._generations(name)[-1] + 1
@@ -107,6 +109,24 @@ class HsmKeyAdministration:
             "former-key-missing", exit_code=_USAGE, key=name.value, check_value=check_value.hex().upper()
         )
 
+    def _replace_pair(self, name: KeyName) -> Change:
+        """A new pair first, and then the private half of every one before is destroyed."""
+        before = self._check_value(name)
+        with self._user() as session:
+            old = self._found(session, name, ObjectClass.PRIVATE_KEY)
+            authority = self._found(session, KeyName.AUTHORITY, ObjectClass.PRIVATE_KEY)[-1]
+            with reported(self.maker.place):
+                make_next_pair(session, name, old[-1] + 1, authority)
+                for generation in old:
+                    self._destroy_private(session, label_of(name, generation))
+        return Change(before, self._check_value(name))
+
+    @staticmethod
+    def _destroy_private(session: Session, label: str) -> None:
+        wanted = {Attribute.CLASS: ObjectClass.PRIVATE_KEY, Attribute.LABEL: label}
+        for item in list(session.get_objects(wanted)):
+            item.destroy()
+
     @contextmanager
     def _user(self) -> Generator[Session]:
         with logged_in(self.maker.place, self.maker.user.read(), write=True) as session:
@@ -126,7 +146,7 @@ class HsmKeyAdministration:
     def _newest(self, session: Session, name: KeyName) -> int:
         return self._found(session, name)[-1]
 
-    def _found(self, session: Session, name: KeyName) -> list[int]:
+    def _found(self, session: Session, name: KeyName, kind: ObjectClass = ObjectClass.SECRET_KEY) -> list[int]:
         """Generations of a key, ascending.
 
         Raises:
@@ -134,9 +154,7 @@ class HsmKeyAdministration:
         """
         start = label_of(name, 0)[:-1]
         with reported(self.maker.place):
-            labels = [
-                str(item[Attribute.LABEL]) for item in session.get_objects({Attribute.CLASS: ObjectClass.SECRET_KEY})
-            ]
+            labels = [str(item[Attribute.LABEL]) for item in session.get_objects({Attribute.CLASS: kind})]
         found = sorted(
             int(label.removeprefix(start))
             for label in labels

@@ -18,7 +18,14 @@ from pkcs11 import Attribute, CertificateType, KeyType, Mechanism, MechanismFlag
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 
 from personalization.errors import PersonalizationError
-from personalization.keys.certificates import CERTIFIED, REHEARSAL_LABEL, make_authority, make_signer
+from personalization.keys.certificates import (
+    CERTIFIED,
+    REHEARSAL_LABEL,
+    make_authority,
+    make_signer,
+    organization_of,
+    start_of_validity,
+)
 from personalization.keys.derivation import derivation_inputs
 from personalization.keys.hsm.store import descriptor, label_of
 from personalization.keys.hsm.templates import (
@@ -40,7 +47,6 @@ from personalization.keys.passphrase import PassphraseSource
 _PREFIX: Final = f"{APPLICATION}."
 _FIRST: Final = 1
 _BITS: Final = 8
-_BACKDATED: Final = dt.timedelta(days=1)
 
 WRAPPING_KEYS: Final = tuple(name for name, uses in KEY_USES.items() if KeyUse.WRAP in uses)
 
@@ -83,7 +89,7 @@ def create_hsm_store(
     """
     given = given or {}
     user_pin, officer_pin = maker.user.read(), maker.security_officer.read()
-    not_before = ((now or dt.datetime.now(dt.UTC)) - _BACKDATED).replace(microsecond=0)
+    not_before = start_of_validity(now)
     with logged_in(maker.place, user_pin) as session:
         if any(_ours(session)):
             raise PersonalizationError("key-store-exists", exit_code=2, file=maker.place.label)
@@ -183,6 +189,29 @@ def _make_pairs(session: Session, organization: str, not_before: dt.datetime) ->
         )
 
 
+def make_next_pair(session: Session, name: KeyName, generation: int, authority: int) -> None:
+    """Make another pair of a signer, certified by the authority in the token.
+
+    Its certificate is made last: a pair without one is of no use to a store, which goes on with the pair before.
+
+    Args:
+        session: the user's, for writing.
+        name: a signer under the authority.
+        generation: of the new pair.
+        authority: generation of the authority.
+    """
+    label = label_of(KeyName.AUTHORITY, authority)
+    kept: Any = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
+    public = _public_half(session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=label))
+    wanted = {Attribute.CLASS: ObjectClass.CERTIFICATE, Attribute.LABEL: label}
+    found = list(session.get_objects(wanted))  # to its end: a search that is left open blocks the session
+    issuer, certificate = _TokenKey(public, kept), x509.load_der_x509_certificate(bytes(found[0][Attribute.VALUE]))
+    key = _make_pair(session, label_of(name, generation)).public_key()
+    organization = organization_of(certificate)
+    made = make_signer(CERTIFIED[name], key, certificate, issuer, start_of_validity(), organization=organization)
+    _keep(session, name, made, generation)
+
+
 def _make_pair(session: Session, label: str) -> _TokenKey:
     curve = {Attribute.EC_PARAMS: encode_named_curve_parameters("secp256r1")}
     parameters = session.create_domain_parameters(KeyType.EC, curve, local=True)
@@ -192,20 +221,24 @@ def _make_pair(session: Session, label: str) -> _TokenKey:
         capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
         private_template=dict(PRIVATE_HALF),
     )
+    return _TokenKey(_public_half(public), private)
+
+
+def _public_half(public: Any) -> ec.EllipticCurvePublicKey:
     loaded = load_der_public_key(encode_ec_public_key(public))
     if not isinstance(loaded, ec.EllipticCurvePublicKey):
         raise exceptions.KeyTypeInconsistent
-    return _TokenKey(loaded, private)
+    return loaded
 
 
-def _keep(session: Session, name: KeyName, certificate: x509.Certificate) -> None:
+def _keep(session: Session, name: KeyName, certificate: x509.Certificate, generation: int = _FIRST) -> None:
     session.create_object(
         {
             Attribute.CLASS: ObjectClass.CERTIFICATE,
             Attribute.CERTIFICATE_TYPE: CertificateType.X_509,
             Attribute.TOKEN: True,
             Attribute.PRIVATE: False,
-            Attribute.LABEL: label_of(name, _FIRST),
+            Attribute.LABEL: label_of(name, generation),
             Attribute.SUBJECT: certificate.subject.public_bytes(),
             Attribute.VALUE: certificate.public_bytes(Encoding.DER),
         }

@@ -36,7 +36,7 @@ from personalization.keys.hsm import batch_objects
 from personalization.keys.hsm.batch_objects import TokenSealer
 from personalization.keys.hsm.templates import APPLICATION, DESCRIPTOR, INWARD
 from personalization.keys.hsm.token import TokenPlace, close_session, failure, open_session, reported
-from personalization.keys.keystore import KEY_USES, KeyName, KeyStore, KeyUse, require_use
+from personalization.keys.keystore import KEY_PAIRS, KEY_USES, KeyName, KeyStore, KeyUse, require_use
 from personalization.keys.passphrase import PassphraseSource
 from personalization.keys.process import keep_memory_private
 
@@ -87,6 +87,7 @@ class HsmKeyStore:
                 certificates[name][generation] = item
             else:
                 found[name][generation] = item
+        _keep_whole_pairs(found, publics, certificates)
         for name, generations in found.items():
             self._keys[name] = [generations[number] for number in sorted(generations, reverse=True)]
         for name, generations in publics.items():
@@ -258,6 +259,19 @@ class HsmKeyStoreLocation:
         """Open a session of this process, which leaves no core dumps from then on."""
         keep_memory_private()
         return HsmKeyStore.open(self.place, self.pin.read())
+
+
+def _keep_whole_pairs(*parts: dict[KeyName, dict[int, _Handle]]) -> None:
+    """Of each pair, leave the newest generation of which private half, public half and certificate are there.
+
+    The certificate is made last: a pair that was not finished is not in use.
+    """
+    for name in KEY_PAIRS:
+        whole = set.intersection(*(set(part.get(name, ())) for part in parts))
+        if whole:
+            newest = max(whole)
+            for part in parts:
+                part[name] = {newest: part[name][newest]}
 
 
 def label_of(name: KeyName, generation: int) -> str:

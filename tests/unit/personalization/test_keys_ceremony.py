@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 from collections.abc import Callable
@@ -10,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
+from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given
 from hypothesis import strategies as st
 from pkcs11 import Attribute, ObjectClass
 
 from permitcard.specimen import specimen_keys
 from personalization.errors import PersonalizationError
-from personalization.keys.administration import FileKeyAdministration, KeyAdministration
+from personalization.keys.administration import ROTATED_PAIRS, FileKeyAdministration, KeyAdministration
 from personalization.keys.ceremony import (
     Component,
     combine,
@@ -27,6 +32,7 @@ from personalization.keys.ceremony import (
     write_component,
 )
 from personalization.keys.file_store import FileKeyStore
+from personalization.keys.hsm import making
 from personalization.keys.hsm.administration import HsmKeyAdministration
 from personalization.keys.hsm.making import Maker, create_hsm_store
 from personalization.keys.hsm.store import HsmKeyStore
@@ -225,9 +231,62 @@ def test_a_key_is_replaced_and_the_one_before_destroyed(administered: Administer
     changes.destroy(KeyName.TRANSPORT, former)
     with pytest.raises(PersonalizationError, match="former-key-missing"):
         changes.destroy(KeyName.TRANSPORT, former)
-    for name in (KeyName.RECOGNITION, *KEY_PAIRS):
+    for name in (KeyName.RECOGNITION, *(set(KEY_PAIRS) - ROTATED_PAIRS)):
         with pytest.raises(PersonalizationError, match="key-not-replaceable"):
             changes.replace(name)
+
+
+def signed_by(store: KeyStore, name: KeyName, digest: bytes) -> bool:
+    """Whether what the store signs now is verified by the certificate that it shows."""
+    raw = store.sign_digest(name, digest)
+    der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+    key = x509.load_der_x509_certificate(store.certificate(name)).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    key.verify(der, digest, ec.ECDSA(Prehashed(SHA256())))
+    return True
+
+
+@pytest.mark.parametrize("name", sorted(ROTATED_PAIRS))
+def test_a_signer_gets_a_new_pair_whose_validity_overlaps(administered: Administered, name: KeyName) -> None:
+    """ICAO Doc 9303 part 12, 4.1.2: what the former signer signed is verified as ever; the new one signs."""
+    store = administered.open()
+    old, old_record = store.certificate(name), sign_document({"kind": "before"}, store)
+    authority = store.certificate(KeyName.AUTHORITY)
+    store.close()
+    change = administered.administration.replace(name)
+    again = administered.administration.replace(name)
+    assert (change.after, again.after) == (again.before, administered.check_value(name))
+    assert len({change.before, change.after, again.after}) == 3
+    store = administered.open()
+    assert store.certificate(KeyName.AUTHORITY) == authority
+    assert signed_by(store, name, bytes(32))
+    former, current = (x509.load_der_x509_certificate(found) for found in (old, store.certificate(name)))
+    for certificate in (former, current):
+        certificate.verify_directly_issued_by(x509.load_der_x509_certificate(authority))
+        assert certificate.not_valid_before_utc < dt.datetime.now(dt.UTC) < certificate.not_valid_after_utc
+    assert former.public_key() != current.public_key()
+    assert former.subject == current.subject
+    assert open_document(old_record, "before", authority) == {"kind": "before"}
+    assert open_document(sign_document({"kind": "after"}, store), "after", authority) == {"kind": "after"}
+    store.close()
+
+
+def test_a_pair_whose_certificate_was_not_made_any_more_is_not_used(tmp_path: Path) -> None:
+    """Power fails between pair and certificate: the store goes on with the pair before; the next change is whole."""
+    administered = Administered("hsm", tmp_path)
+    before = administered.check_value(KeyName.AUDIT)
+    place = administered.place
+    assert place is not None
+    with logged_in(place, USER_PIN.encode(), write=True) as session:
+        making._make_pair(session, "permitcard.audit.2")
+    store = administered.open()
+    assert store.check_value(KeyName.AUDIT) == before
+    assert signed_by(store, KeyName.AUDIT, bytes(32))
+    store.close()
+    assert administered.administration.replace(KeyName.AUDIT).before == before
+    store = administered.open()
+    assert signed_by(store, KeyName.AUDIT, bytes(32))
+    store.close()
 
 
 def test_a_key_travels_under_the_exchange_key(administered: Administered) -> None:
