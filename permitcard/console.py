@@ -81,11 +81,17 @@ class Console:
 
         def advance(stage: str, done: int, total: int) -> None:
             if stage not in tasks:
-                tasks[stage] = bars.add_task(self.translate(f"stage.{stage}"), total=total)
+                # What was done before this run says nothing of its speed, and so of the time left.
+                tasks[stage] = bars.add_task(self._stage(stage), total=total, completed=done)
             bars.update(next(task.id for task in bars.tasks if task.id == tasks[stage]), completed=done, total=total)
 
         with bars:
             yield advance
+
+    def _stage(self, stage: str) -> str:
+        """Words for a stage; a station has its name."""
+        kind, _, name = stage.partition(".")
+        return f"  {name}" if kind == "station" else self.translate(f"stage.{stage}")
 
 
 def _put(text: str) -> None:

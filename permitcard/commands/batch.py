@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
@@ -16,6 +16,7 @@ from permitcard.commands.options import CentreOption, ChipOption, console_of
 if TYPE_CHECKING:
     from permitcard.console import Console
     from permitcard.job import Job
+    from permitcard.next_steps import Step
     from personalization.intake.receipt import Receipt
     from personalization.production.journal.batches import BatchStatus
     from personalization.production.run import RunResult
@@ -130,11 +131,13 @@ def status(context: typer.Context, batch: BatchArgument = None, centre: CentreOp
     """Say where a batch stands: what was made, what was not, what may be done now."""
     from permitcard.centre import Centre
     from permitcard.job import Job
+    from permitcard.next_steps import next_steps
 
     console = console_of(context)
     with Job.open(Centre(centre)) as job:
         found = job.status(batch or job.latest())
-    _show_status(console, found)
+        steps = next_steps(job, found)
+    _show_status(console, found, steps=steps)
 
 
 @group.command("rejects")
@@ -263,13 +266,19 @@ def _show_receipt(console: Console, receipt: Receipt, file: Path, html: Path | N
 
 
 def _show_status(
-    console: Console, found: BatchStatus, report_path: Path | None = None, rejects_path: Path | None = None
+    console: Console,
+    found: BatchStatus,
+    report_path: Path | None = None,
+    rejects_path: Path | None = None,
+    steps: Sequence[Step] = (),
 ) -> None:
     console.say("batch.title", name=found.batch.identifier, state=console.translate("state." + found.batch.state.value))
     for state, number in found.rows.items():
         if number:
             console.write(f"    {console.translate('row.' + state.value):<28}{number:>8}")
     console.say("batch.done", good=found.good, made=found.made, left=found.left, rate=found.cards_per_second)
+    for step in steps:
+        console.say(f"next.{step.code}", **step.facts)
     console.result(
         {
             "batch": found.batch.identifier,
@@ -284,5 +293,6 @@ def _show_status(
             "recovered": found.recovered,
             "report": None if report_path is None else str(report_path),
             "rejects": None if rejects_path is None else str(rejects_path),
+            "next": [step.code for step in steps],
         }
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -43,6 +44,7 @@ from personalization.production.station import Ending, give_up_the_lost
 from personalization.production.work import Outfitter
 
 COORDINATOR: Final = "coordinator"
+STATION_STAGE: Final = "station."
 ROWS_FAILED: Final = "rows-failed"
 """Why a batch stopped that has nothing left to make but rows that used up their blanks; resuming tries them again."""
 
@@ -62,7 +64,11 @@ class ProgressBar(Protocol):
     """Told how far the run is."""
 
     def __call__(self, stage: str, done: int, total: int) -> None:
-        """``done`` of ``total`` cards of ``stage`` ("recover", "make" or "inspect") are finished."""
+        """``done`` of ``total`` cards of ``stage`` are finished.
+
+        Stages are "recover", "make" and "inspect", and "station." with a name behind it for what one station made in
+        this shift.
+        """
         ...
 
 
@@ -319,7 +325,7 @@ class _Coordinator:
                     continue
                 made, good = made + word.made, good + word.good
             if self._live(now=not self._crew.at_work):
-                there = self._done()
+                there = self._done(accepted)
                 made, good = max(made, begun[0] + there[0]), max(good, begun[1] + there[1])
             self._progress("make", min(made, accepted), accepted)
             self._progress("inspect", min(good, accepted), accepted)
@@ -356,8 +362,8 @@ class _Coordinator:
     def _living(self) -> int:
         return len(self._journal.read(lambda connection: living(connection, self._batch.id)))
 
-    def _done(self) -> tuple[int, int]:
-        """Cards made and good in this shift, as the journal has it; learns how stations of others ended."""
+    def _done(self, accepted: int) -> tuple[int, int]:
+        """Cards made and good in this shift, as the journal has it; tells each station's, learns how others ended."""
         seats = self._journal.read(lambda connection: all_stations(connection, self._batch.id, self._shift))
         for seat in seats:
             stranger = seat.name.split(".")[0] not in self._own
@@ -365,6 +371,11 @@ class _Coordinator:
                 self._heard.add(seat.id)
                 if seat.ending not in _SILENT_ENDS:
                     self._ended.append(Ended(seat.ending or "", {"station": seat.name}))
+        by_name: Counter[str] = Counter()
+        for seat in seats:
+            by_name[seat.name] += seat.done.made  # over all lives of that name
+        for name in sorted(by_name):
+            self._progress(f"{STATION_STAGE}{name}", by_name[name], accepted)
         return sum(seat.done.made for seat in seats), sum(seat.done.good for seat in seats)
 
     def _send_home(self) -> None:

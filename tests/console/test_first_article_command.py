@@ -28,6 +28,8 @@ def test_one_card_is_made_and_the_rest_after_it_was_looked_at(small_centre: Smal
     status: Any = small_centre("batch", "status").document
     assert (status["state"], status["good"], status["left"]) == ("stopped", 1, 3)
     assert status["stock"]["in-use"] == 0
+    assert status["next"] == ["article"]
+    assert "approve first-article" in small_centre.prompt("batch", "status", "--centre", "centre").out
     page = small_centre.centre.report(facts["batch"]) / "index.html"
     assert facts["card_id"] in page.read_text("utf-8")
     small_centre("batch", "remake", "--row", str(facts["row"]), "--reason", "printing")

@@ -23,7 +23,9 @@ def read(path: Path) -> list[dict[str, str]]:
 def test_a_batch_is_released_and_gives_back(small_centre: SmallCentre, tmp_path: Path) -> None:
     batch = str(small_centre.make()["batch"])
     assert small_centre("batch", "return", code=2).error["code"] == "batch-not-released"
+    assert small_centre("batch", "status").document["next"] == ["release"]
     small_centre("batch", "release")
+    assert small_centre("batch", "status").document["next"] == ["return"]
     written: Any = small_centre("batch", "return").document
     applicants = receive_batch(small_centre.delivered, RememberedBatches(), dt.datetime.now(dt.UTC)).applicants
     with_account = [applicant for applicant in applicants if applicant.bank_account]
@@ -57,6 +59,7 @@ def test_a_batch_is_released_and_gives_back(small_centre: SmallCentre, tmp_path:
     assert small_centre("batch", "return", code=3).error["code"] == "batch-keys-missing"
     assert small_centre("batch", "open", "nowhere", "out2", code=2).error["code"] == "return-file-missing"
     assert small_centre("stock", "account").document["adds_up"] is True
+    assert small_centre("batch", "status").document["next"] == ["erased"]
     said = small_centre.prompt("batch", "return", "--centre", "centre", "--lang", "zh", code=3)
     assert batch in said.err
 

@@ -113,6 +113,8 @@ def test_two_stations_make_and_inspect_a_batch(journal: Journal, tmp_path: Path)
     assert result.status.seconds > 0
     assert isinstance(result.status.seconds, float)
     assert seen[-1] == ("inspect", 20, 20)
+    stations = {stage: done for stage, done, _ in seen if stage.startswith("station.")}
+    assert sum(stations.values()) == 20
     assert count_stock(journal).by_state[BlankState.IN_STOCK] == 2
     with journal.reading() as connection:
         stages = connection.execute(select(Evidence.stage, Evidence.trace)).all()

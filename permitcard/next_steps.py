@@ -1,0 +1,60 @@
+"""What may be done with a batch now: the last of the three questions at 3 a.m."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from personalization.production.journal.articles import find_article, is_held
+from personalization.production.journal.batches import is_released
+from personalization.production.journal.claims import in_doubt
+from personalization.production.journal.corrections import rejected_and_alive
+from personalization.production.journal.erasure import is_erased
+from personalization.production.states import BatchState, BlankState
+
+if TYPE_CHECKING:
+    from permitcard.job import Job
+    from personalization.production.journal.batches import BatchStatus
+
+
+class Step(NamedTuple):
+    """One thing that may be done.
+
+    Attributes:
+        code: of its words, ``next.CODE``.
+        facts: for the words.
+    """
+
+    code: str
+    facts: dict[str, object]
+
+
+def next_steps(job: Job, status: BatchStatus) -> list[Step]:
+    """What may be done with a batch, what comes first in front."""
+    batch = status.batch
+    facts: dict[str, object] = {"batch": batch.identifier}
+    if is_erased(job.journal, batch.id):
+        return [Step("erased", facts)]
+    with job.journal.reading() as connection:
+        held, article = is_held(connection, batch.id), find_article(connection, batch.id)
+        released = is_released(connection, batch.id)
+        alive, doubtful = rejected_and_alive(connection, batch.id), in_doubt(connection, batch.id)
+    steps: list[Step] = []
+    if alive:
+        steps.append(Step("old-card", {**facts, "count": len(alive)}))
+    if doubtful and batch.state is not BatchState.RUNNING:
+        steps.append(Step("doubt", {**facts, "count": len(doubtful)}))
+    if batch.state is BatchState.COMPLETE:
+        steps.append(Step("return" if released else "release", facts))
+    elif batch.state is BatchState.RUNNING:
+        steps.append(Step("running", facts))
+    elif held and article is not None:
+        steps.append(Step("article", {**facts, "row": article.row_number}))
+    elif status.left and not status.stock[BlankState.IN_STOCK]:
+        steps.append(Step("stock", {**facts, "count": status.left}))
+    else:
+        steps.append(Step("resume", {**facts, "count": status.accepted - status.good}))
+    if spoiled := status.stock[BlankState.SPOILED]:
+        steps.append(Step("destroy", {**facts, "count": spoiled}))
+    if barred := status.stock[BlankState.BARRED]:
+        steps.append(Step("barred", {**facts, "count": barred}))
+    return steps
