@@ -9,13 +9,11 @@ Source: USB Device Class: Smart Card CCID, revision 1.1, clause 6.1; see `reader
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from card_os.transport.pps import PPSS
 from card_os.transport.t0_tpdu import TpduError
@@ -38,7 +36,7 @@ from reader_bridge.ccid_messages import (
 from reader_bridge.connection import CardConnection
 from reader_bridge.contact_card import ContactCard
 from reader_bridge.pin_entry import Keypad, PinEntryError, PinOperation
-from reader_bridge.pseudo_terminal import PseudoTerminal
+from reader_bridge.terminal_reader import TerminalReader
 from reader_bridge.tpdu_slot import TpduSlot
 
 FIRMWARE: Final = b"permitcard virtual reader 1.0"
@@ -59,10 +57,6 @@ _EXTENSION_SECONDS: Final = 0.4
 _CERTAIN: Final = 3
 """How often a host asks for a card before it certainly knows that there is none: pcscd overlooks its own question when
 it takes power away."""
-_STALE_SECONDS: Final = 1.0
-_JOIN_SECONDS: Final = 5.0
-
-_log: Final = logging.getLogger(__name__)
 
 
 class CommandFailed(Exception):
@@ -248,7 +242,7 @@ class CcidSlot:
         return self._exchange(block)
 
 
-class VirtualCcidReader:
+class VirtualCcidReader(TerminalReader[Message | Event]):
     """A card in a serial CCID reader on a pseudo terminal, served by a thread.
 
     Args:
@@ -272,46 +266,19 @@ class VirtualCcidReader:
         keypad: Keypad | None = None,
         lock: threading.Lock | None = None,
     ) -> None:
-        self.failure: Exception | None = None
+        super().__init__(link, "ccid-reader", FrameReader(), self._watch)
         self._kind = READER_KIND if keypad is None else PIN_PAD_KIND
-        self._line = PseudoTerminal(link)
         self._slot = CcidSlot(ContactCard(connection), keypad, self._extend)
         self._card_lock = lock or threading.Lock()
         self._sending = threading.Lock()
         self._moved = False
         self._busy: tuple[int, float] | None = None
-        self._frames = FrameReader()
         self._last = NAK_FRAME
-        self._stopping = threading.Event()
-        self._threads = [
-            threading.Thread(target=self._run, name="ccid-reader", daemon=True),
-            threading.Thread(target=self._watch, name="ccid-time", daemon=True),
-        ]
-
-    @property
-    def path(self) -> str:
-        """The device file."""
-        return self._line.path
 
     @property
     def device_name(self) -> str:
         """What the driver's configuration names: the device file and the kind of reader."""
         return f"{self.path}:{self._kind}"
-
-    def start(self) -> None:
-        """Begin to serve."""
-        for thread in self._threads:
-            thread.start()
-
-    def close(self) -> None:
-        """Stop; safe to call twice. For the host the reader is gone."""
-        self._stopping.set()
-        if any(thread.is_alive() for thread in self._threads):
-            self._line.interrupt()
-        for thread in self._threads:
-            if thread.is_alive():
-                thread.join(_JOIN_SECONDS)
-        self._line.close()
 
     def wait_until_known(self, timeout_seconds: float) -> bool:
         """True when a host has powered the card within the time."""
@@ -333,20 +300,6 @@ class VirtualCcidReader:
         with self._card_lock:
             self._slot.insert()
             self._moved = True
-
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                data = self._line.read(_STALE_SECONDS if self._frames else None)
-                if not data:
-                    self._frames.clear()  # the rest of a frame that never comes
-                    continue
-                self._frames.feed(data)
-                while (found := self._frames.next()) is not None:
-                    self._react(found)
-        except Exception as error:  # noqa: BLE001 - a thread's last line of defence: tell the owner and end
-            _log.error("reader on %s ended: %s", self._line.path, type(error).__name__)
-            self.failure = error
 
     def _react(self, found: Message | Event) -> None:
         if isinstance(found, Message):
@@ -391,12 +344,3 @@ class VirtualCcidReader:
             if now - since >= _EXTENSION_SECONDS:
                 self._busy = sequence, now
                 self._line.write(frame(self._slot.time_extension(sequence).encode()))
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()

@@ -7,12 +7,10 @@ Source: NXP UM0701-02, PN532 User Manual, clause 7; see `reader_bridge.pn532_fra
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from card_os.transport.tcl_blocks import ContactlessType
 from reader_bridge.connection import CardConnection
@@ -32,18 +30,14 @@ from reader_bridge.pn532_frames import (
     Status,
     frame,
 )
-from reader_bridge.pseudo_terminal import PseudoTerminal
 from reader_bridge.radio_card import RadioCard, RadioError, TypeA
+from reader_bridge.terminal_reader import TerminalReader
 
 FIRMWARE: Final = bytes.fromhex("32010607")
 """IC PN532, version 1.6, types A, B and ISO 18092."""
 _TARGET: Final = 1
 _ALIVE: Final = 0x01
-_STALE_SECONDS: Final = 1.0
-_JOIN_SECONDS: Final = 5.0
 _MAX_COMMAND: Final = 66_000
-
-_log: Final = logging.getLogger(__name__)
 
 
 class SyntaxFault(Exception):
@@ -178,7 +172,7 @@ class Pn532Module:
         return bytes((Status.OK,))
 
 
-class VirtualPn532:
+class VirtualPn532(TerminalReader[bytes | Event]):
     """A card in the field of a PN532 on a pseudo terminal, served by a thread.
 
     Args:
@@ -202,31 +196,10 @@ class VirtualPn532:
         kind: ContactlessType = ContactlessType.A,
         lock: threading.Lock | None = None,
     ) -> None:
-        self.failure: Exception | None = None
-        self._line = PseudoTerminal(link)
+        super().__init__(link, "pn532", FrameReader(HOST_TO_MODULE))
         self._module = Pn532Module(RadioCard(connection, kind))
         self._lock = lock or threading.Lock()
-        self._frames = FrameReader(HOST_TO_MODULE)
         self._last = ERROR
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="pn532", daemon=True)
-
-    @property
-    def path(self) -> str:
-        """The device file."""
-        return self._line.path
-
-    def start(self) -> None:
-        """Begin to serve."""
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop; safe to call twice."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._line.interrupt()
-            self._thread.join(_JOIN_SECONDS)
-        self._line.close()
 
     def remove_card(self) -> None:
         """Take the card out of the field, in the middle of a command too."""
@@ -238,20 +211,6 @@ class VirtualPn532:
         """Put the card into the field again."""
         with self._lock:
             self._module.present = True
-
-    def _run(self) -> None:
-        try:
-            while not self._stopping.is_set():
-                data = self._line.read(_STALE_SECONDS if self._frames else None)
-                if not data:
-                    self._frames.clear()
-                    continue
-                self._frames.feed(data)
-                while (found := self._frames.next()) is not None:
-                    self._react(found)
-        except Exception as error:  # noqa: BLE001 - a thread's last line of defence: tell the owner and end
-            _log.error("module on %s ended: %s", self._line.path, type(error).__name__)
-            self.failure = error
 
     def _react(self, found: bytes | Event) -> None:
         if found is Event.NACK:
@@ -266,12 +225,3 @@ class VirtualPn532:
             except SyntaxFault:
                 self._last = ERROR
             self._line.write(self._last)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
