@@ -44,7 +44,8 @@ _SIGNED: Final = b"permitcard date bound"
 _DATE: Final = 8
 _SIGNATURE: Final = 64
 _DOSSIER: Final = b"dossier\x00"
-_READING_ROLE: Final = "inspection"
+READING_ROLE: Final = "inspection"
+"""Role of a terminal that reads a permit and writes nothing on it, such as a police officer's."""
 
 STANDINGS: Final = {
     Withdrawal.CANCELLED: Standing.CANCELLED,
@@ -107,7 +108,7 @@ class DeskAtWork:
     today: dt.date
 
     @contextmanager
-    def tap(self, address: str) -> Generator[Tap]:
+    def tap(self, address: str, role: str = DESK_ROLE) -> Generator[Tap]:
         """The card at an address, authenticated, proved genuine and told the date."""
         with _connected(address) as connection:
             yield open_tap(
@@ -117,7 +118,7 @@ class DeskAtWork:
                 SignatureVerifier(self.job.keys.certificate(KeyName.AUTHORITY)),
                 self.today,
                 read_bound(self.job.centre),
-                role=DESK_ROLE,
+                role=role,
             )
 
     @contextmanager
@@ -127,7 +128,7 @@ class DeskAtWork:
         with _connected(address) as connection:
             verifier = SignatureVerifier(self.job.keys.certificate(KeyName.AUTHORITY))
             bound = read_bound(self.job.centre)
-            tap = open_tap(connection, self.sam, profile, verifier, self.today, bound, role=_READING_ROLE)
+            tap = open_tap(connection, self.sam, profile, verifier, self.today, bound, role=READING_ROLE)
             yield tap, open_session(connection, self.sam, profile, BRANCH_ROLE)
 
     def adopt(self, number: str) -> None:

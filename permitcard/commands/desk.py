@@ -39,12 +39,19 @@ def inspect(
     context: typer.Context,
     card: CardOption,
     area: AreaOption,
+    police: Annotated[
+        bool, typer.Option("--police", help="As a police officer's terminal: look, and change nothing.")
+    ] = False,
     centre: CentreOption = Path("centre"),
     on: DayOption = None,
     desk: NameOption = "DESK",
 ) -> None:
     """Bring card and record together, and say what the permit is worth."""
-    with _opened(centre, on, area, desk) as office, office.tap(card) as tap:
+    from permitcard.desk_office import READING_ROLE
+    from personalization.permit.desk.tap import DESK_ROLE
+
+    role = READING_ROLE if police else DESK_ROLE
+    with _opened(centre, on, area, desk) as office, office.tap(card, role) as tap:
         outcome = office.desk.inspect(tap, office.today)
     _show(console_of(context), outcome)
 

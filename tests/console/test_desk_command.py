@@ -67,6 +67,8 @@ def test_a_permit_from_its_desk_to_its_end(made_centre: MadeCentre, office: Path
     lost = shown(prompt, "withdraw", "lost", "--permit", number, *base, "--on", f"{window}")
     assert (lost["status"], lost["waiting"]) == ("cancelled", [{"what": "lost", "day": f"{window}"}])
     assert Path(lost["status_list"]).is_file()
+    police = shown(prompt, "inspect", "--police", "--card", card, *base, "--on", f"{window}")
+    assert (police["status"], police["waits"], police["mended"]) == ("cancelled", True, False)
     found = shown(prompt, "inspect", "--card", card, *base, "--on", f"{window}")
     assert (found["status"], found["mended"], found["waits"]) == ("cancelled", True, False)
     assert number not in (office / "journal.sqlite").read_bytes().decode("latin-1")

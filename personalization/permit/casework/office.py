@@ -22,6 +22,7 @@ from personalization.permit.casework.delivery import (
 )
 from personalization.permit.casework.judging import Judgement, endorsement_rule, judge, last_day, policy_for
 from personalization.permit.casework.states import (
+    DELIVERED,
     OPEN_STATES,
     RUNNING,
     CaseKind,
@@ -193,6 +194,8 @@ class CaseOffice:
         self._clerk.require(row.worker)
         if row.opinion is not None and not self._clerk.alone:
             self._require_apart(case, row.opinion)
+        if step is Step.RETURN:
+            case = replace(case, delivery="", row=())
         return case.moved(row.after, Taken(step, self._clerk.name, today, row.opinion, note))
 
     def _require_apart(self, case: Case, opinion: Opinion) -> None:
@@ -241,15 +244,17 @@ class CaseOffice:
         return Delivery(pack(name, ready), tuple(left_out))
 
     def again(self, name: str) -> Delivered:
-        """A delivery once more, with the same bytes.
+        """A delivery once more, with the same bytes, also when cards were made from it since.
 
         Raises:
-            PersonalizationError: "case-delivery-unknown" (exit 2).
+            PersonalizationError: "case-delivery-unknown" (exit 2); "case-delivery-changed" (exit 1), a case left it.
         """
         self._clerk.require(Worker.PRODUCTION)
-        inside = [one for one in self._cases.in_states(frozenset({CaseState.IN_BATCH})) if one.case.delivery == name]
+        inside = [one for one in self._cases.in_states(DELIVERED) if one.case.delivery == name]
         if not inside:
             raise PersonalizationError("case-delivery-unknown", exit_code=2, name=name)
+        if delivery_name(inside[0].case.area, [one.number for one in inside]) != name:
+            raise PersonalizationError("case-delivery-changed", name=name)
         return pack(name, inside)
 
     def follow(self, made: Callable[[str], bool], today: dt.date) -> tuple[int, ...]:

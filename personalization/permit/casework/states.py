@@ -120,6 +120,9 @@ TRANSITIONS: Final = (
 OPEN_STATES: Final = frozenset(CaseState) - {CaseState.HANDED_OVER, CaseState.REFUSED, CaseState.WITHDRAWN}
 """States in which something has still to be done."""
 
+DELIVERED: Final = frozenset({CaseState.IN_BATCH, CaseState.MADE, CaseState.HANDED_OVER})
+"""States of cases that are in a delivery."""
+
 RUNNING: Final[Mapping[CaseKind, frozenset[CaseState]]] = MappingProxyType(
     {
         kind: frozenset({CaseState.ACCEPTED, CaseState.REVIEWED})

@@ -120,7 +120,7 @@ class Desk:
     def inspect(self, tap: Tap, today: dt.date) -> Outcome:
         """Bring card and dossier together and say what the permit is worth.
 
-        A terminal that may not write, such as a police officer's, sees what waits and leaves it waiting.
+        A terminal that may not write, such as a police officer's, sees what waits and changes neither side.
 
         Raises:
             PersonalizationError: "card-out-of-step", "card-record-disagree" (exit 1).
@@ -359,13 +359,16 @@ class Desk:
             raise PersonalizationError("desk-role-wrong", role=tap.session.role)
         permit = self._recognise(tap.permit_number)
         found = self._dossiers.find(permit)
+        only_looks = what == _INSPECT and not tap.may_write
         if found is None:
             dossier = Dossier.of_card(_term_of(tap), tap.status.changes, tap.permit_number)
+            if only_looks:
+                return _Met(permit, dossier, 0, mended=False)
             return _Met(permit, dossier, self._dossiers.save(permit, dossier, 0, what), mended=False)
         before, version = found
         dossier = replace(before.seen(tap.status.changes), number=tap.permit_number)
         _require_agreement(dossier, tap, today)
-        if dossier != before:
+        if dossier != before and not only_looks:
             version = self._dossiers.save(permit, dossier, version, what)
         return _Met(permit, dossier, version, mended=dossier.on_card != before.on_card)
 

@@ -321,6 +321,21 @@ def test_a_case_that_was_taken_back_keeps_its_permit_number(cases: MemoryCases) 
     assert clerk.find(number).permit_number == before != ""
 
 
+def test_a_delivery_is_the_same_again_while_its_cases_are_in_it(cases: MemoryCases) -> None:
+    first = approved(cases)
+    approved(cases, SISTER, "9999900000000000025")
+    clerk = office(cases, "li")
+    found = clerk.deliver(AREA, APPLIED, ISSUER).delivered
+    assert found is not None
+    clerk.follow(lambda number: number == clerk.find(first).permit_number, APPLIED)
+    clerk.step(first, Step.HAND_OVER, APPLIED)
+    assert clerk.again(found.name) == found, "cards were made from it since"
+    clerk.step(first + 1, Step.RETURN, APPLIED)
+    assert clerk.find(first + 1).delivery == ""
+    with pytest.raises(PersonalizationError, match="case-delivery-changed"):
+        clerk.again(found.name)
+
+
 def test_only_permits_with_a_finished_card_are_made(cases: MemoryCases) -> None:
     first, second = approved(cases), approved(cases, SISTER, "9999900000000000025")
     clerk = office(cases, "li")

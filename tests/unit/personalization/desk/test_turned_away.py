@@ -348,6 +348,15 @@ def test_a_recorded_answer_is_not_believed(known: MemoryDossiers) -> None:
         said(caught.value)
 
 
+def test_a_police_terminal_begins_no_record() -> None:
+    card, dossiers = met(), MemoryDossiers()
+    before = card.fork()
+    with card.tap(TOLD, role="inspection") as tap:
+        assert desk(dossiers).inspect(tap, TOLD).status.value == "valid"
+    assert dossier_in(dossiers) is None
+    assert compare_cards(before, card.fork()) == []
+
+
 def test_a_police_terminal_sees_what_waits_and_writes_nothing(known: MemoryDossiers) -> None:
     card = met()
     office = desk(known)
