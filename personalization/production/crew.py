@@ -212,7 +212,8 @@ def man_station(order: StationOrder, line: Line, opened: Callable[[], None] = gc
     """
     try:
         with ExitStack() as held:
-            journal = held.enter_context(open_journal(order.journal, migrate=False))
+            patience_s = order.policy.patience_s
+            journal = held.enter_context(open_journal(order.journal, migrate=False, patience_s=patience_s))
             equipment = held.enter_context(order.outfit())
             opened()
             ending = Station(journal, order.batch_id, order.name, equipment, order.policy, line).work()

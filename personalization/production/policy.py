@@ -26,6 +26,7 @@ class Policy:
         lease_s: seconds for which a station or coordinator counts as living after its last sign of life, 1..3600.
         begin_each: write to the journal before each single card that it is begun, so that a lease that runs out frees
             the rest of a tray at once; a commit a card, which a real card of some seconds does not feel.
+        patience_s: how long a station waits for a journal that is gone, seconds, 1..3600.
         restarts: stations that may be started again after they were killed.
     """
 
@@ -36,6 +37,7 @@ class Policy:
     stop_after_refusals: int = 2
     lease_s: int = 30
     begin_each: bool = False
+    patience_s: int = 60
     restarts: int = 3
 
     def for_rows(self, rows: int) -> Policy:
@@ -55,6 +57,7 @@ class Policy:
             ("stop_after_failures", self.stop_after_failures, 1, _MAX_TRAY),
             ("stop_after_refusals", self.stop_after_refusals, 1, _MAX_TRAY),
             ("lease_s", self.lease_s, 1, _MAX_LEASE_S),
+            ("patience_s", self.patience_s, 1, _MAX_LEASE_S),
             ("restarts", self.restarts, 0, _MAX_TRAY),
         )
         for name, value, minimum, maximum in limits:

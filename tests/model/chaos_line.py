@@ -8,8 +8,9 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -25,6 +26,10 @@ from reader_bridge.connection import CardConnection, Interface, ReaderError
 from reader_bridge.simulated import open_card
 
 LEASE_S = 3
+EVERYTHING = "everything"
+"""The ticket for all cards that are left."""
+
+_WAIT_S = 0.02
 STATIONS = 4
 MOMENTS = tuple(CutMoment)
 
@@ -49,7 +54,10 @@ class Bench:
 
 @dataclass(frozen=True)
 class TearingMaker:
-    """Dies with its card at the programming unit that the first file in ``orders`` names."""
+    """Begins a card when there is a ticket, so that the moments of the test find cards at work on any machine.
+
+    It dies with its card at the programming unit that the first file in ``orders`` names.
+    """
 
     maker: Maker
     bench: Bench
@@ -69,6 +77,9 @@ class TearingMaker:
         enter: EnterStep,
         fence: Fence | None = None,
     ) -> bytes:
+        while not self._ticket():
+            enter("waiting")  # the station stays alive
+            time.sleep(_WAIT_S)
         for order in sorted(self.orders.iterdir()):
             taken = self.orders.with_name("taken") / order.name
             try:
@@ -85,6 +96,15 @@ class TearingMaker:
             if self.bench.power is not None and not self.bench.power.on:
                 os.kill(os.getpid(), signal.SIGKILL)
             raise
+
+    def _ticket(self) -> bool:
+        for ticket in sorted(self.orders.with_name("tickets").iterdir(), reverse=True):
+            if ticket.name == EVERYTHING:
+                return True
+            with suppress(FileNotFoundError):  # another station was faster
+                ticket.unlink()
+                return True
+        return False
 
 
 @dataclass(frozen=True)

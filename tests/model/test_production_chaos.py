@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from permitcard.centre import JOURNAL_PASSWORD_VARIABLE, MODULE_VARIABLE, PIN_VARIABLE, TOKEN_VARIABLE, Centre
 from permitcard.commands.keys import make_hsm_keys
@@ -33,7 +33,7 @@ from personalization.keys.keystore import KeyName
 from personalization.production.audit import read_checkpoints, read_trail, verify_trail
 from personalization.production.journal.batches import batch_status
 from personalization.production.journal.claims import in_doubt
-from personalization.production.journal.tables import Blank, Run
+from personalization.production.journal.tables import Blank
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.production.states import BatchState, BlankState, RowState, RunState
 from personalization.production.stock import count_stock
@@ -42,7 +42,7 @@ from personalization.terminal.session import TerminalSession
 from reader_bridge.connection import Interface
 from tests.doubles import softhsm
 from tests.doubles.postgres import PASSWORD, Postgres
-from tests.model.chaos_line import LEASE_S, MOMENTS
+from tests.model.chaos_line import EVERYTHING, LEASE_S, MOMENTS
 
 ROOT = Path(__file__).parents[2]
 UNITS_OF_A_CARD = 1200
@@ -101,7 +101,7 @@ class Chaos:
             "database": self._kill_database,
             "coordinator": self._kill_coordinator,
         }
-        for name in ("orders", "taken"):
+        for name in ("orders", "taken", "tickets"):
             (folder / name).mkdir()
         self._coordinator = self._start()
 
@@ -119,13 +119,6 @@ class Chaos:
         self._groups.append(process.pid)
         return process
 
-    def good(self) -> int:
-        return self.job.journal.read(
-            lambda connection: connection.execute(
-                select(func.count()).select_from(Run).where(Run.state.in_(("made", "inspecting", "good")))
-            ).scalar_one()
-        )
-
     def stations(self) -> list[psutil.Process]:
         """Station processes of the coordinator that lives."""
         with suppress(psutil.NoSuchProcess):
@@ -133,23 +126,25 @@ class Chaos:
             return [child for child in children if "spawn_main" in " ".join(_command(child))]
         return []
 
-    def moment(self, kind: str) -> None:
-        """Wait until more cards were made, then a moment longer, and let it happen."""
-        self._until_more_cards()
+    def moment(self, kind: str, cards: int) -> None:
+        """Allow so many more cards, wait until some of them were begun, a moment longer, and let it happen."""
+        number = sum(self.happened.values())
+        for card in range(cards):
+            (self._folder / "tickets" / f"{number:04d}-{card:04d}").touch()
+        self._until_begun(self._dice.randrange(cards))
         time.sleep(self._dice.random() * 0.05)
         self._strikes[kind]()
         self.happened[kind] += 1
 
-    def _until_more_cards(self) -> None:
-        before, deadline = self.good(), time.monotonic() + PATIENCE_S
-        while self.good() <= before:
+    def _until_begun(self, left: int) -> None:
+        """Until at most ``left`` of the cards that are allowed have not been begun."""
+        deadline = time.monotonic() + PATIENCE_S
+        while len(list((self._folder / "tickets").iterdir())) > left:
             self._go_on_after_a_while()
             assert time.monotonic() < deadline, f"nothing goes on: {self.errors()}"
             if self._coordinator.poll() is not None:
-                if batch_status(self.job.journal, self.batch).batch.state is BatchState.COMPLETE:
-                    return
                 self._coordinator = self._start()
-            time.sleep(0.03)
+            time.sleep(0.02)
 
     def _kill_station(self) -> None:
         if stations := self.stations():
@@ -185,6 +180,7 @@ class Chaos:
 
     def finish(self) -> None:
         """Let everybody go on until the batch is complete."""
+        (self._folder / "tickets" / EVERYTHING).touch()
         deadline = time.monotonic() + PATIENCE_S
         while batch_status(self.job.journal, self.batch).batch.state is not BatchState.COMPLETE:
             self._go_on_after_a_while()
@@ -232,7 +228,7 @@ def live_through(centre: Centre, database: Postgres, folder: Path, rows: int, mo
         chaos = Chaos(job, database, folder, batch, random.Random(seed))
         try:
             for number in range(moments):
-                chaos.moment(KINDS[number % len(KINDS)])
+                chaos.moment(KINDS[number % len(KINDS)], rows // (moments + 1))
             chaos.finish()
         finally:
             chaos.close()
@@ -290,7 +286,7 @@ def test_twenty_moments_lose_nothing_and_make_nothing_twice(
     centre: Centre, database: Postgres, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with capsys.disabled():
-        live_through(centre, database, tmp_path, rows=60, moments=20, seed=6)
+        live_through(centre, database, tmp_path, rows=64, moments=20, seed=6)
 
 
 @pytest.mark.long

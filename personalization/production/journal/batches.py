@@ -237,8 +237,8 @@ def find_batch(journal: Journal, identifier: str) -> BatchFacts:
     Raises:
         PersonalizationError: "batch-unknown".
     """
-    with journal.reading() as connection:
-        found = connection.execute(select(Batch.__table__).where(Batch.identifier == identifier)).one_or_none()
+    wanted = select(Batch.__table__).where(Batch.identifier == identifier)
+    found = journal.read(lambda connection: connection.execute(wanted).one_or_none())
     if found is None:
         raise PersonalizationError("batch-unknown", exit_code=2, batch=identifier)
     return BatchFacts(
@@ -301,25 +301,26 @@ def batch_status(journal: Journal, identifier: str) -> BatchStatus:
         PersonalizationError: "batch-unknown".
     """
     batch = find_batch(journal, identifier)
-    with journal.reading() as connection:
-        rows = _count(connection, Row.state, Row.batch_id == batch.id)
-        runs = _count(connection, Run.state, Run.batch_id == batch.id)
-        stock = _count(connection, Blank.state)
-        length = func.coalesce(Shift.ended_at, Shift.last_seen_at) - Shift.started_at
-        worked = func.sum(case((length > 0, length), else_=0))  # the clock may have been set back
-        found_us = connection.execute(select(worked).where(Shift.batch_id == batch.id)).scalar()
-        seconds = int(found_us or 0) / _MICROSECONDS  # a server sums up in decimals
-        found = connection.execute(
-            select(Event.facts).where(Event.batch_id == batch.id, Event.what == What.RECOVERED.value)
-        ).scalars()
-        recovered = _conditions(found)
+    return journal.read(lambda connection: _status(connection, batch))
+
+
+def _status(connection: Connection, batch: BatchFacts) -> BatchStatus:
+    rows = _count(connection, Row.state, Row.batch_id == batch.id)
+    runs = _count(connection, Run.state, Run.batch_id == batch.id)
+    stock = _count(connection, Blank.state)
+    length = func.coalesce(Shift.ended_at, Shift.last_seen_at) - Shift.started_at
+    worked = func.sum(case((length > 0, length), else_=0))  # the clock may have been set back
+    found_us = connection.execute(select(worked).where(Shift.batch_id == batch.id)).scalar()
+    recovered = connection.execute(
+        select(Event.facts).where(Event.batch_id == batch.id, Event.what == What.RECOVERED.value)
+    ).scalars()
     return BatchStatus(
         batch,
         {state: rows.get(state.value, 0) for state in RowState},
         {state: runs.get(state.value, 0) for state in RunState},
         {state: stock.get(state.value, 0) for state in BlankState},
-        seconds,
-        recovered,
+        int(found_us or 0) / _MICROSECONDS,  # a server sums up in decimals
+        _conditions(recovered),
     )
 
 

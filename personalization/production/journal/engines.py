@@ -103,6 +103,7 @@ def _postgresql(place: PostgresServer) -> Engine:
             place.driver_url,
             connect_args={**arguments, "application_name": "permitcard"},
             pool_size=_CONNECTIONS,
+            pool_pre_ping=True,  # a server that was restarted has forgotten the connections that wait here
             hide_parameters=True,
         )
     except (ImportError, NoSuchModuleError):

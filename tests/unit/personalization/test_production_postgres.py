@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,12 +16,17 @@ from personalization.errors import PersonalizationError
 from personalization.keys.passphrase import PassphraseSource
 from personalization.production.audit import read_trail, verify_trail
 from personalization.production.journal import Journal, open_journal
+from personalization.production.journal.batches import batch_status
 from personalization.production.journal.database import JournalUnavailable
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.place import PostgresServer, parse_url
 from personalization.production.journal.tables import Event
+from personalization.production.policy import Policy
+from personalization.production.run import resume_batch, run_batch
+from personalization.production.states import BatchState, RunState
 from tests.doubles import postgres
 from tests.doubles.postgres import PASSWORD, Postgres
+from tests.unit.personalization.scripted_line import HONEST, Outfit, card_state, load_batch, receive
 
 WRONG = "not-the-password-577215"
 
@@ -213,3 +219,34 @@ def test_a_process_that_stands_still_in_a_transaction_holds_nobody_up(
         journal.write(receive_one)
         connection.invalidate()
     assert entries(journal) == 1
+
+
+def test_a_run_whose_database_stays_away_stops_in_order_and_goes_on_later(
+    place: PostgresServer, tmp_path: Path
+) -> None:
+    server, rows = postgres.server(), 12
+    with open_journal(place) as journal:
+        load_batch(journal, rows)
+        receive(journal, tmp_path, [HONEST] * (rows + 2))
+    policy = Policy(stations=1, tray=2, lease_s=1, patience_s=1)
+    gone: list[bool] = []
+
+    def take_away(stage: str, done: int, total: int) -> None:
+        if stage == "make" and done > 1 and not gone:
+            gone.append(True)
+            server.kill()
+
+    with open_journal(place, patience_s=1) as journal:
+        try:
+            with pytest.raises(JournalUnavailable):
+                run_batch(journal, "batch", Outfit(0.01), policy, who="li", progress=take_away)
+        finally:
+            server.start()
+    with open_journal(place) as journal:
+        assert batch_status(journal, "batch").batch.state is BatchState.RUNNING
+        result = resume_batch(journal, "batch", Outfit(), policy, who="li")
+        trail, head = read_trail(journal)
+    assert (result.status.good, result.status.runs[RunState.SPOILED]) == (rows, 0)
+    assert verify_trail(trail, [], head).findings == ()
+    made = sorted(row for path in tmp_path.glob("*.card") for row in [card_state(path)[1]] if row)
+    assert made == list(range(1, rows + 1))
