@@ -13,6 +13,7 @@ from personalization.errors import PersonalizationError
 from personalization.production.acts import Role
 from personalization.production.journal.batches import BatchFacts, find_batch
 from personalization.production.journal.claims import Claim, in_doubt, spoil_in_doubt
+from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.shifts import open_shift
 from personalization.production.journal.stations import (
     Progress,
@@ -78,6 +79,9 @@ def join_batch(job: Job, identifier: str, name: str | None) -> Shift:
     def report(progress: Progress) -> None:
         done[0] = Progress(*(before + more for before, more in zip(done[0], progress, strict=True)))
 
+    with job.journal.transaction() as connection:
+        entry = Entry(What.STATION_MANNED, batch.id, facts={"station": called, "keys": job.key_values()})
+        record(connection, job.operator.name, [entry])
     policy = policy_of(job, 1)
     with _drained_by_signals() as drain, job.outfit(identifier)() as equipment:
         ending = Station(job.journal, batch.id, called, equipment, policy, Line(drain.wait, report)).work()

@@ -52,6 +52,7 @@ class Lease:
         self._state = StationState.WORKING
         self._supervisor: tuple[int, float] | None = None
         self._orphaned = False
+        self._since = elapsed_s()
         self.extended(elapsed_s())
 
     @classmethod
@@ -88,10 +89,11 @@ class Lease:
     def extended(self, since: float) -> None:
         """The lease was granted in answer to what was sent at ``since`` (`elapsed_s`)."""
         self._due = since + self._lease_s / _RENEWALS
+        away, self._since = since - self._since > self._lease_s, since  # then we could not hear the coordinator either
         beat = self.told.supervisor
         if beat is None:
             self._orphaned = self._supervisor is not None
-        elif self._supervisor is None or self._supervisor[0] != beat:
+        elif self._supervisor is None or self._supervisor[0] != beat or away:
             self._supervisor, self._orphaned = (beat, since), False
 
     def hold(self) -> None:

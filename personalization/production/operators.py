@@ -203,11 +203,15 @@ def approved(approval: Approval | None) -> dict[str, object]:
     )
 
 
+_RAN: Final = (What.BATCH_RUNNING.value, What.STATION_MANNED.value)
+"""Entries of who ran a batch, as its coordinator or at a station that joined it."""
+
+
 def _require_apart(journal: Journal, name: str, subject: str) -> None:
     ran = (
         select(Event.id)
         .join(Batch, Batch.id == Event.batch_id)
-        .where(Batch.identifier == subject, Event.what == What.BATCH_RUNNING.value, Event.who == name)
+        .where(Batch.identifier == subject, Event.what.in_(_RAN), Event.who == name)
         .limit(1)
     )
     with journal.reading() as connection:

@@ -38,6 +38,7 @@ class What(StrEnum):
     CANCELLED = "cancelled"
     KEYS_REFUSED = "keys-refused"
     TAKEN_OVER = "taken-over"
+    STATION_MANNED = "station-manned"
     STATION_JOINED = "station-joined"
     STATION_ENDED = "station-ended"
     STATION_LOST = "station-lost"

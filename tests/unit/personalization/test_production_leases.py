@@ -33,7 +33,7 @@ from personalization.production.journal.claims import (
     spoil_in_doubt,
 )
 from personalization.production.journal.place import SqliteFile
-from personalization.production.journal.shifts import begin_shift, open_shift
+from personalization.production.journal.shifts import begin_shift, end_shift, open_shift, renew_shift
 from personalization.production.journal.stations import (
     SeatLost,
     StationFacts,
@@ -387,6 +387,32 @@ def shift_of_another_machine(journal: Journal, batch_id: int, lease_s: float) ->
         return begin_shift(
             connection, batch_id, 2, host="elsewhere", lock="boot:1:2", lease_us=int(lease_s * 1_000_000)
         )
+
+
+def test_a_station_without_a_coordinator_drains(journal: Journal, clock: Clock) -> None:
+    """Nobody would hear its alarm."""
+    batch = load_batch(journal, 1)
+    shift = shift_of_another_machine(journal, batch.id, 30)
+    lease = Lease.join(journal, batch.id, "far", 30)
+    for _ in range(70):
+        clock.now += 1
+        with journal.transaction() as connection:
+            renew_shift(connection, shift)
+        assert lease.order() is None
+    silent = 0
+    while lease.order() is None:
+        clock.now += 1
+        silent += 1
+    assert 60 <= silent <= 72
+    with journal.transaction() as connection:
+        renew_shift(connection, shift)
+    clock.now += 11
+    assert lease.order() is None
+    with journal.transaction() as connection:
+        end_shift(connection, shift, "drained")
+    clock.now += 11
+    assert lease.order() is Order.DRAIN
+    lease.leave("drained")
 
 
 def test_a_coordinator_of_another_machine_that_lives_is_left_alone(journal: Journal, tmp_path: Path) -> None:

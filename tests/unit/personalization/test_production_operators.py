@@ -16,7 +16,13 @@ from personalization.errors import PersonalizationError
 from personalization.keys.hsm.operator_token import OPERATOR_LABEL, prove
 from personalization.keys.hsm.token import TokenPlace, logged_in
 from personalization.production.acts import ACTS, Act, Role
-from personalization.production.journal.batches import BatchEntry, change_batch, register_batch, release_batch
+from personalization.production.journal.batches import (
+    BatchEntry,
+    change_batch,
+    find_batch,
+    register_batch,
+    release_batch,
+)
 from personalization.production.journal.database import Journal, now_us
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.operators import Operator, Roster, approve, approved, require_two
@@ -77,6 +83,14 @@ def test_an_approval_holds_for_a_day(journal: Journal, batch: str, monkeypatch: 
     monkeypatch.setattr("personalization.production.operators.now_us", lambda: tomorrow)
     with pytest.raises(PersonalizationError, match="approval-missing"):
         require_two(journal, ROSTER, ZHAO, Act.ERASE, batch)
+
+
+def test_who_worked_at_a_station_that_joined_made_it_too(journal: Journal, batch: str) -> None:
+    with journal.transaction() as connection:
+        record(connection, "wang", [Entry(What.STATION_MANNED, find_batch(journal, batch).id)])
+    with pytest.raises(PersonalizationError, match="maker-inspects"):
+        approve(journal, WANG, Act.RELEASE, batch)
+    approve(journal, ZHAO, Act.RELEASE, batch)
 
 
 def test_who_made_neither_releases_nor_approves_it(journal: Journal, batch: str) -> None:
