@@ -11,7 +11,7 @@ import datetime as dt
 import secrets
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -223,7 +223,7 @@ def _refused(receipt: Receipt) -> dict[str, int]:
 
 
 @contextmanager
-def _bench(setting: Setting, model: ReaderModel) -> Iterator[_Bench]:
+def _bench(setting: Setting, model: ReaderModel) -> Generator[_Bench]:
     """Keys, SAM, maker and inspector of a rehearsal; the keys' file is gone before the first card is made."""
     with ExitStack() as held:
         with tempfile.TemporaryDirectory(prefix="permitcard-rehearsal-") as folder:

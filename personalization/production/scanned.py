@@ -18,7 +18,7 @@ from personalization.production.journal.scans import claim_scanned
 from personalization.production.journal.tables import Row, Run
 from personalization.production.policy import Policy
 from personalization.production.states import RowState
-from personalization.production.station import Ending, Line, Station, Tray
+from personalization.production.station import Ending, Line, Progress, Station, Tray
 from personalization.production.work import Equipment
 
 SCANNER: Final = "scanner"
@@ -62,7 +62,7 @@ class _ScannedStation(Station):
     def __init__(
         self, journal: Journal, batch_id: int, equipment: Equipment, policy: Policy, permit: bytes, card_number: str
     ) -> None:
-        line = Line(lambda _seconds: False, lambda _progress: None)
+        line = Line(_not_ordered_home, _unheard)
         super().__init__(journal, batch_id, SCANNER, equipment, policy, line)
         self._permit = permit
         self._card_number = card_number
@@ -78,6 +78,15 @@ class _ScannedStation(Station):
 
     def _nothing_claimed(self) -> Ending | None:
         return Ending.DONE
+
+
+def _not_ordered_home(seconds: float) -> bool:
+    del seconds
+    return False
+
+
+def _unheard(progress: Progress) -> None:
+    del progress
 
 
 def make_scanned(
