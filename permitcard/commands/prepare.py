@@ -58,14 +58,14 @@ def prepare(
     from permitcard.job import Job
     from permitcard.preparing import Loaded, Staff
     from permitcard.preparing import prepare as prepare_delivery
-    from personalization.intake.delivery import DeliveryName
+    from personalization.preparation.bulk.delivered import DeliveredFiles
 
     console = console_of(context)
     if discard:
         _discard(console, centre, file)
         return
     if workers is None:
-        declared = DeliveryName.parse(file.stem).count if file.exists() else 0
+        declared = DeliveredFiles.of(file).name.count
         workers = (os.cpu_count() or 1) if declared > _FEW_ROWS else 0
     with Job.open(Centre(centre)) as job, console.progress() as bar:
         found = prepare_delivery(

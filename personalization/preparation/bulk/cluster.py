@@ -7,6 +7,7 @@ and once, so that this does no harm.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from concurrent.futures import CancelledError
 from typing import Any, Final
@@ -14,6 +15,8 @@ from typing import Any, Final
 from personalization.errors import PersonalizationError
 from personalization.preparation.bulk.workers import Order, carry_out
 
+_ADDRESS: Final = re.compile(r"(tcp|tls)://[^/\s]+:\d{1,5}")
+_USAGE: Final = 2
 _ENVIRONMENT: Final = 3
 PATIENCE_S: Final = 30
 """How long a scheduler may take to answer."""
@@ -26,12 +29,15 @@ class ClusterWorkers:
         address: of the scheduler, such as ``tcp://10.0.0.1:8786``.
 
     Raises:
-        PersonalizationError: exit 3: "cluster-missing" (the library is not installed), "scheduler-unreachable".
+        PersonalizationError: "scheduler-address" (exit 2); exit 3: "cluster-missing" (the library is not installed),
+            "scheduler-unreachable".
     """
 
     __slots__ = ("_address", "_client", "_library")
 
     def __init__(self, address: str) -> None:
+        if not _ADDRESS.fullmatch(address):
+            raise PersonalizationError("scheduler-address", exit_code=_USAGE, address=address)
         self._address = address
         try:
             self._library = _distributed()
