@@ -40,26 +40,48 @@ class LinkedNumbers:
         return bool(self.citizen_card or self.account or self.social_card)
 
 
+Broken = Callable[[LinkedNumbers], bool]
+
+
 class _Rule(NamedTuple):
     fault: LinkFault
-    broken: Callable[[LinkedNumbers], bool]
+    broken: Broken
 
 
 _CITIZEN_CARD: Final = re.compile(r"Z\d{8}", re.ASCII)
 _ACCOUNT: Final = re.compile(r"\d{16,20}", re.ASCII)
 _SOCIAL_CARD: Final = re.compile(r"[0-9A-Z]{9}", re.ASCII)
 
+
+def _unlike(form: re.Pattern[str], number: Callable[[LinkedNumbers], str]) -> Broken:
+    """Whether a number is there and not of its form."""
+    return lambda of: bool(number(of)) and form.fullmatch(number(of)) is None
+
+
+def _alone(number: Callable[[LinkedNumbers], str], partner: Callable[[LinkedNumbers], str]) -> Broken:
+    """Whether a number is there without the one that goes with it."""
+    return lambda of: bool(number(of)) and not partner(of)
+
+
+def _citizen_card(of: LinkedNumbers) -> str:
+    return of.citizen_card
+
+
+def _account(of: LinkedNumbers) -> str:
+    return of.account
+
+
+def _social_card(of: LinkedNumbers) -> str:
+    return of.social_card
+
+
 _RULES: Final = (
-    _Rule(LinkFault.CITIZEN_CARD_FORM, lambda of: _unlike(_CITIZEN_CARD, of.citizen_card)),
-    _Rule(LinkFault.ACCOUNT_FORM, lambda of: _unlike(_ACCOUNT, of.account)),
-    _Rule(LinkFault.SOCIAL_CARD_FORM, lambda of: _unlike(_SOCIAL_CARD, of.social_card)),
-    _Rule(LinkFault.ACCOUNT_ALONE, lambda of: bool(of.account) and not of.citizen_card),
-    _Rule(LinkFault.CITIZEN_CARD_ALONE, lambda of: bool(of.citizen_card) and not of.account),
+    _Rule(LinkFault.CITIZEN_CARD_FORM, _unlike(_CITIZEN_CARD, _citizen_card)),
+    _Rule(LinkFault.ACCOUNT_FORM, _unlike(_ACCOUNT, _account)),
+    _Rule(LinkFault.SOCIAL_CARD_FORM, _unlike(_SOCIAL_CARD, _social_card)),
+    _Rule(LinkFault.ACCOUNT_ALONE, _alone(_account, _citizen_card)),
+    _Rule(LinkFault.CITIZEN_CARD_ALONE, _alone(_citizen_card, _account)),
 )
-
-
-def _unlike(form: re.Pattern[str], number: str) -> bool:
-    return bool(number) and form.fullmatch(number) is None
 
 
 def faults_of(linked: LinkedNumbers) -> tuple[LinkFault, ...]:

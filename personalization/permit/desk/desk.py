@@ -254,7 +254,8 @@ class Desk:
         met = self._met(tap, today, "unlock")
         if met.dossier.withdrawal is not None:
             raise PersonalizationError("permit-cancelled", day=met.dossier.term.cancelled)
-        pin_block(unblocking), pin_block(new)
+        for digits in (unblocking, new):
+            pin_block(digits)  # a PIN of another form is refused before anything is recorded
         self._dossiers.save(met.permit, met.dossier, met.version, "unlock")
         holder = HolderSession(tap.session.channel, self._profile)
         holder.unblock(unblocking, new)

@@ -115,16 +115,8 @@ _ACTS: Final[Sequence[tuple[str, dt.date, Act]]] = (
     ("move", dt.date(2026, 5, 25), _move),
     ("correct", dt.date(2026, 5, 26), _at(_home, lambda office, tap, day: office.correct(tap, day, HOME))),
     ("entitle", dt.date(2026, 5, 27), _at(_home, lambda office, tap, day: office.entitle(tap, day, 85, day, "入学"))),
-    (
-        "wrong-pin",
-        dt.date(2026, 5, 28),
-        _at(_home, lambda office, tap, day: office.unlock(tap, day, "11111111", NEW_PIN)),
-    ),
-    (
-        "unlock",
-        dt.date(2026, 5, 28),
-        _at(_home, lambda office, tap, day: office.unlock(tap, day, UNBLOCKING_PIN, NEW_PIN)),
-    ),
+    ("wrong-pin", dt.date(2026, 5, 28), _unlock_with("11111111")),
+    ("unlock", dt.date(2026, 5, 28), _unlock_with(UNBLOCKING_PIN)),
     ("activate", dt.date(2026, 5, 29), _activate),
     ("activate-again", dt.date(2026, 5, 29), _activate),
     ("too-early", dt.date(2026, 11, 30), _endorse),
