@@ -94,22 +94,27 @@ class Postgres:
         return server
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
-        self._process = subprocess.Popen(
-            [programs() / "postgres", "-D", self.folder / "data", "-k", self.folder],
-            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, start_new_session=True,
-            **_somebody(),
-        )  # type: ignore[call-overload]  # fmt: skip
+        """Start it and wait until it answers; one that was killed leaves memory behind that takes a moment to go."""
         deadline = time.monotonic() + _PATIENCE_S
+        self._process = self._begin()
         while True:
             try:
                 self.ask("SELECT 1")
             except psycopg.OperationalError:
-                assert self._process.poll() is None, "the server did not start"
                 assert time.monotonic() < deadline, "the server does not answer"
+                if self._process.poll() is not None:
+                    self._process = self._begin()
                 time.sleep(0.02)
             else:
                 return
+
+    def _begin(self) -> subprocess.Popen[bytes]:
+        process: subprocess.Popen[bytes] = subprocess.Popen(
+            [programs() / "postgres", "-D", self.folder / "data", "-k", self.folder],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, start_new_session=True,
+            **_somebody(),
+        )  # type: ignore[call-overload]  # fmt: skip
+        return process
 
     def kill(self) -> None:
         """SIGKILL to the server and its sessions, as a loss of power would end them."""

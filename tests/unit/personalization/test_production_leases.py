@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -500,6 +501,25 @@ def until(condition: Callable[[], bool], process: subprocess.Popen[str]) -> None
         time.sleep(0.01)
 
 
+def stop_between_transactions(process_id: int, journal: Journal) -> None:
+    """SIGSTOP, where it does not keep a SQLite journal locked; a server ends such a session by itself."""
+    os.kill(process_id, signal.SIGSTOP)
+    while isinstance(journal.place, SqliteFile) and locked(journal.place.path):
+        os.kill(process_id, signal.SIGCONT)
+        time.sleep(0.01)
+        os.kill(process_id, signal.SIGSTOP)
+
+
+def locked(path: Path) -> bool:
+    with closing(sqlite3.connect(path, timeout=0.2, isolation_level=None)) as connection:
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError:
+            return True
+        connection.execute("ROLLBACK")
+        return False
+
+
 def test_a_station_that_is_stopped_past_its_lease_and_goes_on_makes_nothing_twice(
     journal: Journal, tmp_path: Path
 ) -> None:
@@ -507,13 +527,11 @@ def test_a_station_that_is_stopped_past_its_lease_and_goes_on_makes_nothing_twic
     receive(journal, tmp_path, [HONEST] * 12)
     stopped = start(journal, str(batch.id), "stopped", "1", "0.02")
     until(lambda: batch_status(journal, "batch").made > 2, stopped)
-    os.kill(stopped.pid, signal.SIGSTOP)
+    stop_between_transactions(stopped.pid, journal)
     try:
         watch = LeaseWatch(journal)
-        seen = [without_lock(seat) for seat in seats(journal, batch.id)]
-        while not watch.lost(seen):
+        while not give_up_the_lost(journal, "coordinator", batch.id, watch):
             time.sleep(0.1)
-        assert give_up_the_lost(journal, "coordinator", batch.id, watch) == 1
         others = station(journal, batch.id, "other", lease_s=1).work()
     finally:
         os.kill(stopped.pid, signal.SIGCONT)

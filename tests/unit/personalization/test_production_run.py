@@ -56,6 +56,8 @@ ROOT = Path(__file__).parents[3]
 KILLS = 5
 MANY_KILLS = 20
 MOST = 3
+ON_SQLITE = pytest.mark.parametrize("journal_place", ["sqlite"], indirect=True)
+"""On a server the same happens in ``tests/model/test_production_chaos.py``."""
 
 
 def work(journal: Journal, batch_id: int, policy: Policy | None = None, orders: Iterator[bool] | None = None) -> Ending:
@@ -382,6 +384,7 @@ def wait_for_station(process: subprocess.Popen[str]) -> None:
         time.sleep(0.001)
 
 
+@ON_SQLITE
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
 def test_a_signal_while_stations_start_drains_the_run(journal: Journal, tmp_path: Path) -> None:
     """Ctrl-C reaches the whole group, also a station that has no handler yet."""
@@ -444,6 +447,7 @@ def kill_and_resume(journal: Journal, folder: Path, kills: int, seed: int) -> in
     return half_made
 
 
+@ON_SQLITE
 def test_killed_runs_lose_nothing_and_make_nothing_twice(
     journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -451,6 +455,7 @@ def test_killed_runs_lose_nothing_and_make_nothing_twice(
         assert kill_and_resume(journal, tmp_path / "cards", KILLS, seed=1) > 0
 
 
+@ON_SQLITE
 @pytest.mark.long
 def test_many_killed_runs_lose_nothing_and_make_nothing_twice(
     journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
