@@ -21,6 +21,7 @@ from tests.interop.test_pcsc_stack import CONTACT, PROGRAMS, environment, line, 
 
 CLIENT: Final = [sys.executable, str(PROGRAMS / "echo_client.py")]
 T0_ONLY: Final = bytes.fromhex("3B00")
+SEEN_SECONDS: Final = 3.0  # a busy service looks at its slots once in this time
 
 
 def names(service: PcscService) -> list[str]:
@@ -101,6 +102,7 @@ def test_a_card_is_changed_while_it_is_in_use() -> None:
             assert len(line(client)) == 6
             assert line(client) == "waiting"
             slot.remove_card()
+            time.sleep(SEEN_SECONDS)
             slot.insert_card(EchoCard(other))
             assert slot.wait_until_inserted(60)
             assert client.stdin
