@@ -20,6 +20,7 @@ from personalization.errors import PersonalizationError
 from personalization.globalplatform.card_data import CARD_IMAGE
 from personalization.globalplatform.commands import get_data, initialize_update
 from personalization.keys.file_store import FileKeyStore
+from personalization.production.account import take_account
 from personalization.production.fence import Fence
 from personalization.production.journal import Journal, open_journal
 from personalization.production.journal.batches import batch_status
@@ -63,6 +64,7 @@ def account(journal: Journal, root: Path, identifier: str) -> None:
     """Each row has one good card or a reason, no permit is on two cards, each card says what the journal says."""
     status = batch_status(journal, identifier)
     assert sum(status.rows.values()) == status.batch.delivered
+    assert take_account(journal).adds_up
     stock = count_stock(journal)
     assert stock.received == sum(stock.by_state.values()) == len(list(root.glob("*.card")))
     with journal.reading() as connection:

@@ -30,6 +30,7 @@ from permitcard.recipes import permit_recipe
 from permitcard.testing.laboratory_sam import LaboratorySam
 from personalization.card_view import view_card
 from personalization.keys.keystore import KeyName
+from personalization.production.account import take_account
 from personalization.production.audit import read_checkpoints, read_trail, verify_trail
 from personalization.production.journal.batches import batch_status
 from personalization.production.journal.claims import in_doubt
@@ -245,6 +246,7 @@ def account(job: Job, batch: str, rows: int) -> None:
     """Rows, stock, audit trail and the cards themselves agree."""
     status = batch_status(job.journal, batch)
     assert (status.good, status.left, status.rows[RowState.GOOD]) == (rows, 0, rows)
+    assert take_account(job.journal).adds_up
     stock = count_stock(job.journal)
     images = list(job.centre.cards.glob("*.card"))
     assert stock.received == sum(stock.by_state.values()) == len(images)

@@ -17,6 +17,7 @@ from filelock import FileLock
 from sqlalchemy import func, select
 
 from personalization.errors import PersonalizationError
+from personalization.production.account import take_account
 from personalization.production.journal import Journal
 from personalization.production.journal.batches import batch_status
 from personalization.production.journal.claims import (
@@ -78,6 +79,7 @@ def account(journal: Journal, folder: Path, identifier: str = "batch") -> None:
     """Each row has one good card or a reason, no permit is on two cards, each blank is where it is said to be."""
     status = batch_status(journal, identifier)
     assert sum(status.rows.values()) == status.batch.delivered
+    assert take_account(journal).adds_up
     stock = count_stock(journal)
     assert stock.received == sum(stock.by_state.values()) == len(list(folder.glob("*.card")))
     with journal.reading() as connection:
