@@ -186,7 +186,9 @@ def test_a_finished_card_is_nobodys_blank(tmp_path: Path, keys: FileKeyStore) ->
         with pytest.raises(WrongBlank):
             maker.make(contact, None, number, untimed)
         with pytest.raises(WrongBlank):
-            maker.make(contact, None, b"other card", untimed)
+            maker.make(contact, None, number[:-1] + bytes((number[-1] ^ 1,)), untimed)
+        with pytest.raises(PersonalizationError, match="wrong-stock"):
+            maker.make(contact, None, b"other chip", untimed)
         assert maker.look(contact).condition is Condition.FINISHED
 
 
