@@ -58,6 +58,11 @@ def _somebody() -> dict[str, object]:
     pytest.skip("there is no unprivileged user to run PostgreSQL as")
 
 
+def _dies_with_us() -> tuple[str, ...]:
+    """A test run that is killed leaves no server behind, where the system can see to it."""
+    return ("setpriv", "--pdeathsig", "QUIT") if shutil.which("setpriv") else ()
+
+
 @dataclass(slots=True)
 class Postgres:
     """One server.
@@ -110,7 +115,7 @@ class Postgres:
 
     def _begin(self) -> subprocess.Popen[bytes]:
         process: subprocess.Popen[bytes] = subprocess.Popen(
-            [programs() / "postgres", "-D", self.folder / "data", "-k", self.folder],
+            [*_dies_with_us(), programs() / "postgres", "-D", self.folder / "data", "-k", self.folder],
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=self.folder, start_new_session=True,
             **_somebody(),
         )  # type: ignore[call-overload]  # fmt: skip
