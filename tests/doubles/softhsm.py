@@ -82,7 +82,7 @@ class SoftHsm:
         )
 
 
-TOKENS_A_PROCESS = 14
+TOKENS_A_PROCESS = 40
 """The library looks for tokens once in the life of a process, so that they have to be there before it is loaded."""
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,7 @@ from tests.unit.personalization.scripted_line import HONEST, Outfit, load_batch,
 
 ALL = tuple(f"{moment}-{act.value}" for act in Act for moment in ("before", "after"))
 ROWS = 3
+GONE_SECONDS = 60.0  # a killed process may take its time to go
 
 
 @pytest.fixture
@@ -91,7 +94,11 @@ time.sleep(600)
         hook.run({})
     assert caught.value.cause == "time-out"
     child = int((tmp_path / "hook.child").read_text())
-    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+    deadline = time.monotonic() + GONE_SECONDS
+    with suppress(psutil.NoSuchProcess):
+        while psutil.Process(child).status() != psutil.STATUS_ZOMBIE:
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_a_command_that_cannot_be_started_did_nothing(tmp_path: Path) -> None:
