@@ -45,6 +45,10 @@ def move(office: Desk, tap: Tap, today: dt.date) -> object:
     return office.move(tap, today, HOME)
 
 
+def correct(office: Desk, tap: Tap, today: dt.date) -> object:
+    return office.correct(tap, today, HOME)
+
+
 def entitle(office: Desk, tap: Tap, today: dt.date) -> object:
     return office.entitle(tap, today, 85, today, "入学")
 
@@ -78,6 +82,7 @@ SCENES = [
     Scene("restore", endorse, LATE),
     Scene("cancel", cancel, TODAY),
     Scene("move", move, TODAY),
+    Scene("correct", correct, TODAY),
     Scene("entitle", entitle, TODAY),
     Scene("link", link, TODAY),
     Scene("revoke", revoke, TODAY),
