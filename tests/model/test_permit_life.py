@@ -9,6 +9,7 @@ choose other lives; a life that fails names its seed.
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import os
 import random
@@ -67,8 +68,12 @@ class Model:
         self.now.update(due=due, area=area, count=self.now["count"] + 1)
 
     def years(self, day: dt.date) -> int:
+        """Full years; one that began on 29 February is full on 28 February where there is no 29th (Civil Code, 202)."""
         since = self.now["since"]
-        return int(day.year - since.year - ((day.month, day.day) < (since.month, since.day)))
+        began = (since.month, since.day)
+        if began == (2, 29) and not calendar.isleap(day.year):
+            began = (2, 28)
+        return int(day.year - since.year - ((day.month, day.day) < began))
 
 
 def live(seed: str, years: int) -> int:
