@@ -1,7 +1,7 @@
 """What a row costs on its way from a table to sealed chunks, part by part, beside the work that nobody can leave out.
 
 The floor of a row is to decode its portrait, to draw one key pair, to sign once, to hash the portrait, and to encrypt
-what is written. ``python benchmarks/bulk_preparation.py ROWS`` prints the parts for as many rows, memory and all.
+what is written. ``python -m benchmarks.bulk_preparation ROWS`` prints the parts for as many rows, memory and all.
 """
 
 from __future__ import annotations
@@ -26,28 +26,24 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from permitcard.centre import Centre  # noqa: E402 - the path is set above
-from permitcard.job import Job  # noqa: E402 - same
-from permitcard.preparing import Loaded, Staff, prepare  # noqa: E402 - same
-from permitcard.products import permit_profile  # noqa: E402 - same
-from personalization.intake.code_tables import code_tables  # noqa: E402 - same
-from personalization.intake.delimited import read_text  # noqa: E402 - same
-from personalization.intake.limits import PIECEWISE_LIMITS, FieldLimits  # noqa: E402 - same
-from personalization.intake.row_check import RowChecker, applicant_of  # noqa: E402 - same
-from personalization.intake.sample.residents import RUIAN  # noqa: E402 - same
-from personalization.intake.sample.unpacked import write_unpacked_sample  # noqa: E402 - same
-from personalization.keys.file_store import FileKeyStore  # noqa: E402 - same
-from personalization.preparation.data_groups import DataGroups  # noqa: E402 - same
-from personalization.preparation.document_signature import DocumentSigner  # noqa: E402 - same
-from personalization.preparation.faces import FaceMaker  # noqa: E402 - same
-from personalization.preparation.portrait import is_production_picture  # noqa: E402 - same
-from personalization.preparation.prepare import Preparer, Recognition  # noqa: E402 - same
-from personalization.preparation.sealed_file import Purpose, create_sealed  # noqa: E402 - same
-from personalization.preparation.source_file import decode_applicant, encode_applicant  # noqa: E402 - same
+from permitcard.centre import Centre
+from permitcard.job import Job
+from permitcard.preparing import Loaded, Staff, prepare
+from permitcard.products import permit_profile
+from personalization.intake.code_tables import code_tables
+from personalization.intake.delimited import read_text
+from personalization.intake.limits import PIECEWISE_LIMITS, FieldLimits
+from personalization.intake.row_check import RowChecker, applicant_of
+from personalization.intake.sample.residents import RUIAN
+from personalization.intake.sample.unpacked import write_unpacked_sample
+from personalization.keys.file_store import FileKeyStore
+from personalization.preparation.data_groups import DataGroups
+from personalization.preparation.document_signature import DocumentSigner
+from personalization.preparation.faces import FaceMaker
+from personalization.preparation.portrait import is_production_picture
+from personalization.preparation.prepare import Preparer, Recognition
+from personalization.preparation.sealed_file import Purpose, create_sealed
+from personalization.preparation.source_file import decode_applicant, encode_applicant
 
 ROUNDS = 5
 ROWS = 1000

@@ -6,22 +6,17 @@ SoftHSM2 is a token without a wire: a network HSM adds its round trip to each op
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from permitcard.products import permit_profile  # noqa: E402 - the path is set above
-from personalization.keys.file_store import FileKeyStore  # noqa: E402 - same
-from personalization.keys.keystore import KeyName, KeyStore  # noqa: E402 - same
-from personalization.keys.passphrase import PassphraseSource  # noqa: E402 - same
-from personalization.preparation.card_keys import CardKeys, issuer_domain_keys  # noqa: E402 - same
-from tests.doubles.softhsm import LABEL, MODULES, USER_PIN, SoftHsm  # noqa: E402 - same
+from permitcard.products import permit_profile
+from personalization.keys.file_store import FileKeyStore
+from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.passphrase import PassphraseSource
+from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
+from tests.doubles.softhsm import LABEL, MODULES, USER_PIN, SoftHsm
 
 ROUNDS = 5
 CARD_NUMBER = bytes.fromhex("4A5A0001000100000007")
