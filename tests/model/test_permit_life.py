@@ -13,21 +13,30 @@ import calendar
 import datetime as dt
 import os
 import random
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from permitcard.desk_office import SealedDossiers
 from permitcard.products import permit_profile
 from permitcard.specimen import specimen_keys
 from permitcard.testing.laboratory_sam import LaboratorySam
 from personalization.errors import PersonalizationError
+from personalization.keys.file_store import FileKeyStore
 from personalization.permit.desk.card_state import CardStatus
 from personalization.permit.desk.desk import Desk, NewResidence
-from personalization.permit.desk.dossier import MemoryDossiers, Withdrawal
+from personalization.permit.desk.dossier import Dossiers, MemoryDossiers, Withdrawal
+from personalization.production.journal.database import open_journal
 from personalization.terminal.session import TerminalSession
 from reader_bridge.connection import Interface
 from tests.unit.personalization.desk.bench import AREA, DUE, ELSEWHERE, ISSUED, NUMBER, BenchCard, desk, recognise
+
+Opened = Callable[[], AbstractContextManager[Dossiers]]
+"""Opens an empty store of records."""
 
 SEED = int(os.environ.get("PERMITCARD_LIFE_SEED", "20161222"))
 PERMITS = int(os.environ.get("PERMITCARD_LIFE_PERMITS", "10000"))
@@ -76,10 +85,10 @@ class Model:
         return int(day.year - since.year - ((day.month, day.day) < began))
 
 
-def live(seed: str, years: int) -> int:
-    """One permit's life; returns how many taps it had."""
+def live(seed: str, years: int, dossiers: Dossiers) -> int:
+    """One permit's life, its record in ``dossiers``; returns how many taps it had."""
     chance = random.Random(seed)
-    card, dossiers, model = BenchCard(seed=chance.randrange(1 << 30)), MemoryDossiers(), Model()
+    card, model = BenchCard(seed=chance.randrange(1 << 30)), Model()
     offices = {AREA: desk(dossiers), ELSEWHERE: desk(dossiers, ELSEWHERE)}
     taps, known = 0, False
     day, end = ISSUED, same_day(ISSUED.year + years, ISSUED)
@@ -100,7 +109,7 @@ def live(seed: str, years: int) -> int:
     return taps
 
 
-def between(card: BenchCard, dossiers: MemoryDossiers, model: Model) -> None:
+def between(card: BenchCard, dossiers: Dossiers, model: Model) -> None:
     """The card is what the record was at its last told date, seen without telling it another; what waits is listed."""
     with card.simulated.connect(Interface.CONTACTLESS) as connection:
         session = TerminalSession.open(connection, LaboratorySam(specimen_keys()), permit_profile(), "inspection")
@@ -182,7 +191,7 @@ def act(office: Desk, tap: Any, event: str, day: dt.date) -> None:
             office.withdraw(tap, day, Withdrawal.CANCELLED)
 
 
-def agree(card: BenchCard, dossiers: MemoryDossiers, model: Model, day: dt.date) -> None:
+def agree(card: BenchCard, dossiers: Dossiers, model: Model, day: dt.date) -> None:
     found = dossiers.find(recognise(NUMBER))
     assert found is not None
     dossier = found[0]
@@ -195,13 +204,36 @@ def agree(card: BenchCard, dossiers: MemoryDossiers, model: Model, day: dt.date)
     assert not dossier.waits
 
 
-def lives(first: int, permits: int, years: int) -> int:
-    """Many permits' lives; returns their taps."""
+def in_memory() -> AbstractContextManager[Dossiers]:
+    return nullcontext(MemoryDossiers())
+
+
+@pytest.fixture
+def in_database(tmp_path: Path) -> Opened:
+    """Sealed records in a journal of its own for each permit."""
+    passphrase = b"the lives of permits"
+    FileKeyStore.create(tmp_path / "keys.json", passphrase)
+    keys = FileKeyStore.open(tmp_path / "keys.json", passphrase)
+
+    @contextmanager
+    def opened() -> Iterator[Dossiers]:
+        with (
+            tempfile.TemporaryDirectory(dir=tmp_path) as folder,
+            open_journal(Path(folder) / "journal.sqlite") as journal,
+        ):
+            yield SealedDossiers(journal, keys, "desk")
+
+    return opened
+
+
+def lives(first: int, permits: int, years: int, opened: Opened = in_memory) -> int:
+    """Many permits' lives, each with a record store of its own; returns their taps."""
     taps = 0
     for number in range(first, first + permits):
         seed = f"{SEED}-{number}"
         try:
-            taps += live(seed, years)
+            with opened() as dossiers:
+                taps += live(seed, years, dossiers)
         except BaseException as error:
             error.add_note(
                 f"the life of permit {seed}; alone: PERMITCARD_LIFE_FIRST={number} PERMITCARD_LIFE_PERMITS=1"
@@ -214,6 +246,10 @@ def test_lives_of_permits() -> None:
     assert lives(0, 8, 10) > 60
 
 
+def test_lives_of_permits_in_the_database(in_database: Opened) -> None:
+    assert lives(0, 3, 10, in_database) > 20
+
+
 @pytest.mark.long
-def test_ten_years_of_ten_thousand_permits(record_property: Callable[[str, object], None]) -> None:
-    record_property("taps", lives(FIRST, PERMITS, YEARS))
+def test_ten_years_of_ten_thousand_permits(in_database: Opened, record_property: Callable[[str, object], None]) -> None:
+    record_property("taps", lives(FIRST, PERMITS, YEARS, in_database))
