@@ -5,6 +5,7 @@ What is offered is any `CardConnection`: a relay, a replay, something that recor
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -52,15 +53,20 @@ class ConnectionServer:
         reader = self._stack.enter_context(VirtualReader(self._in_slots(), port, atr=self._atr))
         reader.wait_until_inserted(timeout_seconds)
 
-    def offer_own_pcsc(self, port: int | None = None) -> None:
+    def offer_own_pcsc(self, port: int | None = None, folder: str | os.PathLike[str] | None = None) -> None:
         """Start a PC/SC service of our own and put the connections into its virtual reader.
+
+        Args:
+            port: of its first slot; a free one when None.
+            folder: for its socket, configuration and log, so that clients know the socket before there is a service;
+                a temporary one when None.
 
         Raises:
             ReaderError: packages are missing, or the service does not come up.
         """
         from reader_bridge.pcscd import CLIENT_VARIABLE, PcscService  # there is one on POSIX systems only
 
-        service = self._stack.enter_context(PcscService(port))
+        service = self._stack.enter_context(PcscService(port, folder=folder))
         self.client_variables = {CLIENT_VARIABLE: service.socket_path}
         self.offer_pcsc(service.port)
 

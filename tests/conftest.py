@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections import Counter
+from pathlib import Path
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from reader_bridge.pcscd import CLIENT_VARIABLE
 
 pytest_plugins = ["permitcard.pytest_plugin"]
 
@@ -20,6 +25,11 @@ settings.register_profile(
 )
 settings.load_profile("suite")
 
+PCSC_FOLDER: Final = Path(tempfile.mkdtemp(prefix="tests-pcscd-"))
+"""Where this process starts a PC/SC service of its own, if it does."""
+# The PC/SC library keeps the place that it reads at its first call, and any test may be the one that calls it first.
+os.environ[CLIENT_VARIABLE] = str(PCSC_FOLDER / "pcscd.comm")
+
 COUNTED: Final = {
     "cuts": "cuts of power, each with a reboot and a check",
     "steps": "steps of the file system beside its model",
@@ -31,6 +41,11 @@ COUNTED: Final = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What lasts longest begins first, so that no process is left alone with it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("lasting") is None)
+
+
+def pytest_unconfigure() -> None:
+    """Remove what this process has used."""
+    shutil.rmtree(PCSC_FOLDER, ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

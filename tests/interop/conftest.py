@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,9 +19,9 @@ from card_os.hardware.randomness import SeededRandomness
 from card_os.manufacture import manufacture
 from personalization.globalplatform.scp03 import StaticKeys
 from personalization.globalplatform.session import SecureSession
-from reader_bridge.pcscd import CLIENT_VARIABLE
 from reader_bridge.serving import CardServer
 from reader_bridge.simulated import SimulatedCard, create_card
+from tests.conftest import PCSC_FOLDER
 
 PERMIT_AID: Final = bytes.fromhex("F05A4A4A5A0101")
 KEY: Final = bytes(range(0x40, 0x50))
@@ -49,10 +48,8 @@ def new_permit_card(path: Path | None) -> SimulatedCard:
 def served_card() -> Iterator[CardServer]:
     """A permit card in both slots of a virtual reader of a PC/SC service of our own, for this whole process."""
     with new_permit_card(None) as card, CardServer(card) as server:
-        server.offer_own_pcsc()
-        os.environ.update(server.client_variables)  # the PC/SC library reads it once in a process
+        server.offer_own_pcsc(folder=PCSC_FOLDER)
         yield server
-        del os.environ[CLIENT_VARIABLE]
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import calendar
 import datetime as dt
 import os
 import random
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -214,14 +215,16 @@ def in_database(tmp_path: Path) -> Opened:
     passphrase = b"the lives of permits"
     FileKeyStore.create(tmp_path / "keys.json", passphrase)
     keys = FileKeyStore.open(tmp_path / "keys.json", passphrase)
+    empty = tmp_path / "empty.sqlite"
+    open_journal(empty).close()
 
     @contextmanager
     def opened() -> Iterator[Dossiers]:
-        with (
-            tempfile.TemporaryDirectory(dir=tmp_path) as folder,
-            open_journal(Path(folder) / "journal.sqlite") as journal,
-        ):
-            yield SealedDossiers(journal, keys, "desk")
+        with tempfile.TemporaryDirectory(dir=tmp_path) as folder:
+            path = Path(folder) / "journal.sqlite"
+            shutil.copyfile(empty, path)
+            with open_journal(path) as journal:
+                yield SealedDossiers(journal, keys, "desk")
 
     return opened
 
