@@ -198,11 +198,12 @@ def run() -> list[Row]:
     made = [took for at, took in enumerate(watch.cards) if at // _TRAY % 2 == 0]
     inspected = [took for at, took in enumerate(watch.cards) if at // _TRAY % 2]
     card = median(made) + median(inspected)
+    print(f"  {_rate(card)} made and inspected on one core, {_rate(whole)} with station and journal")
     return [
         ("a card made", median(made), making),
         ("a card inspected on both interfaces", median(inspected), inspecting),
-        (f"both, one core: {_rate(card)}", card, making + inspecting),
-        (f"with station and journal, one core: {_rate(whole)}", whole, making + inspecting),
+        ("a card made and inspected, one core", card, making + inspecting),
+        ("the same with station and journal, one core", whole, making + inspecting),
         (f"commits, a card ({len(watch.commits)} for {_CARDS})", sum(watch.commits) / _CARDS, commit / _TRAY),
         (f"two stations with their start: {_rate(two)}", two, (making + inspecting) / 2),
     ]
