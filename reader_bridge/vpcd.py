@@ -109,6 +109,7 @@ class VirtualSlot:
         self._tpdus = TpduSlot(self._card)
         self._by_tpdu = False
         self._shown = b""
+        self._present_answer = b""
 
     def start(self) -> None:
         """Begin to serve; the driver need not be there yet."""
@@ -153,7 +154,7 @@ class VirtualSlot:
                     mute = self._serve(link)
                 self._inserted.clear()
                 with self._lock:
-                    self._connection.power_off()
+                    self._power_off(self._connection)
                 taken_out, self._emptied = mute or self._emptied, False
                 self._stopping.wait(_EMPTY_SECONDS if taken_out else _RETRY_SECONDS)
         except Exception as error:  # noqa: BLE001 - a thread's last line of defence: tell the owner and end
@@ -220,16 +221,25 @@ class VirtualSlot:
                 return self._exchange(message)
         with self._lock:
             if message == _POWER_OFF:
-                connection.power_off()
-                self._shown = b""
+                self._power_off(connection)
             elif message == _POWER_ON:
                 self._show(connection.power_on())
             elif message == _RESET:
                 self._shown = b""
                 self._show(connection.reset())
             elif message == _GET_ATR:
-                return self._show(connection.power_on())
+                return self._shown or self._present_answer or self._look(connection)
         return b""
+
+    def _power_off(self, connection: CardConnection) -> None:
+        connection.power_off()
+        self._shown = b""
+
+    def _look(self, connection: CardConnection) -> bytes:
+        """The ATR of a card that has no power; being looked for, several times a second, gives it none."""
+        self._present_answer = self._show(connection.power_on())
+        self._power_off(connection)
+        return self._present_answer
 
     def _show(self, answer: bytes) -> bytes:
         """The ATR that hosts see; it decides what they send. After a reset the protocol begins anew."""

@@ -82,7 +82,15 @@ def test_requests_reach_the_card_and_only_what_has_an_answer_is_answered(
     driver.send(b"\x00")
     driver.send(b"\0\xb0\0\0")
     assert driver.receive() == b"\0\xb0\0\0\x90\x00"
-    assert card.events == ["on", "reset", "on", "off"]
+    assert card.events == ["on", "reset", "off"]
+
+
+def test_asking_whether_a_card_is_there_gives_it_no_power(slot: VirtualSlot, driver: Driver, card: Any) -> None:
+    """A card that the service switched off stays off, however often the service looks for it."""
+    for request in (b"\x04", b"\x01", b"\x04", b"\x00", b"\x04", b"\x04"):
+        driver.send(request)
+        assert request != b"\x04" or driver.receive() == ATR
+    assert card.events == ["on", "off", "on", "off"]
 
 
 def test_messages_in_pieces_and_in_bursts_are_whole(slot: VirtualSlot, driver: Driver) -> None:
