@@ -9,7 +9,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -105,7 +104,7 @@ def _preparation(centre: IssuingCentre, directory: Path) -> list[Row]:
     floor = best(lambda: decode(delivered), 200)
     keys = best(work.of_a_row, 200)
     residents = [applicant(row, portrait=ready) for row in range(2, 2 + ROWS)]
-    others = [replace(resident, portrait=delivered) for resident in residents]
+    others = [resident._replace(portrait=delivered) for resident in residents]
     groups, signer = DataGroups(PERMIT_PROFILE), DocumentSigner(PERMIT_PROFILE, centre.keystore)
     contents = {0x0101: bytes(300), 0x0102: bytes(256), 0x0103: ready, 0x0105: bytes(65)}
     prepared = centre.preparer.prepare(residents[0])

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import date
 from enum import Enum, IntEnum, StrEnum, unique
+from typing import NamedTuple
 
 
 @unique
@@ -55,8 +56,7 @@ RESIDENCE_COLUMNS = tuple(
 )
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Residence:
+class Residence(NamedTuple):
     """Where the applicant lives now and how that was registered: one row of the optional second sheet."""
 
     current_address: str
@@ -68,8 +68,7 @@ class Residence:
         return "Residence(…)"
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class Applicant:
+class Applicant(NamedTuple):
     """One checked row of a batch: the sixteen columns, the portrait, and the current residence if it was delivered.
 
     Args:

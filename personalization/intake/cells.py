@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 
 class CellFlaw(Enum):
@@ -33,8 +34,7 @@ class FlawedCell:
 Cell = str | FlawedCell
 
 
-@dataclass(frozen=True, slots=True, repr=False)
-class SheetRow:
+class SheetRow(NamedTuple):
     """One row that holds anything at all.
 
     Args:

@@ -28,8 +28,8 @@ def luhn_sum(digits: str) -> int:
 
     Source: ISO/IEC 7812-1, annex B.
     """
-    plain = sum(int(digit) for digit in digits[::-2])
-    return (plain + sum(_DOUBLED[int(digit)] for digit in digits[-2::-2])) % _DECIMAL
+    plain = sum(map(int, digits[::-2]))
+    return (plain + sum(map(_DOUBLED.__getitem__, map(int, digits[-2::-2])))) % _DECIMAL
 
 
 def luhn_check_digit(body: str) -> str:

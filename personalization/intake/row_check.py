@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,11 +20,12 @@ from personalization.intake.code_tables import CodeTables
 from personalization.intake.limits import FieldLimits
 from personalization.intake.masking import mask
 from personalization.intake.row_rules import RESIDENCE_RULES, ROW_RULES, RowRule, RowView, Test
-from personalization.intake.text_rules import TEXT_RULES, Facts, is_plain
+from personalization.intake.text_rules import TEXT_RULES, Facts, are_plain
 
 _PLACES: Final = max(Column) + 1
 
 _C = Column
+_SHEET: Final = slice(SHEET_COLUMNS[0], SHEET_COLUMNS[-1] + 1)
 
 
 @dataclass(slots=True)
@@ -61,7 +63,7 @@ class RowChecker:
         area_code: the area in the file's name.
         tables: code tables.
         limits: bounds of fields.
-        columns: columns of the sheet.
+        columns: columns of the sheet, one after the other.
         rules: rules in the order in which they run.
     """
 
@@ -83,7 +85,9 @@ class RowChecker:
             for rule in rules
         ]
         # Which rules run on a row that is in order depends on which cells are filled, and of that there are few kinds.
-        self._tests: dict[int, list[tuple[Test, Column]]] = {}
+        self._tests: dict[tuple[bool, ...], list[tuple[Test, Column]]] = {}
+        self._width = len(columns)
+        self._place = slice(columns[0], columns[-1] + 1)
 
     @classmethod
     def for_residences(cls, area_code: str, tables: CodeTables, limits: FieldLimits) -> RowChecker:
@@ -94,44 +98,51 @@ class RowChecker:
         """All findings about the cells of one row."""
         text = [""] * _PLACES
         row = CheckedRow(source, RowView(text, {}, self._area_code, self._tables, self._limits), [], 0)
-        for column, cell in zip(self._columns, source.cells, strict=False):
+        cells = source.cells
+        if len(cells) > self._width and not any(cells[self._width :]):
+            cells = cells[: self._width]
+        if len(cells) == self._width and are_plain(cells):
+            text[self._place] = cells
+            if not self._is_in_order(row.view, cells):
+                self._run_rules(row)
+            return row
+        for column, cell in zip(self._columns, cells, strict=False):
             text[column] = shown(cell)
-        if len(source.cells) < len(self._columns) or any(source.cells[len(self._columns) :]):
-            facts = {"expected": len(self._columns), "found": len(source.cells)}
+        if len(cells) != self._width:
+            facts = {"expected": self._width, "found": len(cells)}
             row.findings.append(Finding("row-columns", source.number, Column.ROW, parameters=facts))
             row.faulty = -1
             return row
-        for column, cell in zip(self._columns, source.cells, strict=False):
+        for column, cell in zip(self._columns, cells, strict=False):
             if isinstance(cell, FlawedCell):
                 row.add(cell.flaw.value, column)
-            elif cell and not is_plain(cell):
+            elif cell:
                 _check_text(row, column, cell)
         self._run_rules(row)
         return row
 
-    def _is_in_order(self, view: RowView, filled: int) -> bool:
+    def _is_in_order(self, view: RowView, cells: tuple[str, ...]) -> bool:
         """Whether no rule is broken: the same tests in the same order, without a look at what is at fault."""
-        tests = self._tests.get(filled)
+        kind = tuple(map(bool, cells))
+        tests = self._tests.get(kind)
         if tests is None:
-            # A rule about an empty cell has nothing to say of a filled one.
-            tests = self._tests[filled] = [
-                (rule.test, rule.column)
-                for rule, needed in self._rules
-                if not needed & ~filled and not (rule.on_empty and filled >> rule.column & 1)
-            ]
+            tests = self._tests[kind] = self._tests_of(_filled(view.text, self._columns))
         for test, column in tests:  # noqa: SIM110 - a generator would cost more than the tests
             if test(view, column) is not None:
                 return False
         return True
 
+    def _tests_of(self, filled: int) -> list[tuple[Test, Column]]:
+        # A rule about an empty cell has nothing to say of a filled one.
+        return [
+            (rule.test, rule.column)
+            for rule, needed in self._rules
+            if not needed & ~filled and not (rule.on_empty and filled >> rule.column & 1)
+        ]
+
     def _run_rules(self, row: CheckedRow) -> None:
         view = row.view
-        filled = 0
-        for column in self._columns:
-            if view.text[column]:
-                filled |= 1 << column
-        if not row.faulty and self._is_in_order(view, filled):
-            return
+        filled = _filled(view.text, self._columns)
         for rule, needed in self._rules:
             at_fault = row.faulty
             if needed & (~filled | at_fault) or at_fault >> rule.column & 1:
@@ -139,6 +150,11 @@ class RowChecker:
             facts = rule.test(view, rule.column)
             if facts is not None:
                 row.add(rule.code, rule.column, facts, rule.severity)
+
+
+def _filled(text: Sequence[str], columns: Sequence[Column]) -> int:
+    """Bit `1 << column` for each column that is not empty."""
+    return sum([1 << column for column in columns if text[column]])
 
 
 def _check_text(row: CheckedRow, column: Column, text: str) -> None:
@@ -151,25 +167,29 @@ def _check_text(row: CheckedRow, column: Column, text: str) -> None:
 
 def applicant_of(row: CheckedRow, portrait: bytes, residence: Residence | None) -> Applicant:
     """The record of a row without errors."""
-    text, days = row.view.text, row.view.days
+    days = row.view.days
+    (
+        permit_number, name, _, sex, ethnic_group, citizen_number, registered_address, _, issuing_authority,
+        service_hotline, bank_account, _, area_code, _, citizen_card_number, citizen_card_account,
+    ) = row.view.text[_SHEET]  # fmt: skip
     return Applicant(
         row_number=row.source.number,
-        permit_number=text[_C.PERMIT_NUMBER],
-        name=text[_C.NAME],
+        permit_number=permit_number,
+        name=name,
         birth_date=days[_C.BIRTH_DATE],
-        sex=text[_C.SEX][-1],
-        ethnic_group=text[_C.ETHNIC_GROUP],
-        citizen_number=text[_C.CITIZEN_NUMBER],
-        registered_address=text[_C.REGISTERED_ADDRESS],
+        sex=sex[-1],
+        ethnic_group=ethnic_group,
+        citizen_number=citizen_number,
+        registered_address=registered_address,
         issue_date=days[_C.ISSUE_DATE],
-        issuing_authority=text[_C.ISSUING_AUTHORITY],
-        service_hotline=text[_C.SERVICE_HOTLINE],
-        bank_account=text[_C.BANK_ACCOUNT] or None,
+        issuing_authority=issuing_authority,
+        service_hotline=service_hotline,
+        bank_account=bank_account or None,
         endorsement_due=days[_C.ENDORSEMENT_DUE],
-        area_code=text[_C.AREA_CODE],
+        area_code=area_code,
         production_date=days[_C.PRODUCTION_DATE],
-        citizen_card_number=text[_C.CITIZEN_CARD_NUMBER] or None,
-        citizen_card_account=text[_C.CITIZEN_CARD_ACCOUNT] or None,
+        citizen_card_number=citizen_card_number or None,
+        citizen_card_account=citizen_card_account or None,
         portrait=portrait,
         residence=residence,
     )

@@ -9,6 +9,7 @@ the Zhejiang residence permit service (columns, lengths, type digit).
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -29,6 +30,7 @@ _DATE: Final = re.compile(r"\d{8}", re.ASCII)
 _DIGITS: Final = re.compile(r"\d+", re.ASCII)
 _CITIZEN_CARD_NUMBER: Final = re.compile(r"[zZ]\d{8}", re.ASCII)
 _TYPE_PLACE: Final = 8
+_DAYS: Final = 1 << 16  # every day of a person's life, and of a permit's
 _BIRTH: Final = slice(6, 14)
 _SEX_PLACE: Final = 16
 _TLV_SHORT: Final = 0x7F
@@ -111,6 +113,7 @@ def _length(longest: Callable[[FieldLimits], int]) -> Test:
     return test
 
 
+@functools.lru_cache(_DAYS)
 def read_day(text: str) -> date | None:
     """The day written YYYYMMDD, or None when there is no such day."""
     try:

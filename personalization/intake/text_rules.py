@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeGuard
 
 _NONCHARACTER_MASK: Final = 0xFFFE
 _NONCHARACTERS: Final = range(0xFDD0, 0xFDF0)
@@ -13,6 +13,9 @@ _REPLACEMENT: Final = "\N{REPLACEMENT CHARACTER}"
 # Cf holds zero-width and direction marks: invisible on the card face, yet a different name in every register.
 _CONTROL_CATEGORIES: Final = frozenset({"Cc", "Cf", "Zl", "Zp"})
 _SPACE_CATEGORY: Final = "Zs"
+_SEPARATOR: Final = "|"
+_AFTER: Final = _SEPARATOR + " "
+_BEFORE: Final = " " + _SEPARATOR
 
 Facts = Mapping[str, object]
 
@@ -30,9 +33,27 @@ class TextRule:
     broken_by: Callable[[str], Facts | None]
 
 
-def is_plain(text: str) -> bool:
-    """Whether no rule of this table can be broken: printable ASCII without a space at either end."""
-    return text.isascii() and text.isprintable() and text[:1] != " " and text[-1:] != " "
+def are_plain(cells: Sequence[object]) -> TypeGuard[tuple[str, ...]]:
+    """Whether all cells are text and no rule of this table can be broken by any of them; one look at a whole row.
+
+    A cell that is not plain may still break no rule. `_SEPARATOR` composes with no character and stands in no cell of
+    ordinary text, so what is true of the row is true of its cells; printable text has no space but U+0020.
+
+    Source: Unicode Standard Annex 15, clause 9 (concatenation of normalized strings).
+    """
+    try:
+        joined = _SEPARATOR.join(cells)  # type: ignore[arg-type]  # raises for a cell that is no text
+    except TypeError:
+        return False
+    return (
+        joined.isprintable()
+        and _REPLACEMENT not in joined
+        and _AFTER not in joined
+        and _BEFORE not in joined
+        and joined[:1] != " "
+        and joined[-1:] != " "
+        and unicodedata.is_normalized("NFC", joined)
+    )
 
 
 def _has_category(text: str, categories: frozenset[str]) -> Facts | None:

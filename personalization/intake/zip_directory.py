@@ -13,8 +13,7 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from personalization.errors import PersonalizationError
 from personalization.intake.archive import is_litter, judge_form, judge_path
@@ -54,8 +53,7 @@ class Readable(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ZipEntry:
+class ZipEntry(NamedTuple):
     """Where the content of one entry is, and what the directory declares of it.
 
     Attributes:
@@ -79,7 +77,7 @@ class ZipEntry:
 
     def locator(self) -> bytes:
         """All but the name, for an index."""
-        return _LOCATOR.pack(self.header, self.packed, self.unpacked, self.crc, self.method)
+        return _LOCATOR.pack(*self[1:])
 
     @classmethod
     def of_locator(cls, raw: bytes) -> ZipEntry:

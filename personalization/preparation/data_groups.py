@@ -9,12 +9,12 @@ Source: card specification, "Files"; ISO/IEC 7816-4:2020, clause 8.1 (padding wi
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from card_os.iso7816.tlv import encode_length, encode_tag
 from personalization.errors import PersonalizationError
@@ -23,6 +23,7 @@ from personalization.preparation.ga_t_490 import encode_field
 from personalization.profile import CardProfile
 from personalization.profile_rows import FieldRow, FileRow, ObjectRow
 
+_LONGEST_CHARACTER: Final = 4  # bytes of UTF-8
 _DAYS: Final = 1 << 16
 """Days that are kept in writing: every day of a person's life, and of a permit's."""
 
@@ -58,65 +59,129 @@ class BankProgramme:
     product: str = "居住证联名借记卡"
 
 
-Value = str | date | bytes | None
-Source = Callable[[Applicant, BankProgramme], Value]
+Value = str | bytes | None
 
-
-@dataclass(frozen=True, slots=True)
-class Fixed:
-    """A value that every card has; its bytes are made once.
-
-    Attributes:
-        content: the value.
-    """
-
-    content: Value
-
-
-SOURCES: Final[Mapping[str, Source | Fixed]] = MappingProxyType(
+FIXED: Final[Mapping[str, Value]] = MappingProxyType(
     {
-        "name": lambda a, _: a.name,
-        "birth_date": lambda a, _: a.birth_date,
-        "sex": lambda a, _: a.sex,
-        "ethnic_group": lambda a, _: a.ethnic_group,
-        "citizen_number": lambda a, _: a.citizen_number,
-        "household_address": lambda a, _: a.registered_address,
-        "registered_address": lambda a, _: a.registered_address,
-        "permit_number": lambda a, _: a.permit_number,
-        "permit_type": lambda a, _: a.permit_type,
-        "issuing_authority": lambda a, _: a.issuing_authority,
-        "issue_date": lambda a, _: a.issue_date,
-        "service_hotline": lambda a, _: a.service_hotline,
-        "area_code": lambda a, _: a.area_code,
-        "production_date": lambda a, _: a.production_date,
-        "current_address": lambda a, _: a.residence.current_address if a.residence else None,
-        "registration_number": lambda a, _: a.residence.registration_number if a.residence else None,
-        "registration_date": lambda a, _: a.residence.registration_date if a.residence else None,
-        "registering_station": lambda a, _: a.residence.registering_station if a.residence else None,
-        "citizen_card_number": lambda a, _: a.citizen_card_number,
-        "citizen_card_account": lambda a, _: a.citizen_card_account,
-        "social_card_number": Fixed(None),
-        "bank_name": lambda a, bank: bank.bank_name if a.bank_account else None,
-        "account_number": lambda a, _: a.bank_account,
-        "product": lambda a, bank: bank.product if a.bank_account else None,
-        "activation": lambda a, _: Activation.INACTIVE.value if a.bank_account else None,
-        "status": Fixed(PermitStatus.VALID.value),
-        "due_date": lambda a, _: a.endorsement_due,
-        "status_date": lambda a, _: a.issue_date,
-        "valid_from": lambda a, _: a.issue_date,
-        "valid_until": Fixed(UNLIMITED),
-        "changes": Fixed(bytes(2)),
-        "points": Fixed(None),
-        "points_date": Fixed(None),
-        "services": Fixed(None),
-        "reserved": Fixed(""),
+        "social_card_number": None,
+        "status": PermitStatus.VALID.value,
+        "valid_until": UNLIMITED,
+        "changes": bytes(2),
+        "points": None,
+        "points_date": None,
+        "services": None,
+        "reserved": "",
     }
 )
-"""Where each named field of a profile takes its value from; None where the applicant has none."""
+"""Named fields of a profile that are the same on every card; None where no card has one yet."""
+
+
+class FieldValues(NamedTuple):
+    """The other named fields of a profile: text as it is written, None where the applicant has none."""
+
+    name: str
+    birth_date: str
+    sex: str
+    ethnic_group: str
+    citizen_number: str
+    household_address: str
+    registered_address: str
+    permit_number: str
+    permit_type: str
+    issuing_authority: str
+    issue_date: str
+    service_hotline: str
+    area_code: str
+    production_date: str
+    current_address: str | None
+    registration_number: str | None
+    registration_date: str | None
+    registering_station: str | None
+    citizen_card_number: str | None
+    citizen_card_account: str | None
+    bank_name: str | None
+    account_number: str | None
+    product: str | None
+    activation: bytes | None
+    due_date: str
+    status_date: str
+    valid_from: str
+
+    @classmethod
+    def of(cls, applicant: Applicant, bank: BankProgramme) -> Self:
+        """Of one applicant."""
+        issued, residence, account = _written(applicant.issue_date), applicant.residence, applicant.bank_account
+        return cls(
+            name=applicant.name,
+            birth_date=_written(applicant.birth_date),
+            sex=applicant.sex,
+            ethnic_group=applicant.ethnic_group,
+            citizen_number=applicant.citizen_number,
+            household_address=applicant.registered_address,
+            registered_address=applicant.registered_address,
+            permit_number=applicant.permit_number,
+            permit_type=applicant.permit_type,
+            issuing_authority=applicant.issuing_authority,
+            issue_date=issued,
+            service_hotline=applicant.service_hotline,
+            area_code=applicant.area_code,
+            production_date=_written(applicant.production_date),
+            current_address=residence.current_address if residence else None,
+            registration_number=residence.registration_number if residence else None,
+            registration_date=_written(residence.registration_date) if residence else None,
+            registering_station=residence.registering_station if residence else None,
+            citizen_card_number=applicant.citizen_card_number,
+            citizen_card_account=applicant.citizen_card_account,
+            bank_name=bank.bank_name if account else None,
+            account_number=account,
+            product=bank.product if account else None,
+            activation=Activation.INACTIVE.value if account else None,
+            due_date=_written(applicant.endorsement_due),
+            status_date=issued,
+            valid_from=issued,
+        )
+
+    def __repr__(self) -> str:
+        return "FieldValues(…)"
+
+
+_PLACES: Final[Mapping[str, int]] = MappingProxyType({name: at for at, name in enumerate(FieldValues._fields)})
+
+
+class _Object(NamedTuple):
+    """A data object of a template, ready to be filled.
+
+    Attributes:
+        row: of the profile.
+        place: of its value in `FieldValues`; None where ``fixed`` has it.
+        fixed: what is the same on every card.
+        maximum: characters of the value.
+        heads: tag and length field, by the length of the value.
+    """
+
+    row: ObjectRow
+    place: int | None
+    fixed: Value
+    maximum: int
+    heads: tuple[bytes, ...]
+
+
+class _Field(NamedTuple):
+    """A field at a fixed place, ready to be filled.
+
+    Attributes:
+        row: of the profile.
+        place: of its value in `FieldValues`.
+        filler: as long as the field, for text that may be shorter; None where nothing is left to fill.
+    """
+
+    row: FieldRow
+    place: int
+    filler: bytes | None
 
 
 class DataGroups:
-    """Makes file contents under one profile.
+    """Makes file contents under one profile; what is the same for all cards is worked out once.
 
     Args:
         profile: the card profile.
@@ -134,17 +199,13 @@ class DataGroups:
             (
                 file,
                 encode_tag(file.template),
-                tuple(
-                    (row, encode_tag(row.tag), source)
-                    for row, source in _sources(profile.objects_of(file.template))
-                    if source is not None
-                ),
+                tuple(_object(row) for row in profile.objects_of(file.template) if not _is_on_no_card(row.name)),
             )
             for file in profile.files
             if file.template is not None
         )
         self._fixed = tuple(
-            (file, tuple(_place(row) for row in profile.fields_of(file.content)))
+            (file, tuple(_field(row) for row in profile.fields_of(file.content)))
             for file in profile.files
             if file.template is None and file.records is None and profile.fields_of(file.content)
         )
@@ -156,21 +217,25 @@ class DataGroups:
             PersonalizationError: "field-too-long" or "file-too-long", with the row and the name.
         """
         contents: dict[int, bytes] = {}
-        bank, number = self._bank, applicant.row_number
+        values, number = FieldValues.of(applicant, self._bank), applicant.row_number
         for file, template, objects in self._templates:
             parts: list[bytes] = []
-            for row, tag, source in objects:
-                value = source(applicant, bank)
-                if value is not None:
-                    encoded = value if isinstance(value, bytes) else _object_text(row, value, applicant)
-                    parts += (tag, encode_length(len(encoded)), encoded)
+            for row, place, fixed, maximum, heads in objects:
+                value = fixed if place is None else values[place]
+                if value is None:
+                    continue
+                if isinstance(value, str):
+                    if len(value) > maximum:
+                        raise _too_long(number, row.name, len(value), maximum)
+                    value = value.encode("utf-8")
+                parts += (heads[len(value)], value)
             if parts:
                 body = b"".join(parts)
                 contents[file.fid] = _fitting(file, template + encode_length(len(body)) + body, applicant)
         for file, fields in self._fixed:
             content = b"".join(
                 [
-                    field if isinstance(field, bytes) else _field_value(field[0], field[1](applicant, bank), number)
+                    field if isinstance(field, bytes) else _filled(field.row, values[field.place], field.filler, number)
                     for field in fields
                 ]
             )
@@ -178,34 +243,46 @@ class DataGroups:
         return contents
 
 
-def _source(name: str) -> Source | Fixed:
-    source = SOURCES.get(name)
-    if source is None:
+def _is_on_no_card(name: str) -> bool:
+    return name in FIXED and FIXED[name] is None
+
+
+def _object(row: ObjectRow) -> _Object:
+    tag, longest = encode_tag(row.tag), _LONGEST_CHARACTER * row.maximum
+    heads = tuple(tag + encode_length(length) for length in range(longest + 1))
+    return _Object(row, *_source(row.name), row.maximum, heads)
+
+
+def _field(row: FieldRow) -> _Field | bytes:
+    """A field at a fixed place: its bytes where they are the same on every card."""
+    place, value = _source(row.name)
+    if row.kind == "reserved":
+        return bytes(row.length)
+    filler = bytes(row.length) if row.kind == "text" else None
+    return _filled(row, value, filler, 0) if place is None else _Field(row, place, filler)
+
+
+def _source(name: str) -> tuple[int | None, Value]:
+    """The place of a value in `FieldValues`, or None and the value that every card has."""
+    if name in FIXED:
+        return None, FIXED[name]
+    if name not in _PLACES:
         raise PersonalizationError("profile-field-unknown", exit_code=2, field=name)
-    return source
+    return _PLACES[name], None
 
 
-def _sources(rows: Iterable[ObjectRow]) -> Iterator[tuple[ObjectRow, Source | None]]:
-    """Where each object of a template takes its value from; None for one that no card has yet."""
-    for row in rows:
-        source = _source(row.name)
-        if not isinstance(source, Fixed):
-            yield row, source
-        elif source.content is not None:
-            yield row, functools.partial(_fixed_value, source.content)
-        else:
-            yield row, None
+def _filled(row: FieldRow, value: Value, filler: bytes | None, number: int) -> bytes:
+    """A field at a fixed place: exactly as long as its row."""
+    if row.kind == "utf16":
+        return encode_field(value if isinstance(value, str) else "", row.length)
+    encoded = value.encode("utf-8") if isinstance(value, str) else value or b""
+    if len(encoded) > row.length or (filler is None and len(encoded) != row.length):
+        raise _too_long(number, row.name, len(encoded), row.length)
+    return encoded if filler is None else encoded + filler[len(encoded) :]
 
 
-def _fixed_value(value: Value, applicant: Applicant, bank: BankProgramme) -> Value:
-    del applicant, bank
-    return value
-
-
-def _place(row: FieldRow) -> bytes | tuple[FieldRow, Source]:
-    """A field at a fixed place: its bytes where they are the same on every card, else where they come from."""
-    source = _source(row.name)
-    return _field_value(row, source.content, 0) if isinstance(source, Fixed) else (row, source)
+def _too_long(number: int, name: str, length: int, limit: int) -> PersonalizationError:
+    return PersonalizationError("field-too-long", row=number, field=name, length=length, limit=limit)
 
 
 def _fitting(file: FileRow, content: bytes, applicant: Applicant) -> bytes:
@@ -220,30 +297,3 @@ def _fitting(file: FileRow, content: bytes, applicant: Applicant) -> bytes:
 @functools.lru_cache(_DAYS)
 def _written(day: date) -> str:
     return day.isoformat().replace("-", "")
-
-
-def _text(value: Value) -> str:
-    if isinstance(value, str):
-        return value
-    return _written(value) if isinstance(value, date) else ""
-
-
-def _object_text(row: ObjectRow, value: str | date, applicant: Applicant) -> bytes:
-    text = value if isinstance(value, str) else _written(value)
-    if len(text) > row.maximum:
-        raise PersonalizationError(
-            "field-too-long", row=applicant.row_number, field=row.name, length=len(text), limit=row.maximum
-        )
-    return text.encode("utf-8")
-
-
-def _field_value(row: FieldRow, value: Value, number: int) -> bytes:
-    """A field at a fixed place: exactly as long as its row."""
-    if row.kind == "utf16":
-        return encode_field(_text(value), row.length)
-    if row.kind == "reserved":
-        return bytes(row.length)
-    encoded = value if isinstance(value, bytes) else _text(value).encode("utf-8")
-    if len(encoded) > row.length or (row.kind != "text" and len(encoded) != row.length):
-        raise PersonalizationError("field-too-long", row=number, field=row.name, length=len(encoded), limit=row.length)
-    return encoded + bytes(row.length - len(encoded))

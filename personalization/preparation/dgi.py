@@ -10,6 +10,7 @@ Specification 2.3.1, clause 11.11.2.3.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from typing import Final
 
@@ -24,6 +25,8 @@ _OFFSET: Final = 2
 _LONG_MARK: Final = 0xFF
 _LONGEST_SHORT: Final = 0xFE
 _LONGEST: Final = 0xFFFF
+_SHORT_HEAD: Final = struct.Struct(">HB")
+_LONG_HEAD: Final = struct.Struct(">HBH")
 
 
 def file_groupings(fid: int, content: bytes) -> Iterator[DataGrouping]:
@@ -42,10 +45,13 @@ def encode_groupings(groupings: Iterable[DataGrouping]) -> bytes:
     parts: list[bytes] = []
     for identifier, value, _ in groupings:
         length = len(value)
-        if length > _LONGEST:
+        if length <= _LONGEST_SHORT:
+            head = _SHORT_HEAD.pack(identifier, length)
+        elif length <= _LONGEST:
+            head = _LONG_HEAD.pack(identifier, _LONG_MARK, length)
+        else:
             raise ValueError(f"a grouping has at most {_LONGEST} bytes, not {length}")
-        field = bytes((length,)) if length <= _LONGEST_SHORT else bytes((_LONG_MARK,)) + length.to_bytes(2, "big")
-        parts += (identifier.to_bytes(_IDENTIFIER, "big"), field, value)
+        parts += (head, value)
     return b"".join(parts)
 
 

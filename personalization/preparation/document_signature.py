@@ -37,6 +37,7 @@ class SignatureTag(IntEnum):
 
 _VERSION_1: Final = b"\x01"
 _SHA_256: Final = b"\x01"
+_SIGNATURE_HEAD: Final = encode(SignatureTag.SIGNATURE, bytes(64))[:-64]
 
 
 class DocumentSigner:
@@ -74,7 +75,7 @@ class DocumentSigner:
             parts += (entry, digests.get(fid) or hashlib.sha256(contents[fid]).digest())
         signed = b"".join(parts)
         signature = self._keystore.sign_digest(KeyName.DOCUMENT_SIGNER, hashlib.sha256(signed).digest())
-        return signed + encode(SignatureTag.SIGNATURE, signature) + self._certificate
+        return b"".join((signed, _SIGNATURE_HEAD, signature, self._certificate))
 
 
 def _form(fids: list[int]) -> tuple[bytes, list[tuple[int, bytes]]]:

@@ -9,6 +9,7 @@ import datetime as dt
 import functools
 import hashlib
 import os
+import struct
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from typing import Final, NamedTuple, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import DataGrouping
@@ -41,7 +42,8 @@ RandomSource = Callable[[int], bytes]
 
 _P256_ORDER: Final = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 _CURVE: Final = ec.SECP256R1()
-_PRIVATE_KEY: Final = 32
+_EC_PRIVATE_KEY: Final = struct.Struct("7s32s17s65s")
+"""ECPrivateKey of P-256 with its public point. Source: RFC 5915, clause 3."""
 # 64 bits more than the order has, so that the remainder is uniform (FIPS 186-5, A.2.1).
 _PRIVATE_KEY_RANDOM: Final = 40
 _PIN_RANDOM: Final = 16
@@ -157,7 +159,6 @@ class Preparer:
         self._faces = FaceMaker()
         self._portrait_fid = _fid_of(profile, _PORTRAIT)
         self._chip_key_fid = _fid_of(profile, _POINT)
-        self._files = tuple((row.fid, row.size) for row in profile.files)
         dgis = {row.kind: row for row in profile.dgis}
         self._creation = dgis["files"].number
         self._clock = _clock_grouping(dgis["clock"].number, keystore)
@@ -165,6 +166,9 @@ class Preparer:
         # Few sizes occur, and writing out a template's access rules takes longer than all else that is done in Python.
         self._template = functools.lru_cache(_TEMPLATES)(self._file_template)
         self._clock_of = functools.lru_cache(_TEMPLATES)(self._bounded_clock)
+        self._files = tuple(
+            (row.fid, None if row.size is None else self._file_template(row.fid, row.size)) for row in profile.files
+        )
 
     def prepare(self, applicant: Applicant) -> PreparedCard:
         """One row.
@@ -194,10 +198,10 @@ class Preparer:
         Raises:
             PersonalizationError: "field-too-long", "file-too-long", with the row.
         """
-        chip_key, private = self._chip_key()
+        private, point = self._chip_key()
         contents = self._groups.build(applicant)
         contents[self._portrait_fid] = portrait
-        contents[self._chip_key_fid] = chip_key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+        contents[self._chip_key_fid] = point
         portrait_digest = hashlib.sha256(portrait).digest()
         contents[self._signer.fid] = self._signer.sign(contents, {self._portrait_fid: portrait_digest})
         pins = [(row, self._pin(row)) for row in self._profile.pins]
@@ -215,13 +219,14 @@ class Preparer:
     def _groupings(self, contents: dict[int, bytes], made: dt.date) -> tuple[DataGrouping, ...]:
         templates: list[bytes] = []
         groupings: list[DataGrouping] = [self._identification]  # its place is taken by the creation of files
-        for fid, size in self._files:
+        for fid, template in self._files:
             content = contents.get(fid, b"")
-            templates.append(self._template(fid, len(content) if size is None else size))
-            if 0 < len(content) <= FILE_CHUNK:
-                groupings.append(DataGrouping(fid, _AT_THE_START + content))
-            else:
+            length = len(content)
+            templates.append(template or self._template(fid, length))
+            if length > FILE_CHUNK:
                 groupings += file_groupings(fid, content)
+            elif length:
+                groupings.append(DataGrouping(fid, _AT_THE_START + content))
         groupings[0] = DataGrouping(self._creation, b"".join(templates))
         groupings += (self._clock_of(made), self._identification)
         return tuple(groupings)
@@ -233,14 +238,17 @@ class Preparer:
     def _file_template(self, fid: int, size: int) -> bytes:
         return self._profile.fcp(self._profile.file(fid), size)
 
-    def _chip_key(self) -> tuple[ec.EllipticCurvePrivateKey, bytes]:
-        """The key pair of a chip, and its private half in 32 bytes."""
+    def _chip_key(self) -> tuple[bytes, bytes]:
+        """A key pair of a chip: its private half in 32 bytes, and its public point, uncompressed."""
         if self._randomness is os.urandom:
-            # The library draws from the same source, and needs half the time.
-            key = ec.generate_private_key(_CURVE)
-            return key, key.private_numbers().private_value.to_bytes(_PRIVATE_KEY, "big")
-        number = int.from_bytes(self._randomness(_PRIVATE_KEY_RANDOM), "big") % (_P256_ORDER - 1) + 1
-        return ec.derive_private_key(number, _CURVE), number.to_bytes(_PRIVATE_KEY, "big")
+            key = ec.generate_private_key(_CURVE)  # draws from the same source, and needs half the time
+        else:
+            number = int.from_bytes(self._randomness(_PRIVATE_KEY_RANDOM), "big") % (_P256_ORDER - 1) + 1
+            key = ec.derive_private_key(number, _CURVE)
+        # Both halves come out of one encoding, in which all lengths are fixed.
+        raw = key.private_bytes(Encoding.DER, PrivateFormat.TraditionalOpenSSL, NoEncryption())
+        _, private, _, point = _EC_PRIVATE_KEY.unpack(raw)
+        return private, point
 
     def _pin(self, row: PinRow) -> str:
         """A random PIN of the least number of digits; one that anybody would try first is drawn again."""

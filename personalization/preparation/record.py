@@ -62,8 +62,8 @@ class PreparedRecord:
             self.portrait_digest,
             len(self.pin_blocks),
         )
-        pins = b"".join(_PIN.pack(number, block) for number, block in self.pin_blocks)
-        return header + pins + self.chip_private_key + encode_groupings(self.groupings)
+        pins = [_PIN.pack(number, block) for number, block in self.pin_blocks]
+        return b"".join((header, *pins, self.chip_private_key, encode_groupings(self.groupings)))
 
     @classmethod
     def decode(cls, raw: bytes) -> Self:

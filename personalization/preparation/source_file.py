@@ -24,8 +24,8 @@ _PORTRAIT: Final = "portrait"
 _RESIDENCE: Final = "residence"
 _APPLICANT_DATES: Final = ("birth_date", "issue_date", "endorsement_due", "production_date")
 _RESIDENCE_DATES: Final = ("registration_date",)
-_APPLICANT_FIELDS: Final = tuple(name for name in Applicant.__dataclass_fields__ if name not in {_PORTRAIT, _RESIDENCE})
-_RESIDENCE_FIELDS: Final = tuple(Residence.__dataclass_fields__)
+_APPLICANT_FIELDS: Final = tuple(name for name in Applicant._fields if name not in {_PORTRAIT, _RESIDENCE})
+_RESIDENCE_FIELDS: Final = Residence._fields
 
 
 def encode_applicant(applicant: Applicant) -> bytes:
@@ -45,7 +45,7 @@ def decode_applicant(raw: bytes) -> Applicant:
     """
     end = _LENGTH + int.from_bytes(raw[:_LENGTH], "big")
     try:
-        document = json.loads(raw[_LENGTH:end])
+        document = json.loads(raw[_LENGTH:end].decode())
         residence = document.pop(_RESIDENCE, None)
         _read_dates(document, _APPLICANT_DATES)
         if residence is not None:

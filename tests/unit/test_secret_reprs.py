@@ -34,7 +34,6 @@ HARMLESS: Final = {
     "personalization.preparation.sealed_file._Header.check_value": "tells one key from another and nothing of it",
     "personalization.intake.findings_report.FindingLine.value": "masked",
     "personalization.intake.delivery.Delivery.pictures": "an object that shows nothing",
-    "personalization.preparation.data_groups.Fixed.content": "the same on every card",
     "personalization.preparation.bulk.delivered.Located.pictures": "a place on the disk",
     "personalization.preparation.bulk.plan.Plan.pictures": "the same",
     "personalization.intake.sample.residents.Draft.cells": "synthetic residents",

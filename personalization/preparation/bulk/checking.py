@@ -191,6 +191,8 @@ class ChunkChecker:
         permit, citizen = _UNRECOGNISED, _UNRECOGNISED
         if row.faulty:
             bits |= Sound.FAULTY
+        if each.portraits[0] is each.portraits[1]:
+            bits |= Sound.AS_DELIVERED
         if bits & Sound.PERMIT:
             permit = self._keys.recognise(text[Column.PERMIT_NUMBER].encode("ascii"))
         if bits & Sound.CITIZEN:

@@ -83,12 +83,14 @@ class ChunkMaker:
             SealedReader(sealed_in(checked, Purpose.FACES), Purpose.FACES, self._keys, batch=batch) as faces,
         ):
             wanted = {row.row: row for row in marks}
-            for (number, source), (_, face) in zip(sources.records(), faces.records(), strict=True):
+            for index, (number, source) in enumerate(sources.records()):
                 row = wanted.get(number)
                 if row is None:
                     continue
                 applicant = decode_applicant(source)
-                portrait = face_portrait(face)
+                # Both files have the same rows.
+                unchanged = row.bits & Sound.AS_DELIVERED
+                portrait = applicant.portrait if unchanged else face_portrait(faces.record(index))
                 recognition = Recognition(row.permit_recognition, row.citizen_recognition)
                 record, letter = self._preparer.complete(applicant, portrait, recognition)
                 records.append(row.row, record.encode())

@@ -2,7 +2,8 @@
 
 ```
 offset 0    4   row number
-       4    1   bits: 01 permit number sound, 02 citizen number sound, 04 account sound, 80 the row is at fault
+       4    1   bits: 01 permit number sound, 02 citizen number sound, 04 account sound,
+               08 the card's portrait is the delivered one, 80 the row is at fault
        5    16  mark of the permit number
        21   16  mark of the citizen number
        37   16  mark of the account
@@ -29,6 +30,7 @@ class Sound:
     PERMIT: Final = 0x01
     CITIZEN: Final = 0x02
     ACCOUNT: Final = 0x04
+    AS_DELIVERED: Final = 0x08
     FAULTY: Final = 0x80
 
 

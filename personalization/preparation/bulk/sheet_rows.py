@@ -13,14 +13,12 @@ from personalization.intake.cells import Cell, CellFlaw, FlawedCell, SheetRow
 from personalization.keys.keystore import KeyName, KeyStore
 
 _CONTEXT: Final = b"rows\x00"
-_encode: Final = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), check_circular=False).encode
 
 
 def write_rows(path: Path, rows: Sequence[SheetRow], keys: KeyStore) -> None:
     """Write rows under the batch's transport key; the file's folder and name are authenticated."""
-    document = [[row.number, [_plain(cell) for cell in row.cells]] for row in rows]
     # A half of a character that a table brought has to get as far as the rule that refuses it.
-    content = _encode(document).encode("utf-8", "surrogatepass")
+    content = _encode(list(rows)).encode("utf-8", "surrogatepass")
     write_atomically(path, keys.seal(KeyName.TRANSPORT, content, _context(path)))
 
 
@@ -35,15 +33,25 @@ def read_rows(path: Path, keys: KeyStore) -> list[SheetRow]:
     except OSError:
         raise PersonalizationError("work-file-damaged", exit_code=3, file=path.name, reason="") from None
     content = keys.unseal(KeyName.TRANSPORT, sealed, _context(path)).decode("utf-8", "surrogatepass")
-    return [SheetRow(number, tuple([_cell(cell) for cell in cells])) for number, cells in json.loads(content)]
+    return [SheetRow(number, _cells(values)) for number, values in json.loads(content)]
 
 
-def _plain(cell: Cell) -> str | list[str]:
-    return cell if isinstance(cell, str) else [cell.flaw.name, cell.shown]
+def _flawed(cell: object) -> list[str]:
+    if not isinstance(cell, FlawedCell):
+        raise TypeError(type(cell).__name__)
+    return [cell.flaw.name, cell.shown]
 
 
-def _cell(value: str | list[str]) -> Cell:
-    return value if isinstance(value, str) else FlawedCell(CellFlaw[value[0]], value[1])
+def _cells(values: list[str | list[str]]) -> tuple[Cell, ...]:
+    if _TEXT_ONLY.issuperset(map(type, values)):
+        return tuple(values)  # type: ignore[arg-type]  # text only
+    return tuple([value if isinstance(value, str) else FlawedCell(CellFlaw[value[0]], value[1]) for value in values])
+
+
+_TEXT_ONLY: Final = frozenset({str})
+_encode: Final = json.JSONEncoder(
+    ensure_ascii=False, separators=(",", ":"), check_circular=False, default=_flawed
+).encode
 
 
 def _context(path: Path) -> bytes:

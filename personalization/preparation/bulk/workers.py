@@ -126,7 +126,7 @@ class Bench:
         Raises:
             PersonalizationError: as `ChunkChecker.check` and `ChunkMaker.make`; "disk-full", "directory-unwritable".
         """
-        with disk_reported(self._place.root):
+        with disk_reported(self._place.root), _without_collections():
             if stage is Stage.CHECK:
                 return self._check(chunk)
             return self._make(chunk)
@@ -161,6 +161,18 @@ def disk_reported(root: Path) -> Generator[None]:
     except sqlite3.OperationalError as error:
         code = "disk-full" if "full" in str(error) else "directory-unwritable"
         raise PersonalizationError(code, exit_code=_ENVIRONMENT, directory=str(root), reason=str(error)) from None
+
+
+@contextmanager
+def _without_collections() -> Generator[None]:
+    """Leave what a chunk makes to reference counts: it has no cycles, and a collection would look at it in vain."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 class HereWorker:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from personalization.intake.applicant import RESIDENCE_COLUMNS, SHEET_COLUMNS, Column, Severity
@@ -16,7 +16,7 @@ from personalization.intake.code_tables import code_tables
 from personalization.intake.limits import FieldLimits
 from personalization.intake.row_check import CheckedRow, RowChecker, applicant_of, residence_of
 from personalization.intake.row_rules import RESIDENCE_RULES, ROW_RULES, object_size
-from personalization.intake.text_rules import TEXT_RULES
+from personalization.intake.text_rules import TEXT_RULES, are_plain
 
 C = Column
 
@@ -266,3 +266,25 @@ def test_any_text_gets_findings_and_no_exception(texts: list[str]) -> None:
     row = RowChecker("330381", code_tables(), FieldLimits()).check(SheetRow(2, tuple(texts)))
     for finding in row.findings:
         assert finding.masked.isprintable()
+
+
+# ------------------------------------------------------------ the short way for rows in order
+
+ODD_CHARACTERS = " |\u00a0\u3000\u0301\u0338\u3099\u1161\u11a8e\u00e9\u212b\ufffd\ufffe\u200b\ue000\ud800\n名가か=<>"
+"""Spaces of two kinds, marks that compose with what is before them, jamo, composed and not, and what stands nowhere."""
+
+
+@given(st.lists(st.text(st.sampled_from(ODD_CHARACTERS), max_size=4), min_size=1, max_size=5).map(tuple))
+def test_no_cell_of_a_plain_row_breaks_a_rule_of_texts(cells: tuple[str, ...]) -> None:
+    assume(are_plain(cells))
+    assert [rule.code for cell in cells if cell for rule in TEXT_RULES if rule.broken_by(cell) is not None] == []
+
+
+def test_a_row_with_a_cell_that_is_no_text_is_not_plain() -> None:
+    assert are_plain(tuple(PLAIN.values()))
+    assert not are_plain((*PLAIN.values(), FlawedCell(CellFlaw.FORMULA, "=1")))
+
+
+@pytest.mark.parametrize("column", [C.NAME, C.REGISTERED_ADDRESS])
+def test_a_bar_in_a_text_is_no_fault(column: Column) -> None:
+    assert not check({column: "甲 | 乙"}).findings

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import datetime as dt
+import gc
 import io
 import json
 import multiprocessing
@@ -268,6 +269,27 @@ def test_two_workers_make_what_one_makes(centre: Centre, delivery: Path, done: D
     keys = centre.key_store().open().of_batch(found.identifier)
     assert judge(found.manifest, keys, found.identifier) == RESIDENTS
     assert multiprocessing.active_children() == []
+
+
+def test_a_chunk_makes_no_cycles(centre: Centre, delivery: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collections wait until a chunk is done; what nothing refers to is gone by then, but for a handful."""
+    left: list[int] = []
+    work = workers.Bench.work
+
+    def watched(bench: workers.Bench, stage: Stage, chunk: int) -> int:
+        gc.collect()
+        gc.disable()
+        rows = work(bench, stage, chunk)
+        assert not gc.isenabled()
+        left.append(gc.collect())
+        gc.enable()
+        return rows
+
+    monkeypatch.setattr(workers.Bench, "work", watched)
+    loaded(centre, delivery)
+    later = [count for at, count in enumerate(left) if at not in (0, len(left) // 2)]  # the first of a stage imports
+    assert len(later) == len(left) - 2 > 0
+    assert max(later) < 4 * CHUNK  # some dozens for the chunk as such, none for a row
 
 
 def test_a_chunk_that_is_made_twice_is_one_attempt_or_the_other(

@@ -207,8 +207,8 @@ def successor(due: dt.date = DUE) -> BenchCard:
 
 @cache
 def _successor_image(due: dt.date) -> bytes:
-    person = replace(
-        specimen_applicant(), permit_number=NEW_NUMBER, issue_date=TODAY, production_date=TODAY, endorsement_due=due
+    person = specimen_applicant()._replace(
+        permit_number=NEW_NUMBER, issue_date=TODAY, production_date=TODAY, endorsement_due=due
     )
     record = Preparer(permit_profile(), specimen_keys(), first_bound=dt.timedelta(days=9999)).prepare(person).record
     return card_made_with(specimen_keys(), record).snapshot()
