@@ -1,20 +1,23 @@
 """A card through pyscard, pcscd and vpcd, beside a card that does nothing at the same place.
 
-Wall-clock time: three processes take turns.
+Wall-clock time, and three processes take turns for each exchange, so that whatever else runs on the machine is in it
+too. Two cards therefore stand in two slots of one service and are read in turns, a few exchanges each, and what counts
+is the ratio of neighbouring turns: both had the same machine. Half of the turns are made with the slots changed over.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
-from typing import ClassVar, Self
+from statistics import median, quantiles
+from typing import ClassVar
 
 from card_os.applet_api import Context, Instruction, instruction_table
 from card_os.card import Card
@@ -25,23 +28,27 @@ from card_os.hardware.image import NvmImage
 from card_os.hardware.randomness import SeededRandomness
 from card_os.iso7816.apdu import CommandApdu
 from card_os.security.access import ALWAYS
-from reader_bridge.connection import CardConnection, ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.connection import CardConnection, ReaderError
 from reader_bridge.pcsc import PcscConnection
 from reader_bridge.pcscd import PcscService
 from reader_bridge.relay import RelayConnection
 from reader_bridge.simulated import SimulatedCard
 from reader_bridge.vpcd import VirtualReader
 
-_ROUNDS = 25  # short enough that nothing else has its turn in many of them
-_REPEATS = 400
+_EXCHANGES = 10  # of one card, before the other has its turn
+_TURNS = 1000
 _TRIES = 100
 _AID = bytes.fromhex("F042454E434802")
 _SELECT = CommandApdu(0, 0xA4, 4, 0, _AID, 256).encode()
-_READ = bytes.fromhex("00B08100FD")
-_ANSWER = 253  # bytes of data, 255 with the status word
+_SELECT_FILE = bytes.fromhex("00A4000C020101")
+_READ = bytes.fromhex("00B00000FD")
+_ANSWER = bytes(253) + b"\x90\x00"
 _ATR = bytes.fromhex("3B80800101")
 
 Row = tuple[str, float, float]
+Turns = list[tuple[float, float]]
+Slot = Callable[[int], AbstractContextManager[None]]
+"""Puts a card into the slot whose driver listens on a port."""
 
 
 class BenchmarkApplet:
@@ -68,36 +75,36 @@ class BenchmarkApplet:
         """Take nothing."""
 
 
-class NullCard:
-    """Answers every command with the same bytes."""
+def null_card(port: int) -> None:
+    """The least that a card program can do: every command is answered with the same bytes, until the driver goes."""
+    link = _dial(port)
+    link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    answer = len(_ANSWER).to_bytes(2, "big") + _ANSWER
+    atr = len(_ATR).to_bytes(2, "big") + _ATR
+    acknowledge, receive, send = link.setsockopt, link.recv, link.sendall
+    tcp, quickly = socket.IPPROTO_TCP, socket.TCP_QUICKACK
+    waiting = b""
+    with link:
+        while True:
+            acknowledge(tcp, quickly, 1)
+            part = receive(300)
+            if not part:
+                return
+            waiting += part
+            while len(waiting) > 2 and len(waiting) >= (end := 2 + (waiting[0] << 8 | waiting[1])):
+                if end > 3:
+                    send(answer)
+                elif waiting[2] == 4:
+                    send(atr)
+                waiting = waiting[end:]
 
-    description = ConnectionDescription("null", Interface.CONTACT, Protocol7816.T1, _ATR)
 
-    def __init__(self, answer: bytes) -> None:
-        self._answer = answer
-
-    def power_on(self) -> bytes:
-        """The ATR."""
-        return _ATR
-
-    def transmit(self, command: bytes) -> bytes:  # noqa: ARG002 - whatever it is
-        """The answer."""
-        return self._answer
-
-    def reset(self) -> bytes:
-        """The ATR."""
-        return _ATR
-
-    def power_off(self) -> None:
-        """Nothing to do."""
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        """Nothing to do."""
+def _dial(port: int) -> socket.socket:
+    for _ in range(_TRIES):
+        with suppress(OSError):
+            return socket.create_connection(("127.0.0.1", port))
+        time.sleep(0.1)
+    raise RuntimeError("no driver listens")
 
 
 def _card(image: NvmImage) -> SimulatedCard:
@@ -108,12 +115,47 @@ def _card(image: NvmImage) -> SimulatedCard:
     return SimulatedCard(image, lambda _: card)
 
 
-def _client() -> tuple[float, float]:
-    """Least µs of one READ BINARY in slot 0 and in slot 1, measured in turns."""
-    with _connect("Virtual PCD 00 00") as card, _connect("Virtual PCD 00 01") as null:
-        times = [(_measure(card), _measure(null)) for _ in range(_REPEATS)]
-    ours, floors = zip(*times, strict=True)
-    return min(ours), min(floors)  # other work on the machine only adds
+def _in_slot(connection: CardConnection) -> Slot:
+    """A card of ours."""
+    return lambda port: _served(connection, port)
+
+
+@contextmanager
+def _served(connection: CardConnection, port: int) -> Generator[None]:
+    with VirtualReader([connection], port) as reader:
+        reader.wait_until_inserted()
+        yield
+
+
+@contextmanager
+def _null(port: int) -> Generator[None]:
+    """The null card, in a process of its own."""
+    process = _ourselves("--null", str(port))
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _ourselves(*arguments: str, environment: Mapping[str, str] = os.environ) -> subprocess.Popen[bytes]:
+    path = os.pathsep.join(part for part in sys.path if part)
+    return subprocess.Popen(  # noqa: S603 - this file
+        [sys.executable, str(Path(__file__).resolve()), *arguments],
+        env={**environment, "PYTHONPATH": path},
+        stdout=subprocess.PIPE if "--client" in arguments else None,
+    )
+
+
+def _client() -> Turns:
+    """Median µs of one READ BINARY in slot 0 and in slot 1, of each turn."""
+    with _connect("Virtual PCD 00 00") as first, _connect("Virtual PCD 00 01") as second:
+        turns: Turns = []
+        for _ in range(_TURNS // 2):
+            turns.append((_measure(first), _measure(second)))
+            later, sooner = _measure(second), _measure(first)
+            turns.append((sooner, later))
+    return turns
 
 
 def _connect(reader: str) -> PcscConnection:
@@ -125,48 +167,58 @@ def _connect(reader: str) -> PcscConnection:
             break
         time.sleep(0.1)
     connection.transmit(_SELECT)
+    connection.transmit(_SELECT_FILE)
     return connection
 
 
 def _measure(connection: CardConnection) -> float:
-    start = time.perf_counter_ns()
-    for _ in range(_ROUNDS):
-        answer = connection.transmit(_READ)
-    spent = (time.perf_counter_ns() - start) / _ROUNDS / 1000
-    if len(answer) != _ANSWER + 2 or answer[-2:] != b"\x90\x00":
+    transmit, now = connection.transmit, time.perf_counter_ns
+    spent = []
+    for _ in range(_EXCHANGES):
+        start = now()
+        answer = transmit(_READ)
+        spent.append(now() - start)
+    if answer != _ANSWER:
         raise RuntimeError("the card did not read")
-    return spent
+    return median(spent) / 1000
 
 
-def _slots(first: CardConnection, second: CardConnection) -> tuple[float, float]:
-    """Least µs of one READ BINARY of each, in two slots of one reader."""
-    with PcscService() as service, VirtualReader([first, second], service.port) as reader:
-        reader.wait_until_inserted()
+def _turns(first: Slot, second: Slot) -> Turns:
+    """The turns of two cards in the two slots of one service."""
+    with PcscService() as service, first(service.ports[0]), second(service.ports[1]):
         # The client is a process of its own: the PC/SC library finds one service in a process.
-        command = [sys.executable, str(Path(__file__).resolve()), "--client"]
-        path = os.pathsep.join(part for part in sys.path if part)
-        done = subprocess.run(  # noqa: S603 - ourselves
-            command, env={**service.environment, "PYTHONPATH": path}, stdout=subprocess.PIPE, check=True
-        )
-    ours, floor = json.loads(done.stdout)
-    return ours, floor
+        with _ourselves("--client", environment=service.environment) as client:
+            output, _ = client.communicate()
+        if client.returncode:
+            raise RuntimeError("the client failed")
+    turns: Turns = [(ours, theirs) for ours, theirs in json.loads(output)]
+    return turns
+
+
+def _compare(name: str, ours: Slot, floor: Slot) -> Row:
+    """Median of each, and in the name what ours has of the other's rate: median and quartiles over all turns."""
+    turns = _turns(ours, floor) + [(mine, least) for least, mine in _turns(floor, ours)]
+    low, middle, high = quantiles([least / mine for mine, least in turns], n=4)
+    fastest = median(least for _, least in turns)
+    return f"{name}: {middle:.0%} ({low:.0%} to {high:.0%})", fastest / middle, fastest
 
 
 def run() -> list[Row]:
     """Rows of (name, ours in µs, the floor in µs): a null card, and the card itself for what stands before it."""
-    null = NullCard(bytes(_ANSWER) + b"\x90\x00")
     with _card(NvmImage.create()) as card, _card(NvmImage.create()) as other:
-        plain = _slots(card.connect(), null)
-        relayed = _slots(RelayConnection(other.connect()), card.connect())
-    return [
-        ("READ BINARY of 253 B through pcscd and vpcd", *plain),
-        ("the same through a relay without rules, to the card", *relayed),
-    ]
+        direct, relayed = _in_slot(card.connect()), _in_slot(RelayConnection(other.connect()))
+        return [
+            _compare("READ 253 B by vpcd, rate of a null card's", direct, _null),
+            _compare("READ 253 B by a relay, rate without it", relayed, direct),
+        ]
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["--client"]:
-        print(json.dumps(_client()))
-    else:
-        for name, ours_us, floor_us in run():
-            print(f"{name:<52} {ours_us:8.2f} µs {floor_us:8.2f} µs {floor_us / ours_us:6.1%} of the rate")
+    match sys.argv[1:]:
+        case ["--client"]:
+            print(json.dumps(_client()))
+        case ["--null", number]:
+            null_card(int(number))
+        case _:
+            for label, ours_us, floor_us in run():
+                print(f"{label:<60} {ours_us:8.2f} µs {floor_us:8.2f} µs")

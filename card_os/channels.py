@@ -45,6 +45,11 @@ class Channel:
         self.pending = b""
         self.pending_sw: StatusWord | None = None
 
+    @property
+    def secured(self) -> bool:
+        """True while commands of the selected application come by secure messaging."""
+        return self.context is not None and self.context.session.secure_channel is not None
+
     def clear_application(self) -> None:
         """No application is selected any more; session, keys, proofs and what waited are gone."""
         self.applet = None

@@ -114,7 +114,12 @@ class Dispatcher:
                     return get_response(channel, command)
             if channel.pending_sw is not None:
                 channel.pending, channel.pending_sw = b"", None
-            if class_byte.chained or channel.chain is not None or command.p1 & MORE_COMMANDS or channel.cut is not None:
+            if (
+                class_byte.chained
+                or channel.chain is not None
+                or channel.cut is not None
+                or (command.p1 & MORE_COMMANDS and channel.secured)
+            ):
                 whole = self._collect(channel, class_byte, command)
                 if whole is None:
                     return _MORE_OF_CHAIN

@@ -16,7 +16,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from functools import reduce
+from functools import partial, reduce
 from operator import xor
 from types import TracebackType
 from typing import Final, Self
@@ -31,10 +31,13 @@ DEFAULT_PORT: Final = 0x8C7B
 """First slot in the driver's packaged configuration; the second is the next port."""
 
 _LENGTH: Final = struct.Struct(">H")
-_POWER_OFF: Final = b"\x00"
-_POWER_ON: Final = b"\x01"
-_RESET: Final = b"\x02"
-_GET_ATR: Final = b"\x04"
+_POWER_OFF: Final = 0
+_POWER_ON: Final = 1
+_RESET: Final = 2
+_GET_ATR: Final = 4
+_SHORTEST: Final = 3
+"""Length and a payload of one byte."""
+_WHOLE: Final = socket.MSG_WAITALL
 _MAX_MESSAGE: Final = 0xFFFF
 _RETRY_SECONDS: Final = 0.1
 _EMPTY_SECONDS: Final = 1.0
@@ -107,7 +110,7 @@ class VirtualSlot:
         self._contactless = connection.description.interface is Interface.CONTACTLESS
         self._card = ContactCard(connection)
         self._tpdus = TpduSlot(self._card)
-        self._by_tpdu = False
+        self._carry: Callable[[bytes], bytes] = connection.transmit  # APDUs, or TPDUs as soon as the ATR says so
         self._shown = b""
         self._present_answer = b""
 
@@ -185,40 +188,42 @@ class VirtualSlot:
         """Answer the driver until it goes or we stop; True when the card went mute."""
         buffer = bytearray(_LENGTH.size + _MAX_MESSAGE)
         view = memoryview(buffer)
-        filled = 0
-        receive, send, inserted = link.recv_into, link.sendall, self._inserted.set
+        filled, end = 0, _SHORTEST
+        receive, send, inserted = link.recv_into, link.sendall, self._inserted
         acknowledge_quickly = _acknowledger(link)
         try:
             while True:
-                # The driver sends length and payload as two segments: without this, each waits for a delayed
-                # acknowledgement of 40 ms. The kernel forgets the option, so that it is set before every receive.
+                # The driver sends length and payload as two segments: without this, the second waits for a delayed
+                # acknowledgement of 40 ms. The kernel forgets the option, so that it is set before every message.
                 acknowledge_quickly()
-                count = receive(view[filled:])
-                if not count:
-                    return False
-                filled += count
-                while filled >= _LENGTH.size:
-                    end = _LENGTH.size + (buffer[0] << 8 | buffer[1])
-                    if filled < end:
-                        break
+                while filled < end:
+                    # Both segments in one call, which acknowledges the first and waits for the second.
+                    count = receive(view[filled:end], 0, _WHOLE)
+                    if not count:
+                        return False
+                    filled += count
+                    if filled >= _SHORTEST:
+                        end = _LENGTH.size + (buffer[0] << 8 | buffer[1])
+                if end > _SHORTEST:
                     answer = self._answer(bytes(view[_LENGTH.size : end]))
-                    if answer:  # an answer of length 0 would block the driver
-                        send(_LENGTH.pack(len(answer)) + answer)
+                else:
+                    answer = self._request(buffer[_LENGTH.size]) if end == _SHORTEST else b""
+                buffer[: filled - end] = buffer[end:filled]  # behind a message without payload stands the next
+                filled, end = filled - end, _SHORTEST
+                if answer:
+                    send(_LENGTH.pack(len(answer)) + answer)
+                    if not inserted.is_set():
                         # The service polls its slots; only with the first answer does it know of the card.
-                        inserted()
-                    buffer[: filled - end] = buffer[end:filled]
-                    filled -= end
+                        inserted.set()
         except ReaderError as error:
             _log.info("card taken out of port %d: %s", self.port, error.code)
             return True
         except OSError:
             return False
 
-    def _answer(self, message: bytes) -> bytes:
+    def _request(self, message: int) -> bytes:
+        """Do what the driver asks for; returns the ATR when it wants that, else nothing."""
         connection = self._connection
-        if len(message) > 1:
-            with self._lock:
-                return self._exchange(message)
         with self._lock:
             if message == _POWER_OFF:
                 self._power_off(connection)
@@ -241,22 +246,11 @@ class VirtualSlot:
         self._power_off(connection)
         return self._present_answer
 
-    def _show(self, answer: bytes) -> bytes:
-        """The ATR that hosts see; it decides what they send. After a reset the protocol begins anew."""
-        shown = contactless_atr(answer) if self._contactless else self._atr or answer
-        if shown != self._shown:
-            self._shown = shown
-            self._by_tpdu = not self._contactless and _offers_t0_only(shown)
-            if self._by_tpdu:
-                self._card.start(shown)
-        return shown
-
-    def _exchange(self, command: bytes) -> bytes:
-        """An APDU, or a TPDU of T=0."""
+    def _answer(self, command: bytes) -> bytes:
+        """Response to an APDU or to a TPDU of T=0; never empty, for that would block the driver."""
         try:
-            if not self._by_tpdu:
-                return self._connection.transmit(command)
-            answer = self._tpdus.exchange(command)
+            with self._lock:
+                answer = self._carry(command)
         except TpduError:
             return _WRONG_LENGTH
         except ReaderError as error:
@@ -264,8 +258,19 @@ class VirtualSlot:
                 raise
             return _WRONG_LENGTH  # the driver has no word for it; readers that refuse a length answer so
         if not answer:
-            raise ReaderError("mute", reader=self._connection.description.name, reason="no answer by T=0")
+            raise ReaderError("mute", reader=self._connection.description.name, reason="no answer")
         return answer
+
+    def _show(self, answer: bytes) -> bytes:
+        """The ATR that hosts see; it decides what they send. After a reset the protocol begins anew."""
+        shown = contactless_atr(answer) if self._contactless else self._atr or answer
+        if shown != self._shown:
+            self._shown = shown
+            self._carry = self._connection.transmit
+            if not self._contactless and _offers_t0_only(shown):
+                self._card.start(shown)
+                self._carry = self._tpdus.exchange
+        return shown
 
 
 class VirtualReader:
@@ -344,8 +349,7 @@ def _offers_t0_only(atr: bytes) -> bool:
 def _acknowledger(link: socket.socket) -> Callable[[], None]:
     if _QUICK_ACKNOWLEDGE is None:
         return lambda: None
-    option = _QUICK_ACKNOWLEDGE
-    return lambda: link.setsockopt(socket.IPPROTO_TCP, option, 1)
+    return partial(link.setsockopt, socket.IPPROTO_TCP, _QUICK_ACKNOWLEDGE, 1)
 
 
 def _shut(link: socket.socket | None) -> None:
