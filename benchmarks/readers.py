@@ -173,7 +173,7 @@ def _connect(reader: str) -> PcscConnection:
 
 def _measure(connection: CardConnection) -> float:
     transmit, now = connection.transmit, time.perf_counter_ns
-    spent = []
+    spent, answer = [], b""
     for _ in range(_EXCHANGES):
         start = now()
         answer = transmit(_READ)
@@ -195,12 +195,16 @@ def _turns(first: Slot, second: Slot) -> Turns:
     return turns
 
 
-def _compare(name: str, ours: Slot, floor: Slot) -> Row:
-    """Median of each, and in the name what ours has of the other's rate: median and quartiles over all turns."""
+def _compare(name: str, ours: Slot, floor: Slot) -> list[Row]:
+    """The median ratio of neighbouring turns, then its quartiles, all at the median of the floor."""
     turns = _turns(ours, floor) + [(mine, least) for least, mine in _turns(floor, ours)]
-    low, middle, high = quantiles([least / mine for mine, least in turns], n=4)
     fastest = median(least for _, least in turns)
-    return f"{name}: {middle:.0%} ({low:.0%} to {high:.0%})", fastest / middle, fastest
+    low, middle, high = (ratio * fastest for ratio in quantiles([mine / least for mine, least in turns], n=4))
+    return [
+        (name, middle, fastest),
+        ("  a quarter of the turns, at most", low, fastest),
+        ("  a quarter of the turns, at least", high, fastest),
+    ]
 
 
 def run() -> list[Row]:
@@ -208,8 +212,8 @@ def run() -> list[Row]:
     with _card(NvmImage.create()) as card, _card(NvmImage.create()) as other:
         direct, relayed = _in_slot(card.connect()), _in_slot(RelayConnection(other.connect()))
         return [
-            _compare("READ 253 B by vpcd, rate of a null card's", direct, _null),
-            _compare("READ 253 B by a relay, rate without it", relayed, direct),
+            *_compare("READ BINARY of 253 B through pcscd and vpcd", direct, _null),
+            *_compare("the same through a relay without rules, to the card", relayed, direct),
         ]
 
 
