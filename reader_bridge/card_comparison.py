@@ -12,7 +12,7 @@ from card_os.files.directory import File, FileTable
 from card_os.globalplatform.registry import CARD_OWNER, CARD_STATE_LIFE_CYCLE, CardObject, Registry
 from card_os.hardware.image import NvmImage
 from card_os.iso7816.errors import MemoryFailure
-from card_os.storage.contents import ObjectName, counter_bytes
+from card_os.storage.objects import counter_bytes
 from card_os.storage.store import ObjectKind, ObjectStore, StoredObject
 from reader_bridge.connection import ReaderError
 
@@ -134,7 +134,7 @@ def _parts(old: _CardContents, new: _CardContents, name: _Name) -> Iterator[tupl
     if at is not None and before[at] != after[at]:
         yield DifferenceKind.LIFE_CYCLE, f"{before[at]:02X} -> {after[at]:02X}"
         before, after = before[:at] + before[at + 1 :], after[:at] + after[at + 1 :]
-    count = counter_bytes(ObjectName(item.owner, item.kind, item.identifier), item.size)
+    count = counter_bytes(item.kind, item.identifier, item.size)
     if before[:count] != after[:count]:
         yield (
             DifferenceKind.COUNTER,

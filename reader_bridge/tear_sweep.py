@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from card_os.hardware.chip import CellKind
 from card_os.hardware.image import NvmImage
@@ -23,7 +24,9 @@ from card_os.hardware.power import CutMoment
 from card_os.hardware.recording import RecordingNvm, repeat_write
 from card_os.iso7816.errors import CardTorn, MemoryFailure
 from card_os.storage.contents import ObjectName, StoredState, count_residue, read_state
-from card_os.storage.layout import open_layout
+from card_os.storage.counter_cells import CounterCells, cell_width
+from card_os.storage.journal import MARK_BYTES
+from card_os.storage.layout import StoreLayout, open_layout
 from card_os.storage.memory import open_memory
 from card_os.storage.store import ObjectStore
 from reader_bridge.tear_recording import CommandRecord, TearRecording, units_of
@@ -149,10 +152,9 @@ class _CommandSweep:
         self._units = command.units(image.chip.word_size)
         self._before = before or sweep.look(image.fork())
         self._after, self._counters = self._replayed()
-        self._in_place: list[bool] | None = None
-        if image.chip.kind is CellKind.WORDS:
-            journals_end = open_layout(image.nvm()).table
-            self._in_place = [offset >= journals_end for offset, _ in command.writes]
+        layout = open_layout(image.nvm()) if image.chip.kind is CellKind.WORDS else None
+        self._in_place = [layout is None or offset >= layout.table for offset, _ in command.writes]
+        self._alone = [True] * len(command.writes) if layout is None else self._find_alone(layout)
         self._verdicts = [self._verdict(self._before), self._verdict(self._after)]
 
     def run(self) -> _Memory:
@@ -182,12 +184,12 @@ class _CommandSweep:
         for offset, data in self._command.writes:
             repeat_write(nvm, offset, data)
         after = self._sweep.look(fork)
-        places: dict[ObjectName, tuple[int, int]] = {}
+        places: dict[ObjectName, _CounterPlace] = {}
         if self._before.state is not None and after.state is not None:
             old, new = self._before.state, after.state
             for name, value in old.counters.items():
-                if len(new.counters.get(name, b"")) == len(value) and new.addresses[name] == old.addresses[name]:
-                    places[name] = (old.addresses[name], len(value))
+                if len(new.counters.get(name, b"")) == len(value) and new.extents[name] == old.extents[name]:
+                    places[name] = _CounterPlace(old.extents[name][0], len(value), apart=name in old.cells)
         fork = self._image.fork()
         nvm = fork.nvm()
         counters = [_counters_at(fork, places)]
@@ -199,13 +201,26 @@ class _CommandSweep:
                 counters.append(counters[-1])
         return after, counters
 
+    def _find_alone(self, layout: StoreLayout) -> list[bool]:
+        """Which writes make their own change: cells of counters, unless a journal with its mark has them too."""
+        state, marked, cells = self._before.state, False, set[int]()
+        if state is not None:
+            width = cell_width(self._image.chip.word_size)
+            cells = {at + more for at in state.cells.values() for more in (0, width)}
+        alone: list[bool] = []
+        for (offset, data), in_place in zip(self._command.writes, self._in_place, strict=True):
+            if not in_place:
+                marked = offset == layout.journal and len(data) == MARK_BYTES
+            alone.append(in_place and not marked and offset in cells)
+        return alone
+
     def _allowed(self, number: int) -> list[Counters]:
         """What counters may be after a cut in a write: as they stand in memory, or as its journal makes them.
 
         What a journal makes is done by the writes in place that follow it in one run. Once one of a run is done, there
-        is no way back. Where a log makes changes, each write of it makes its own.
+        is no way back. A cell makes its own change, and so does each write of a log.
         """
-        if self._in_place is None:
+        if self._alone[number]:
             return [self._counters[number], self._counters[number + 1]]
         end = number
         while end < len(self._in_place) and not self._in_place[end]:
@@ -327,13 +342,28 @@ def _moves_no_bit(nvm: Nvm, offset: int, data: bytes, unit: int) -> bool:
     return nvm.read(start, nvm.word_size) == blank and part == blank[: len(part)]
 
 
-def _counters_at(image: NvmImage, places: Mapping[ObjectName, tuple[int, int]]) -> Counters:
+class _CounterPlace(NamedTuple):
+    """Where a counter stands.
+
+    Attributes:
+        at: address of its bytes, or of its cells.
+        size: bytes of its value.
+        apart: it has cells.
+    """
+
+    at: int
+    size: int
+    apart: bool
+
+
+def _counters_at(image: NvmImage, places: Mapping[ObjectName, _CounterPlace]) -> Counters:
     """Counters as a card that boots from the image now would find them."""
     nvm = image.nvm()
-    if nvm.kind is not CellKind.WORDS:
-        memory = open_memory(image.fork().nvm())
-        return {name: memory.read(*place) for name, place in places.items()}
-    return {name: nvm.read(*place) for name, place in places.items()}
+    read = nvm.read if nvm.kind is CellKind.WORDS else open_memory(image.fork().nvm()).read
+    return {
+        name: CounterCells(place.at, nvm).value if place.apart else read(place.at, place.size)
+        for name, place in places.items()
+    }
 
 
 def _reason(error: Exception) -> str:

@@ -2,7 +2,8 @@
 
 ```
 offset 0    8  magic "PERMITCD"
-offset 8    2  image version, big-endian as all numbers of the header
+offset 8    2  image version, big-endian as all numbers of the header: 1 first release, 2 chips with a page erase, 3
+               counters in cells, where words are changed where they stand
 offset 10   2  bytes of a word
 offset 12   4  bytes of a page
 offset 16   4  bytes of cells
@@ -38,8 +39,8 @@ from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import PowerSupply
 from card_os.hardware.work import work_times
 
-IMAGE_VERSION: Final = 2
-_WORDS_VERSION: Final = 1  # the first release knew chips without page erase only; they are made and read as ever
+IMAGE_VERSION: Final = 3
+_MAPPED_VERSION: Final = 2
 LOCK_SUFFIX: Final = ".lock"
 _MAGIC: Final = b"PERMITCD"
 _HEADER: Final = struct.Struct(">8sHHIIIII24sI")
@@ -247,7 +248,7 @@ def _map(path: Path) -> mmap.mmap:
 def _header(chip: Chip) -> bytes:
     head = _HEADER.pack(
         _MAGIC,
-        _WORDS_VERSION if chip.kind is CellKind.WORDS else IMAGE_VERSION,
+        IMAGE_VERSION if chip.kind is CellKind.WORDS else _MAPPED_VERSION,
         chip.word_size,
         chip.page_size,
         chip.size,

@@ -7,17 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from card_os.hardware.chip import CellKind
 from card_os.hardware.nvm import Nvm
 from card_os.storage.blocks import block_bytes_of, survey_blocks
 from card_os.storage.layout import open_layout, words
 from card_os.storage.memory import open_memory
+from card_os.storage.objects import counter_bytes
 from card_os.storage.store import ObjectKind, ObjectStore
-
-_TRIES_BYTES: Final = 1
-_LARGEST_REFERENCE: Final = 0xFF
 
 
 class ObjectName(NamedTuple):
@@ -37,37 +35,19 @@ class StoredState:
 
     Attributes:
         fixed: content by name, without counters.
-        counters: tries and sequence counters by name: the first bytes of an object, see `counter_bytes`.
-        addresses: where each object's content stands.
+        counters: tries and sequence counters by name: the first bytes of an object, see `objects.counter_bytes`.
+        extents: address and bytes of what each object has in the memory, its cells first.
+        cells: address of the cells of each counter that has some.
     """
 
     fixed: Mapping[ObjectName, bytes] = field(repr=False)
     counters: Mapping[ObjectName, bytes] = field(repr=False)
-    addresses: Mapping[ObjectName, int] = field(repr=False)
+    extents: Mapping[ObjectName, tuple[int, int]] = field(repr=False)
+    cells: Mapping[ObjectName, int] = field(repr=False)
 
     def content(self, name: ObjectName) -> bytes | None:
         """The whole content, None when there is no such object."""
         return self.counters.get(name, b"") + self.fixed[name] if name in self.fixed else None
-
-
-def counter_bytes(name: ObjectName, size: int) -> int:
-    """How many bytes at the start of an object are a counter that is written through.
-
-    | kind | counter |
-    |---|---|
-    | PIN | tries left, 1 byte |
-    | KEY with a reference of one byte | tries left, 1 byte |
-    | COUNTER | all of it |
-    """
-    match name.kind:
-        case ObjectKind.PIN:
-            return _TRIES_BYTES
-        case ObjectKind.KEY:
-            return _TRIES_BYTES if name.identifier <= _LARGEST_REFERENCE else 0
-        case ObjectKind.COUNTER:
-            return size
-        case _:
-            return 0
 
 
 def read_state(nvm: Nvm) -> StoredState:
@@ -79,16 +59,19 @@ def read_state(nvm: Nvm) -> StoredState:
     store = ObjectStore(nvm)
     fixed: dict[ObjectName, bytes] = {}
     counters: dict[ObjectName, bytes] = {}
-    addresses: dict[ObjectName, int] = {}
+    extents: dict[ObjectName, tuple[int, int]] = {}
+    cells: dict[ObjectName, int] = {}
     for item in store.objects():
         name = ObjectName(item.owner, item.kind, item.identifier)
         content = store.read(item)
-        count = counter_bytes(name, item.size)
+        count = counter_bytes(item.kind, item.identifier, item.size)
         fixed[name] = content[count:]
         if count:
             counters[name] = content[:count]
-        addresses[name] = item.address
-    return StoredState(fixed, counters, addresses)
+        extents[name] = item.extent
+        if item.cells is not None:
+            cells[name] = item.cells.address
+    return StoredState(fixed, counters, extents, cells)
 
 
 def count_residue(nvm: Nvm, state: StoredState) -> int:
@@ -114,8 +97,7 @@ def count_residue(nvm: Nvm, state: StoredState) -> int:
         found = sum(_not_blank(nvm.read, nvm.erased, block * size, (block + 1) * size) for block in garbage)
         memory = open_memory(nvm)
         start, end, read = memory.heap, memory.end, memory.read
-    sizes = {name: len(state.counters.get(name, b"")) + len(content) for name, content in state.fixed.items()}
-    for address, size in sorted((state.addresses[name], size) for name, size in sizes.items() if size):
+    for address, size in sorted(extent for extent in state.extents.values() if extent[1]):
         found += _not_blank(read, nvm.erased, start, address)
         start = address + words(size, nvm.word_size)
     return found + _not_blank(read, nvm.erased, start, end)

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from card_os.hardware.nvm import Nvm
+from card_os.iso7816.errors import MemoryFailure
+from card_os.storage.counter_cells import CounterCells, cell_width
 from card_os.storage.journal import Journal, WordJournal
 from card_os.storage.layout import open_layout, wipe
 
@@ -29,6 +31,7 @@ class InPlaceMemory:
         "_scrub",
         "_word_journal",
         "capacity",
+        "counter_room",
         "end",
         "erased",
         "heap",
@@ -57,12 +60,19 @@ class InPlaceMemory:
         self.erased = nvm.erased
         self.read = nvm.read
         self.write_word = self._word_journal.write
+        self.counter_room = 2 * cell_width(nvm.word_size) if layout.counters_apart else 0
 
     def commit(self, writes: Sequence[tuple[int, bytes]], wipes: Sequence[tuple[int, int]], secret: bool) -> None:
         """Do all or nothing; old content is gone in any case, for each byte has one place."""
         del secret
         self._journal.commit(writes, wipes)
         self.settle()
+
+    def counter_cells(self, address: int) -> CounterCells:
+        """The cells there; a memory of the first form has none."""
+        if not self.counter_room:
+            raise MemoryFailure("no counter of this memory has cells")
+        return CounterCells(address, self._nvm)
 
     def announce(self) -> None:
         """Set the scrub word, once."""

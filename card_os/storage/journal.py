@@ -12,11 +12,14 @@ from collections.abc import Sequence
 from typing import Final
 
 from card_os.hardware.nvm import Nvm
+from card_os.iso7816.errors import MemoryFailure
 
 _NUMBER: Final = struct.Struct(">I")
 _RECORD: Final = struct.Struct(">II")
 _WIPE: Final = 1 << 31
 RECORD_OVERHEAD: Final = _RECORD.size
+MARK_BYTES: Final = _NUMBER.size
+"""Of a commit mark, and nothing else is written to the start of a journal in this length."""
 
 Step = tuple[int, bytes]
 """Something to be programmed: address, data."""
@@ -84,7 +87,11 @@ class Journal:
         return self._start, self._blank[: self._nvm.word_size + length]
 
     def replay(self) -> bool:
-        """At boot: finish a committed transaction, forget an uncommitted one; True when one was finished."""
+        """At boot: finish a committed transaction, forget an uncommitted one; True when one was finished.
+
+        Raises:
+            MemoryFailure: what was committed cannot be done.
+        """
         nvm = self._nvm
         raw = nvm.read(self._start, len(self._blank))
         if raw == self._blank:
@@ -96,7 +103,11 @@ class Journal:
         return parsed is not None
 
     def _parse(self, raw: bytes) -> tuple[list[Step], list[tuple[int, int]]] | None:
-        """The records of a marked journal, None when the mark does not hold."""
+        """The records of a marked journal, None when the mark does not hold.
+
+        Raises:
+            MemoryFailure: the mark holds, and a record leaves the memory.
+        """
         body = raw[self._nvm.word_size :]
         (length,) = _NUMBER.unpack_from(body)
         end = _NUMBER.size + length
@@ -108,6 +119,8 @@ class Journal:
         while at < end:
             address, size = _RECORD.unpack_from(body, at)
             at += _RECORD.size
+            if address + (size & ~_WIPE) > self._nvm.size:
+                raise MemoryFailure("a record of the journal leaves the memory")
             if size & _WIPE:
                 wipes.append((address, size & ~_WIPE))
             else:

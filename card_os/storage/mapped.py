@@ -21,6 +21,7 @@ from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import MemoryFailure
 from card_os.storage.block_pool import BlockPool
 from card_os.storage.blocks import HEADER_BYTES, BlockKind, survey_blocks
+from card_os.storage.counter_cells import CounterCells
 from card_os.storage.layout import JOURNAL_CAPACITY, ROW_BYTES, words
 
 _BYTES_A_SLOT: Final = 512
@@ -66,6 +67,7 @@ class MappedMemory:
         "_sequence",
         "_view",
         "capacity",
+        "counter_room",
         "end",
         "erased",
         "heap",
@@ -90,6 +92,7 @@ class MappedMemory:
         self._broken = False
         self._at = self._room = 0
         self._sequence = 0
+        self.counter_room = 0  # a counter that is written through is one record of the log, wherever it stands
         self._boot()
 
     # ------------------------------------------------------------------ boot
@@ -278,6 +281,10 @@ class MappedMemory:
         self._append(_ENTRY.pack(address, length) + word, 0)
         self._ram[address : address + length] = word
         self._dirty.add(address // self._page_bytes)
+
+    def counter_cells(self, address: int) -> CounterCells:
+        """Counters have no cells here."""
+        raise MemoryFailure(f"a counter in cells at {address:06X}")
 
     def _append(self, body: bytes, flags: int) -> None:
         """Program a record; it is verified when this returns.

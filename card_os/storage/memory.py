@@ -7,6 +7,7 @@ from typing import Protocol
 
 from card_os.hardware.chip import CellKind
 from card_os.hardware.nvm import Nvm
+from card_os.storage.counter_cells import CounterCells
 from card_os.storage.in_place import InPlaceMemory
 from card_os.storage.mapped import MappedMemory
 
@@ -22,6 +23,7 @@ class Memory(Protocol):
         capacity: bytes of records that one commit takes.
         word_size: bytes of a programming unit.
         erased: value of a byte that was never written.
+        counter_room: bytes of the cells of a counter; 0 where counters stand in the content of their object.
     """
 
     table: int
@@ -31,6 +33,7 @@ class Memory(Protocol):
     capacity: int
     word_size: int
     erased: int
+    counter_room: int
 
     def read(self, offset: int, length: int) -> bytes:
         """``length`` bytes from ``offset``, as committed."""
@@ -48,6 +51,14 @@ class Memory(Protocol):
 
     def write_word(self, address: int, word: bytes) -> None:
         """Program one word, old or new after a cut."""
+        ...
+
+    def counter_cells(self, address: int) -> CounterCells:
+        """The cells of a counter from ``address`` on.
+
+        Raises:
+            MemoryFailure: counters have no cells here.
+        """
         ...
 
     def announce(self) -> None:

@@ -1,7 +1,11 @@
 """Objects on the non-volatile memory, changed by transactions: old or new after a cut, never between.
 
-The object table has 16 bytes a slot: kind 1 (00 = free) ‖ 00 ‖ owner 2 ‖ identifier 4 ‖ address 4 ‖ size 4, big-endian.
-Contents stand in the heap, each from a word boundary; free memory is blank. `layout` says where all that is.
+The object table has 16 bytes a slot: kind 1 (00 = free) ‖ where its counter is 1 ‖ owner 2 ‖ identifier 4 ‖ address 4 ‖
+size 4, big-endian. Contents stand in the heap, each from a word boundary; free memory is blank. `layout` says where all
+that is.
+
+A counter of one byte stands in the content (00), or in two cells before it (01, `counter_cells`), where the memory is
+one that changes words where they stand. Then the byte of the content is 00, so that nobody takes it for tries.
 
 The content of a new object goes straight into free memory and is committed by its table row, so that its size is not
 bounded by the journal. The scrub word is set before, and boot wipes free memory when it finds it set.
@@ -11,68 +15,29 @@ from __future__ import annotations
 
 import struct
 from contextlib import AbstractContextManager
-from enum import IntEnum
 from types import TracebackType
 from typing import Final
 
 from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import CardTorn, FileExists, MemoryFailure, NotEnoughMemory
+from card_os.storage.counter_cells import CounterCells
 from card_os.storage.grants import MemoryGrants
 from card_os.storage.heap import FirstFitHeap
 from card_os.storage.journal import RECORD_OVERHEAD
 from card_os.storage.layout import words
 from card_os.storage.mapped import MappedMemory
 from card_os.storage.memory import open_memory
+from card_os.storage.objects import ObjectKind, StoredObject, counter_bytes
 
-_ROW: Final = struct.Struct(">BxHIII")
+__all__ = ["ObjectKind", "ObjectStore", "StoredObject"]
+
+_ROW: Final = struct.Struct(">BBHIII")
 _ROW_COST: Final = RECORD_OVERHEAD + _ROW.size
 _MAX_OWNER: Final = 0xFFFF
 _MAX_IDENTIFIER: Final = 0xFFFF_FFFF
 _GONE: Final = -1
-
-
-class ObjectKind(IntEnum):
-    """What an object is to the card; the numbers are in the image."""
-
-    APPLICATION = 1
-    FILE = 2
-    KEY = 3
-    PIN = 4
-    DATA = 5
-    COUNTER = 6
-    PACKAGE = 7
-    CARD = 8
-
-
-class StoredObject:
-    """One object of the store; the same Python object until it is deleted or the card boots again.
-
-    Attributes:
-        slot: row of the object table, -1 once deleted.
-        owner: number of the application that owns it, 0..65,535.
-        kind: what it is.
-        identifier: name within owner and kind, 0..2^32-1.
-        size: content in bytes.
-        address: where the content stands in the memory.
-    """
-
-    __slots__ = ("address", "identifier", "kind", "owner", "size", "slot")
-
-    def __init__(self, slot: int, owner: int, kind: ObjectKind, identifier: int, size: int, address: int) -> None:
-        self.slot = slot
-        self.owner = owner
-        self.kind = kind
-        self.identifier = identifier
-        self.size = size
-        self.address = address
-
-    @property
-    def exists(self) -> bool:
-        """False once it was deleted, or its creation was undone."""
-        return self.slot >= 0
-
-    def __repr__(self) -> str:
-        return f"StoredObject({self.kind.name} {self.identifier:04X} of {self.owner}, {self.size} bytes)"
+_IN_CONTENT: Final = 0
+_IN_CELLS: Final = 1
 
 
 class _Write:
@@ -124,6 +89,7 @@ class ObjectStore:
         "_index",
         "_memory",
         "_read",
+        "_recounted",
         "_savepoints",
         "_secret",
         "_used",
@@ -144,6 +110,7 @@ class ObjectStore:
         self._dirty: set[int] = set()
         self._created: list[StoredObject] = []
         self._deleted: list[StoredObject] = []
+        self._recounted: list[CounterCells] = []  # whose cells the open transaction changes
         self._used = 0
         self._savepoints: list[_Savepoint] = []
         self._secret = False
@@ -160,6 +127,9 @@ class ObjectStore:
         self._read = memory.read
         self._load()
         memory.clean(self._heap.gaps())
+        for item in self._index.values():
+            if item.cells is not None:
+                item.cells.mend()
 
     def _load(self) -> None:
         memory = self._memory
@@ -169,13 +139,16 @@ class ObjectStore:
         free = list(range(memory.slots - 1, used // _ROW.size - 1, -1))
         extents: list[tuple[int, int]] = []
         try:
-            for slot, (kind, owner, identifier, address, size) in enumerate(_ROW.iter_unpack(raw[:used])):
+            for slot, (kind, counter, owner, identifier, address, size) in enumerate(_ROW.iter_unpack(raw[:used])):
                 if not kind or kind == _NEVER_USED:
                     free.append(slot)
                     continue
-                self._enter(StoredObject(slot, owner, _KINDS[kind], identifier, size, address))
+                item = StoredObject(slot, owner, _KINDS[kind], identifier, size, address)
+                if counter != _IN_CONTENT:
+                    item.cells = memory.counter_cells(address - memory.counter_room)
+                self._enter(item)
                 if size:
-                    extents.append((address, size))
+                    extents.append(item.extent)
             heap = FirstFitHeap(memory.heap, memory.end, self._word)
             heap.occupy(extents)
         except (KeyError, ValueError) as error:
@@ -206,10 +179,11 @@ class ObjectStore:
         return self._memory if isinstance(self._memory, MappedMemory) else None
 
     def places(self, item: StoredObject) -> list[tuple[int, int]]:
-        """Physical (start, end) of an object's content now, for tools; without what the log holds of it."""
+        """Physical (start, end) of an object's content and counter now, for tools; without what the log holds of it."""
         memory = self.mapped_memory
         if memory is None:
-            return [(item.address, item.address + item.size)]
+            start, size = item.extent
+            return [(start, start + size)]
         return memory.places_of(item.address, item.size)
 
     @property
@@ -243,8 +217,19 @@ class ObjectStore:
         if offset < 0 or length < 0 or offset + length > size or item.slot < 0:
             raise ValueError(f"read outside {item!r}")
         if item.slot in self._dirty:
-            return self._read_pending(item.address + offset, length)
-        return self._read(item.address + offset, length)
+            return self._read_changed(item, offset, length)
+        content = self._read(item.address + offset, length)
+        if item.cells is None or offset or not length:
+            return content
+        return item.cells.value + content[1:]
+
+    def _read_changed(self, item: StoredObject, offset: int, length: int) -> bytes:
+        """What the open transaction has made of an object."""
+        content = self._read_pending(item.address + offset, length)
+        cells = item.cells
+        if cells is None or offset or not length:
+            return content
+        return cells.value_in(self._read_pending(cells.address, cells.size)) + content[1:]
 
     def _read_pending(self, address: int, length: int) -> bytes:
         content = bytearray(self._read(address, length))
@@ -285,17 +270,25 @@ class ObjectStore:
         start = address & -word
         stop = -(-(address + length) // word) * word
         data = bytes(data)
+        if item.cells is not None and not offset:
+            self._add(item, *item.cells.following(data))
+            self._recounted.append(item.cells)
+            data = _NO_TRIES + data[1:]
         if start != address:
             data = self._around(item, start, address - start) + data
         if stop - start != len(data):
             data += self._around(item, address + length, stop - address - length)
-        self._spend(RECORD_OVERHEAD + len(data))
-        self._writes.append(_Write(item.slot, start, data))
-        self._dirty.add(item.slot)
+        self._add(item, start, data)
         if item.kind in _SECRET_KINDS:
             self._secret = True
         if item.slot in self.watched:
             self.touched.add(item.owner)
+
+    def _add(self, item: StoredObject, address: int, data: bytes) -> None:
+        """Put whole words into the open transaction."""
+        self._spend(RECORD_OVERHEAD + len(data))
+        self._writes.append(_Write(item.slot, address, data))
+        self._dirty.add(item.slot)
 
     def _around(self, item: StoredObject, address: int, length: int) -> bytes:
         """Bytes that share a programming unit with a write, as the transaction sees them."""
@@ -316,12 +309,16 @@ class ObjectStore:
         does not bring the old value back.
 
         Raises:
-            ValueError: more than one word, outside the object, or the object is deleted.
+            ValueError: more than one word, a counter in cells with what follows it, outside the object, or the object
+                is deleted.
         """
         word = self._word
         length = len(data)
         if offset < 0 or not length or offset + length > item.size or item.slot < 0:
             raise ValueError(f"write outside {item!r}")
+        if item.cells is not None and not offset:
+            self._count(item, item.cells, data)
+            return
         address = item.address + offset
         at = address & word - 1
         start = address - at
@@ -339,6 +336,17 @@ class ObjectStore:
                 at = address - write.address
                 if 0 <= at < len(write.data):
                     write.data = write.data[:at] + part + write.data[at + length :]
+
+    def _count(self, item: StoredObject, cells: CounterCells, value: bytes) -> None:
+        if len(value) != 1:
+            raise ValueError("a counter in cells is written through alone")
+        if self._created:
+            self._memory.announce()
+        address, cell = cells.write(value)
+        if item.slot in self._dirty:
+            for write in self._writes:
+                if write.address == address:
+                    write.data = cell
 
     def create(
         self, owner: int, kind: ObjectKind, identifier: int, size: int, content: bytes = b"", fill: int = 0x00
@@ -368,11 +376,14 @@ class ObjectStore:
             if not self._free_slots:
                 raise NotEnoughMemory("the object table is full")
             self._spend(_ROW_COST)
-            address = self._heap.allocate(size) if size else 0
-            if address is None:
+            room = self._memory.counter_room if counter_bytes(kind, identifier, size) == 1 else 0
+            start = self._heap.allocate(room + size) if size else 0
+            if start is None:
                 self._used -= _ROW_COST
                 raise NotEnoughMemory(f"no gap of {size} bytes")
-            item = StoredObject(self._free_slots.pop(), owner, kind, identifier, size, address)
+            item = StoredObject(self._free_slots.pop(), owner, kind, identifier, size, start + room)
+            if room:
+                item.cells = self._memory.counter_cells(start)
             self._created.append(item)
             self._enter(item)
             self._fill(item, content, fill)
@@ -384,8 +395,10 @@ class ObjectStore:
             data = bytes(content)
         else:
             data = bytes(content) + bytes((fill,)) * (item.size - len(content))
+        if item.cells is not None:
+            data = item.cells.first(data[0] if data else fill) + _NO_TRIES + data[1:]
         if data:
-            self._memory.program(item.address, data)
+            self._memory.program(item.extent[0], data)
 
     def delete(self, item: StoredObject) -> None:
         """Remove an object and wipe its content, in the open transaction or in one of its own.
@@ -447,15 +460,18 @@ class ObjectStore:
         if self._created or self._deleted:
             table = self._memory.table
             for item in self._created:
-                row = _ROW.pack(item.kind, item.owner, item.identifier, item.address, item.size)
+                counter = _IN_CONTENT if item.cells is None else _IN_CELLS
+                row = _ROW.pack(item.kind, counter, item.owner, item.identifier, item.address, item.size)
                 writes.append((table + item.slot * _ROW.size, row))
             for item in self._deleted:
                 writes.append((table + item.slot * _ROW.size, bytes(_ROW.size)))
                 if item.size:
-                    wipes.append((item.address, item.size))
+                    wipes.append(item.extent)
         self._memory.commit(writes, wipes, self._secret)
+        for cells in self._recounted:
+            cells.forget()
         for item in self._deleted:
-            self._heap.release(item.address, item.size)
+            self._heap.release(*item.extent)
             self._free_slots.append(item.slot)
             item.slot = _GONE
 
@@ -465,6 +481,7 @@ class ObjectStore:
             self._dirty.clear()
             self._created.clear()
             self._deleted.clear()
+            self._recounted.clear()
             self._used = 0
             self._secret = False
 
@@ -477,8 +494,8 @@ class ObjectStore:
             if self._index.get((item.owner, item.kind, item.identifier)) is item:
                 self._leave(item)
             if item.size:
-                self._memory.take_back(item.address, item.size)
-            self._heap.release(item.address, item.size)
+                self._memory.take_back(*item.extent)
+            self._heap.release(*item.extent)
             self._free_slots.append(item.slot)
             item.slot = _GONE
         del self._created[savepoint.created :]
@@ -490,10 +507,12 @@ class ObjectStore:
         self._dirty = {write.slot for write in self._writes}
         self._used = savepoint.used
         if not self._savepoints:
+            self._recounted.clear()
             self._secret = False
             self._memory.settle()
 
 
 _NEVER_USED: Final = 0xFF
+_NO_TRIES: Final = b"\x00"
 _SECRET_KINDS: Final = frozenset((ObjectKind.KEY, ObjectKind.PIN))
 _KINDS: Final = {int(kind): kind for kind in ObjectKind}

@@ -128,7 +128,8 @@ def _object_wear(item: StoredObject, memory: MappedMemory | None, nvm: Nvm, wear
     if not item.size:
         pages: list[int] = []
     elif memory is None:
-        pages = list(range(item.address // nvm.page_size, (item.address + item.size - 1) // nvm.page_size + 1))
+        start, size = item.extent
+        pages = list(range(start // nvm.page_size, (start + size - 1) // nvm.page_size + 1))
     else:
         pages = memory.pages_of(item.address, item.size)
     cycles = max((wear[page] for page in pages), default=0)

@@ -15,9 +15,10 @@ from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import CutMoment
 from card_os.iso7816.errors import CardTorn, MemoryFailure
-from card_os.storage import blocks, in_place
+from card_os.storage import blocks, counter_cells, in_place, layout
 from card_os.storage import memory as memory_module
 from card_os.storage.blocks import HEADER_BYTES, BlockKind
+from card_os.storage.counter_cells import CounterCells
 from card_os.storage.in_place import InPlaceMemory
 from card_os.storage.journal import Journal, WordJournal
 from card_os.storage.mapped import MappedMemory
@@ -31,6 +32,7 @@ SMALL: Final = [dataclasses.replace(chip, size=SIZE) for chip in load_chips().va
 CHIPS: Final = [*SMALL, WIDE, WIDE_FLASH]
 IN_PLACE: Final = [chip for chip in CHIPS if chip.kind is CellKind.WORDS]
 MAPPED: Final = [chip for chip in CHIPS if chip.kind is not CellKind.WORDS]
+FIRST_FORM: Final = b"OBJ1"
 SECRET: Final = b"\xc0\xde" * 12
 MANY: Final = 100
 State = dict[tuple[int, int, int], bytes]
@@ -59,11 +61,16 @@ def free_memory_is_blank(nvm: Nvm, store: ObjectStore) -> bool:
 
 @pytest.fixture(params=CHIPS, ids=lambda chip: chip.name)
 def image(request: pytest.FixtureRequest) -> NvmImage:
-    image = NvmImage.create(chip=request.param)
+    return filled(request.param)
+
+
+def filled(chip: Chip) -> NvmImage:
+    image = NvmImage.create(chip=chip)
     store = ObjectStore(image.nvm())
     store.create(1, ObjectKind.FILE, 0x0101, 61, b"first")
     store.create(1, ObjectKind.KEY, 0x81, 24, SECRET)
     store.create(1, ObjectKind.PIN, 0x81, 10, b"\x03\x03pinblock")
+    store.create(1, ObjectKind.COUNTER, 1, 3, b"\x00\x01\xff")
     store.create(2, ObjectKind.FILE, 0x0101, 33, b"second", fill=0x20)
     return image
 
@@ -117,13 +124,28 @@ def write_through(store: ObjectStore) -> None:
     store.write_through(item, 0, b"\x02")
 
 
+def advance(store: ObjectStore) -> None:
+    """A counter of three bytes."""
+    item = store.find(1, ObjectKind.COUNTER, 1)
+    assert item
+    store.write_through(item, 0, b"\x00\x02\x00")
+
+
+def renew(store: ObjectStore) -> None:
+    """A counter and what follows it, in one transaction."""
+    item = store.find(1, ObjectKind.PIN, 0x81)
+    assert item
+    with store.transaction():
+        store.write(item, 0, b"\x05\x05another")
+
+
 def roll_back(store: ObjectStore) -> None:
     with contextlib.suppress(LookupError), store.transaction():
         replace(store)
         raise LookupError
 
 
-OPERATIONS: Final = [create, create_blank, write, write_many, delete, replace, write_through, roll_back]
+OPERATIONS: Final = [create, create_blank, write, write_many, delete, replace, write_through, advance, renew, roll_back]
 
 
 def cuts(image: NvmImage, change: Callable[[ObjectStore], None]) -> Iterator[tuple[NvmImage, int, CutMoment]]:
@@ -178,6 +200,17 @@ def violations(image: NvmImage, change: Callable[[ObjectStore], None], most: int
 def test_a_cut_at_any_unit_leaves_the_old_or_the_new_state(
     image: NvmImage, change: Callable[[ObjectStore], None]
 ) -> None:
+    assert violations(image, change) == []
+
+
+@pytest.mark.parametrize("change", OPERATIONS, ids=lambda change: change.__name__)
+def test_a_cut_on_a_memory_of_the_first_form_leaves_the_old_or_the_new_state(
+    change: Callable[[ObjectStore], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "_MAGIC", FIRST_FORM)
+    image = filled(IN_PLACE[0])
+    monkeypatch.undo()
+    assert image.nvm().read(0, 4) == FIRST_FORM
     assert violations(image, change) == []
 
 
@@ -301,20 +334,69 @@ def test_a_planted_bug_in_the_journal_is_found(bug: type[Journal], monkeypatch: 
     assert violations(image, write, 1)
 
 
-def filled(chip: Chip) -> NvmImage:
-    image = NvmImage.create(chip=chip)
-    store = ObjectStore(image.nvm())
-    store.create(1, ObjectKind.FILE, 0x0101, 61, b"first")
-    store.create(1, ObjectKind.KEY, 0x81, 24, SECRET)
-    store.create(1, ObjectKind.PIN, 0x81, 10, b"\x03\x03pinblock")
-    store.create(2, ObjectKind.FILE, 0x0101, 33, b"second", fill=0x20)
-    return image
-
-
 @pytest.mark.parametrize("chip", IN_PLACE, ids=lambda chip: chip.name)
 def test_a_planted_bug_in_write_through_is_found(chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(in_place, "WordJournal", NoWordJournal)
-    assert violations(filled(chip), write_through, 1)
+    assert violations(filled(chip), advance, 1)
+
+
+@pytest.mark.parametrize("chip", IN_PLACE, ids=lambda chip: chip.name)
+def test_a_counter_that_is_written_over_is_found(chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
+    def encode(value: int, sequence: int) -> bytes:
+        number = value << 8 | (sequence & ~1) % 256
+        return number.to_bytes(2, "big") + (number ^ 0xFFFF).to_bytes(2, "big")
+
+    monkeypatch.setattr(counter_cells, "encode_cell", encode)
+    monkeypatch.setattr(CounterCells, "following", lambda cells, value: (cells.address, encode(value[0], 0)))
+    try:
+        found = violations(filled(chip), write_through, 1)
+    except MemoryFailure:
+        found = ["no cell is valid"]
+    assert found
+
+
+@pytest.mark.parametrize("chip", IN_PLACE, ids=lambda chip: chip.name)
+def test_a_torn_cell_that_is_trusted_is_found(chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without its complement a torn cell is a counter."""
+
+    def decode(raw: bytes, at: int) -> tuple[int, int] | None:
+        blank = raw[at : at + 2] in (b"\x00\x00", b"\xff\xff")
+        return None if blank else (raw[at], raw[at + 1])
+
+    monkeypatch.setattr(counter_cells, "_decode", decode)
+    try:
+        found = violations(filled(chip), write_through, 1)
+    except MemoryFailure:
+        found = ["the cells do not follow each other"]
+    assert found
+
+
+@pytest.mark.parametrize("chip", IN_PLACE, ids=lambda chip: chip.name)
+def test_a_counter_is_old_or_new_also_where_its_sequence_begins_again(chip: Chip) -> None:
+    image = filled(chip)
+    store = ObjectStore(image.nvm())
+    item = store.find(1, ObjectKind.PIN, 0x81)
+    assert item
+    for _ in range(250):
+        store.write_through(item, 0, b"\x03")
+    value = 3
+    for _ in range(8):
+        following = 3 if value == 1 else value - 1
+        for moment in CutMoment:
+            copy = image.fork()
+            nvm = copy.nvm()
+            torn = ObjectStore(nvm)
+            counter = torn.find(1, ObjectKind.PIN, 0x81)
+            assert counter
+            nvm.power.arm(1, moment)
+            with pytest.raises(CardTorn):
+                torn.write_through(counter, 0, bytes((following,)))
+            again = ObjectStore(copy.nvm())
+            found = again.find(1, ObjectKind.PIN, 0x81)
+            assert found
+            assert again.read(found, 0, 1) == bytes((following if moment is CutMoment.AFTER else value,))
+        store.write_through(item, 0, bytes((following,)))
+        value = following
 
 
 @pytest.mark.parametrize("chip", IN_PLACE, ids=lambda chip: chip.name)

@@ -34,6 +34,7 @@ SCRIPTS = sorted((Path(__file__).parents[2] / "examples" / "tear").glob("*.tear"
 SELECT = "00A4 0400 07 F05A4A4A5A0101 00\n"
 VERIFY = SELECT + "0020 0081 08 26246802FFFFFFFF\n"
 UPDATE = "terminal service_desk\n00D6 8B00 10 000102030405060708090A0B0C0D0E0F\n"
+SHORT_UPDATE = "terminal service_desk\n00D6 8D00 01 02\n"
 SUSPEND = "terminal service_desk\n00DA DF22 08 3230323730363031\n"
 DELETE = "setup:\nscp03 factory\nput-keys card\nscp03 card\ninstall permit\nrun:\nscp03 card\ndelete permit\n"
 Writes = Sequence[tuple[int, bytes]]
@@ -90,8 +91,8 @@ def test_a_script_that_writes_nothing_is_no_proof() -> None:
 
 def test_a_boot_that_is_cut_is_made_up_for_by_the_next() -> None:
     """Recovery is torn at each unit that it programs, after each cut of the command."""
-    once = assert_tear_safe(VERIFY)
-    twice = assert_tear_safe(VERIFY, twice=True)
+    once = assert_tear_safe(VERIFY + SHORT_UPDATE)
+    twice = assert_tear_safe(VERIFY + SHORT_UPDATE, twice=True)
     assert twice.cuts > 5 * once.cuts
 
 
@@ -221,7 +222,7 @@ def test_a_commit_mark_before_its_data_is_found(monkeypatch: pytest.MonkeyPatch)
 
 def test_a_recovery_that_cannot_be_cut_is_found_by_two_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Journal, "replay", replay_erasing_first)
-    script = TearScript.parse("terminal service_desk\n00D6 8D00 01 02\n")
+    script = TearScript.parse(SHORT_UPDATE)
     opened = open_card_to_tear(SPECIMEN)
     assert sweep_script(script, opened).found == 0
     assert ViolationKind.BETWEEN in kinds(sweep_script(script, opened, twice=True))
@@ -239,7 +240,7 @@ def test_a_counter_after_the_compare_is_found(monkeypatch: pytest.MonkeyPatch) -
 def test_a_role_key_whose_try_is_not_spent_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """The try is counted in the answer and not on the card."""
     monkeypatch.setattr(card_authentication, "spend_try", lambda _store, _item, left: left - 1)
-    report = swept("terminal service_desk\n00D6 8D00 01 02\n")
+    report = swept(SHORT_UPDATE)
     assert ViolationKind.TRY_NOT_SPENT in kinds(report)
     assert {violation.header[1] for violation in report.violations} == {0x82}
 

@@ -119,8 +119,8 @@ def test_a_damaged_file_is_refused_and_left_unlocked(tmp_path: Path, damage: str
 
 def test_a_later_version_is_refused_by_its_number() -> None:
     raw = NvmImage.create(chip=CHIP).snapshot()
-    with pytest.raises(ImageError, match=r"image-version: .*version=3"):
-        NvmImage.from_snapshot(raw[:8] + b"\x00\x03" + raw[10:])
+    with pytest.raises(ImageError, match=r"image-version: .*version=4"):
+        NvmImage.from_snapshot(raw[:8] + b"\x00\x04" + raw[10:])
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="modes of POSIX")

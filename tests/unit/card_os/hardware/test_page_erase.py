@@ -120,9 +120,9 @@ def test_the_header_keeps_kind_and_erase_time(chip: Chip) -> None:
     assert NvmImage.from_snapshot(image.snapshot()).chip == chip
 
 
-def test_a_chip_of_words_gives_an_image_of_the_first_version() -> None:
+def test_a_chip_of_words_gives_an_image_of_the_third_version_without_an_erase_time() -> None:
     raw = NvmImage.create(chip=Chip("words", 1_024, 64, 4, 0, 1, 1)).snapshot()
-    assert raw[8:10] == b"\x00\x01"
+    assert raw[8:10] == b"\x00\x03"
     assert raw[56:60] == bytes(4)
 
 

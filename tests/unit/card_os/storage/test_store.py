@@ -288,3 +288,57 @@ def test_released_gaps_join() -> None:
     for address in (0, 32, 48, 16):
         heap.release(address, 14)
     assert list(heap.gaps()) == [(0, 64)]
+
+
+def memory_of_words() -> tuple[Nvm, ObjectStore]:
+    nvm = NvmImage.create(chip=Chip("words", 8_192, 64, 4, 0xFF, 1, 100)).nvm()
+    return nvm, ObjectStore(nvm)
+
+
+def test_the_byte_of_a_counter_in_the_content_says_that_no_tries_are_left() -> None:
+    nvm, store = memory_of_words()
+    pin = store.create(1, ObjectKind.PIN, 0x81, 10, b"\x03\x03pinblock")
+    with store.transaction():
+        store.write(pin, 0, b"\x05\x05")
+    assert nvm.read(pin.address, 2) == b"\x00\x05"
+    assert store.read(pin, 0, 2) == b"\x05\x05"
+    assert store.read(pin, 1, 1) == b"\x05"
+    store.write_through(pin, 0, b"\x04")
+    assert ObjectStore(nvm).read(pin) == store.read(pin) == b"\x04\x05pinblock"
+
+
+def test_a_counter_is_read_as_the_open_transaction_sets_it_and_as_it_was_after_its_end() -> None:
+    _, store = memory_of_words()
+    pin = store.create(1, ObjectKind.PIN, 0x81, 10, b"\x03\x03pinblock")
+    with pytest.raises(LookupError), store.transaction():  # noqa: PT012 - the transaction is what is tried
+        store.write(pin, 0, b"\x05")
+        assert store.read(pin, 0, 1) == b"\x05"
+        store.write_through(pin, 0, b"\x02")
+        assert store.read(pin, 0, 1) == b"\x02"
+        raise LookupError
+    assert store.read(pin, 0, 1) == b"\x02"
+
+
+def test_a_counter_in_cells_is_written_through_alone() -> None:
+    _, store = memory_of_words()
+    pin = store.create(1, ObjectKind.PIN, 0x81, 10, b"\x03\x03pinblock")
+    with pytest.raises(ValueError, match="alone"):
+        store.write_through(pin, 0, b"\x02\x03")
+
+
+@pytest.mark.parametrize("cells", [bytes(8), b"\x03\x00\xfc\xff\x03\x05\xfc\xfa", b"\x03\x01\xfc\xfe" * 2])
+def test_cells_that_do_not_belong_together_are_a_failure_of_that_object_alone(cells: bytes) -> None:
+    """Neither valid, not one after the other, the odd one in the place of the even one and no other."""
+    nvm, store = memory_of_words()
+    item = store.create(1, FILE, 0x0101, 20, b"0123456789")
+    pin = store.create(1, ObjectKind.PIN, 0x81, 10, b"\x03\x03pinblock")
+    start, _ = pin.extent
+    nvm.write(start, cells[:4] + (bytes(4) if cells[:4] == cells[4:] else cells[4:]))
+    booted = ObjectStore(nvm)
+    file = booted.find(1, FILE, 0x0101)
+    assert file
+    assert booted.read(file) == store.read(item)
+    damaged = booted.find(1, ObjectKind.PIN, 0x81)
+    assert damaged
+    with pytest.raises(MemoryFailure, match="counter"):
+        booted.read(damaged)
