@@ -187,6 +187,14 @@ class FrameReader(LineBuffer):
                     return Event.TIME
         return None
 
+    def message_waits(self) -> bool:
+        """True when a whole message stands behind what was taken last."""
+        if not self._buffer:
+            return False
+        ahead = FrameReader(self._limit)
+        ahead.feed(bytes(self._buffer))
+        return any(isinstance(found, Message) for found in iter(ahead.next, None))
+
     def _frame(self) -> Message | Event | None:
         """A frame at the beginning of the buffer; None = more is needed, or its first byte was noise and is gone."""
         buffer = self._buffer

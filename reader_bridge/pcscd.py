@@ -214,10 +214,18 @@ class PcscService:
         return not self.ports or set(self.ports) <= _listening_ports()
 
     def _last_words(self) -> str:
+        return "".join(self.log(1))
+
+    @property
+    def process_id(self) -> int | None:
+        """Of the service; None while there is none."""
+        return None if self._process is None else self._process.pid
+
+    def log(self, lines: int = 40) -> list[str]:
+        """The end of what the service has written down: errors only, and times since the line before in µs."""
         if self._folder is None:
-            return ""
-        lines = (self._folder / "pcscd.log").read_text(encoding="utf-8", errors="replace").splitlines()
-        return lines[-1] if lines else ""
+            return []
+        return (self._folder / "pcscd.log").read_text(encoding="utf-8", errors="replace").splitlines()[-lines:]
 
     @property
     def environment(self) -> dict[str, str]:

@@ -92,6 +92,15 @@ class PseudoTerminal:
         with contextlib.suppress(termios.error):
             termios.tcflush(self._inner, termios.TCIOFLUSH)
 
+    def waiting(self) -> bool:
+        """True when something has come that nobody has read here."""
+        return bool(select.select([self._inner], [], [], 0)[0])
+
+    def withdraw(self) -> None:
+        """Take back what was sent and the host has not read; what came from it stays."""
+        with contextlib.suppress(termios.error):
+            termios.tcflush(self._outer, termios.TCIFLUSH)
+
     def interrupt(self) -> None:
         """Make a waiting `read` return, from any thread, now and from now on."""
         os.write(self._wake_writer, b"\x00")

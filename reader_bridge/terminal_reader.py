@@ -64,7 +64,7 @@ class TerminalReader(ABC, Generic[Found]):
     ) -> None:
         self.failure: Exception | None = None
         self._line = PseudoTerminal(link)
-        self._frames = frames
+        self._incoming = frames
         self._stopping = threading.Event()
         self._threads = [threading.Thread(target=run, name=name, daemon=True) for run in (self._run, *besides)]
 
@@ -91,12 +91,12 @@ class TerminalReader(ABC, Generic[Found]):
     def _run(self) -> None:
         try:
             while not self._stopping.is_set():
-                data = self._line.read(_STALE_SECONDS if self._frames else None)
+                data = self._line.read(_STALE_SECONDS if self._incoming else None)
                 if not data:
-                    self._frames.clear()  # the rest of a frame that never comes
+                    self._incoming.clear()  # the rest of a frame that never comes
                     continue
-                self._frames.feed(data)
-                while (found := self._frames.next()) is not None:
+                self._incoming.feed(data)
+                while (found := self._incoming.next()) is not None:
                     self._react(found)
         except Exception as error:  # noqa: BLE001 - a thread's last line of defence: tell the owner and end
             _log.error("reader on %s ended: %s", self._line.path, type(error).__name__)

@@ -4,6 +4,10 @@ pcscd with its own serial CCID driver opens the device file and drives the card 
 the blocks of T=1, this reader follows the procedure bytes of T=0 and sends blocks on as they are. A command that takes
 long is answered with time extensions meanwhile.
 
+A host that was told nothing in time, because the machine was too slow, gives up and sends its next command. It takes
+the first two frames that come for that one's echo and answer, whatever they are; a late answer would put it out of step
+for good. So what a host does not wait for any more is not sent, and taken back where it was.
+
 Source: USB Device Class: Smart Card CCID, revision 1.1, clause 6.1; see `reader_bridge.ccid_messages` for the frames.
 """
 
@@ -35,6 +39,7 @@ from reader_bridge.ccid_messages import (
 )
 from reader_bridge.connection import CardConnection
 from reader_bridge.contact_card import ContactCard
+from reader_bridge.line_history import LineHistory
 from reader_bridge.pin_entry import Keypad, PinEntryError, PinOperation
 from reader_bridge.terminal_reader import TerminalReader
 from reader_bridge.tpdu_slot import TpduSlot
@@ -54,6 +59,10 @@ _T0_PARAMETERS: Final = bytes.fromhex("1100000A00")
 _PARAMETER_LENGTHS: Final = {0: 5, 1: 7}
 _EXTENSION_SECONDS: Final = 0.4
 """A driver waits for at least a second and a half (BWT of BWI 4) before it gives a card up."""
+_PATIENCE_SECONDS: Final = 1.0
+"""No driver gives up sooner."""
+_BLOCK_HEADER: Final = {0: 5, 1: 3}
+"""What is no secret of a command TPDU by T=0, of a block of T=1: CLA to P3; NAD, PCB and LEN."""
 _CERTAIN: Final = 3
 """How often a host asks for a card before it certainly knows that there is none: pcscd overlooks its own question when
 it takes power away."""
@@ -104,6 +113,11 @@ class CcidSlot:
         self.known = threading.Event()
         self.missed = threading.Event()
         self._asked = 0
+
+    @property
+    def protocol(self) -> int:
+        """What the host has set: 0 for T=0, 1 for T=1."""
+        return self._protocol
 
     @property
     def icc(self) -> IccStatus:
@@ -253,6 +267,7 @@ class VirtualCcidReader(TerminalReader[Message | Event]):
 
     Attributes:
         failure: what ended the thread, None while all is well.
+        history: the last messages, for whoever looks for the cause of a failure.
 
     Raises:
         ReaderError: "link-exists" or "link-unwritable".
@@ -266,7 +281,8 @@ class VirtualCcidReader(TerminalReader[Message | Event]):
         keypad: Keypad | None = None,
         lock: threading.Lock | None = None,
     ) -> None:
-        super().__init__(link, "ccid-reader", FrameReader(), self._watch)
+        self._frames = FrameReader()
+        super().__init__(link, "ccid-reader", self._frames, self._watch)
         self._kind = READER_KIND if keypad is None else PIN_PAD_KIND
         self._slot = CcidSlot(ContactCard(connection), keypad, self._extend)
         self._card_lock = lock or threading.Lock()
@@ -274,6 +290,7 @@ class VirtualCcidReader(TerminalReader[Message | Event]):
         self._moved = False
         self._busy: tuple[int, float] | None = None
         self._last = NAK_FRAME
+        self.history = LineHistory()
 
     @property
     def device_name(self) -> str:
@@ -304,27 +321,51 @@ class VirtualCcidReader(TerminalReader[Message | Event]):
     def _react(self, found: Message | Event) -> None:
         if isinstance(found, Message):
             self._execute(found)
-        elif found is Event.DAMAGED:
+            return
+        self.history.note("host: {}", found.name)
+        if found is Event.DAMAGED:
             self._send(NAK_FRAME)
         elif found is Event.NAK:
             self._send(self._last)
 
     def _execute(self, message: Message) -> None:
         """Send the command back, do it, tell card movements, answer."""
+        began = time.monotonic()
         # The driver reads what is sent back of its strings into the room of their short answer.
         strings = message.kind == MessageType.ESCAPE and self._kind == PIN_PAD_KIND
         echo = frame((message._replace(data=b"") if strings else message).encode())
+        self._note("host", message)
+        if self._frames.message_waits():
+            self.history.note("the host has given up: {} is not executed", message.sequence)
+            return
         with self._sending:
-            self._busy = message.sequence, time.monotonic()
+            self._busy = message.sequence, began
             self._line.write(echo)
         with self._card_lock:
             answer = self._slot.answer(message)
             moved, self._moved = self._moved, False
         self._last = frame(answer.encode())
         movement = bytes((NOTIFY, CARD_PRESENT if self._slot.present else CARD_ABSENT)) if moved else b""
+        self._note("reader", answer)
         with self._sending:
             self._busy = None
+            if time.monotonic() - began > _PATIENCE_SECONDS and self._line.waiting():
+                self.history.note("the host has given up: echo and answer {} are taken back", message.sequence)
+                self._line.withdraw()
+                self._moved = self._moved or moved
+                return
             self._line.write(movement + self._last)
+
+    def _note(self, who: str, message: Message) -> None:
+        """Keep what a message is; of a block its header."""
+        shown = b""
+        if message.kind == MessageType.XFR_BLOCK or (message.kind == MessageType.DATA_BLOCK and self._slot.protocol):
+            shown = message.data[: _BLOCK_HEADER[self._slot.protocol]]
+        kind, data = message.kind, len(message.data)
+        self.history.note(
+            "{}: {:02X} seq {}, {} bytes, {} {}",
+            *(who, kind, message.sequence, data, message.parameters.hex(), shown.hex()),
+        )
 
     def _send(self, data: bytes) -> None:
         with self._sending:
@@ -343,4 +384,5 @@ class VirtualCcidReader(TerminalReader[Message | Event]):
             now = time.monotonic()
             if now - since >= _EXTENSION_SECONDS:
                 self._busy = sequence, now
+                self.history.note("reader: time extension for seq {}", sequence)
                 self._line.write(frame(self._slot.time_extension(sequence).encode()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -17,6 +18,7 @@ from reader_bridge.pcscd import PcscService, SerialReader
 from reader_bridge.serving import CardServer
 from reader_bridge.virtual_ccid import VirtualCcidReader
 from tests.doubles.echo_card import EchoCard
+from tests.doubles.process_state import process_state
 from tests.interop.test_pcsc_stack import PROGRAMS, environment, line, start, wait_for
 from tests.interop.test_suite_over_pcsc import run_suite
 
@@ -41,8 +43,19 @@ class Served:
             timeout=timeout,
             check=False,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
+        assert done.returncode == 0, self.report(done.stdout + done.stderr)
         return int(done.stdout)
+
+    def report(self, words: str) -> str:
+        """What is needed to find the cause of a failure."""
+        parts = {
+            "client": words.splitlines(),
+            "last messages of the reader": self.reader.history.lines(),
+            "end of the service's log": self.service.log(),
+            "service": process_state(self.service.process_id or 0),
+            "reader": [f"ended by {self.reader.failure!r}", *process_state(os.getpid())],
+        }
+        return "\n".join(line for title, lines in parts.items() for line in (f"--- {title}", *lines))
 
 
 class SlowCard(EchoCard):
@@ -88,6 +101,16 @@ def test_t0_carries_extended_commands_in_envelopes(served: Served) -> None:
 def test_a_million_commands(served: Served) -> None:
     assert served.run(Protocol7816.T1, 800_000, 255, 7_200) == 800_000
     assert served.run(Protocol7816.T0, 200_000, 255, 7_200) == 200_000
+
+
+def test_a_failure_comes_with_what_tells_its_cause(served: Served) -> None:
+    """A client that fails, here by its arguments, brings the reader's messages, the service's log and its state."""
+    assert served.run(Protocol7816.T1, 3, 255) == 3
+    with pytest.raises(AssertionError) as failure:
+        served.run(Protocol7816.T1, 3, -1)
+    words = str(failure.value)
+    for expected in ("ValueError", "host: 6F seq", "reader: 80 seq", "kept waiting", "pcscd"):
+        assert expected in words
 
 
 @pytest.mark.clause("USB CCID 1.1, 6.2.6: time extension")

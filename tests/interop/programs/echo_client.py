@@ -34,7 +34,14 @@ with connection:
     known = [(command.encode(), answer(command)) for command in made]
     while right < count:
         for command, expected in known[: count - right]:
-            got = connection.transmit(command)
+            began = time.monotonic()
+            try:
+                got = connection.transmit(command)
+            except ReaderError as error:
+                spent = time.monotonic() - began
+                raise SystemExit(
+                    f"{error} at answer {right + 1}, to {command[:5].hex()}, after {spent:.3f} s"
+                ) from error
             if got != expected:
                 raise SystemExit(f"wrong answer {right + 1}: {len(got)} bytes to {command[:5].hex()}")
             right += 1

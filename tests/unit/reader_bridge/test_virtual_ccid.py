@@ -1,0 +1,143 @@
+"""The virtual CCID reader on its line, seen by a host that gives up: what nobody waits for is not sent."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from reader_bridge import virtual_ccid
+from reader_bridge.ccid_messages import FrameReader, IccStatus, Message, MessageType, frame
+from reader_bridge.line_history import LineHistory
+from reader_bridge.virtual_ccid import FIRMWARE, VirtualCcidReader
+from tests.doubles.echo_card import EchoCard
+
+PATIENCE_SECONDS = 20
+SECRET = bytes.fromhex("31323334FFFFFFFF")
+
+
+class WaitingCard(EchoCard):
+    """Begins a command and goes on when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun = threading.Event()
+        self.go_on = threading.Event()
+        self.executed: list[bytes] = []
+
+    def transmit(self, command: bytes) -> bytes:
+        self.executed.append(command)
+        self.begun.set()
+        assert self.go_on.wait(PATIENCE_SECONDS)
+        return b"\x90\x00"
+
+
+class Host:
+    """The driver's end: what it has sent and what comes."""
+
+    def __init__(self, path: str) -> None:
+        self.descriptor = os.open(path, os.O_RDWR | os.O_NOCTTY)
+        self._frames = FrameReader()
+
+    def send(self, *messages: Message) -> None:
+        os.write(self.descriptor, b"".join(frame(message.encode()) for message in messages))
+
+    def has_unread(self, seconds: float) -> bool:
+        """True when something comes within the time; it stays unread."""
+        return bool(select.select([self.descriptor], [], [], seconds)[0])
+
+    def next(self) -> Message:
+        """The next message that is no time extension."""
+        while True:
+            found = self._frames.next()
+            if isinstance(found, Message) and found.parameters[0] & 0xC0 != 0x80:
+                return found
+            if found is None:
+                assert self.has_unread(PATIENCE_SECONDS)
+                self._frames.feed(os.read(self.descriptor, 4096))
+
+    def ask(self, message: Message) -> Message:
+        """Echo and answer."""
+        self.send(message)
+        assert self.next().kind == message.kind
+        return self.next()
+
+
+@pytest.fixture
+def card() -> WaitingCard:
+    return WaitingCard()
+
+
+@pytest.fixture
+def reader(card: WaitingCard) -> Iterator[VirtualCcidReader]:
+    with VirtualCcidReader(card) as reader:
+        yield reader
+        card.go_on.set()
+    assert reader.failure is None
+
+
+@pytest.fixture
+def host(reader: VirtualCcidReader) -> Iterator[Host]:
+    host = Host(reader.path)
+    assert host.ask(Message(MessageType.ICC_POWER_ON, sequence=1)).icc == IccStatus.ACTIVE
+    yield host
+    os.close(host.descriptor)
+
+
+def verify(sequence: int) -> Message:
+    """VERIFY as a TPDU of T=0."""
+    return Message(MessageType.XFR_BLOCK, b"\x00\x20\x00\x81\x08" + SECRET, sequence=sequence)
+
+
+@pytest.mark.clause("GemPC Twin: the first two frames after a command are its echo and its answer")
+def test_a_late_answer_is_not_sent_to_a_host_that_has_gone_on(
+    reader: VirtualCcidReader, host: Host, card: WaitingCard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_ccid, "_PATIENCE_SECONDS", 0)
+    host.send(verify(2))
+    assert card.begun.wait(PATIENCE_SECONDS)
+    assert host.has_unread(PATIENCE_SECONDS)
+    host.send(Message(MessageType.GET_SLOT_STATUS, sequence=3))
+    while not reader._line.waiting():  # pyright: ignore[reportPrivateUsage] - the kernel takes its time on the line
+        time.sleep(0.01)
+    card.go_on.set()
+    while not any("host: 65 seq 3" in line for line in reader.history.lines()):
+        time.sleep(0.01)
+    echo, answer = host.next(), host.next()
+    assert (echo.kind, echo.sequence) == (MessageType.GET_SLOT_STATUS, 3)
+    assert (answer.kind, answer.sequence) == (MessageType.SLOT_STATUS, 3)
+    assert any("has given up: echo and answer 2" in line for line in reader.history.lines())
+
+
+def test_a_command_behind_which_the_next_stands_is_not_executed(
+    reader: VirtualCcidReader, host: Host, card: WaitingCard
+) -> None:
+    host.send(verify(2), Message(MessageType.ESCAPE, b"\x02", sequence=3))
+    assert (host.next().sequence, host.next().data) == (3, FIRMWARE)
+    assert card.executed == []
+    assert any("has given up: 2 is not executed" in line for line in reader.history.lines())
+
+
+def test_the_history_tells_headers_and_times_and_no_data(
+    reader: VirtualCcidReader, host: Host, card: WaitingCard
+) -> None:
+    card.go_on.set()
+    assert host.ask(verify(2)).data == b"\x90\x00"
+    text = "\n".join(reader.history.lines())
+    assert "host: 6F seq 2, 13 bytes, 000000 0020008108" in text
+    assert SECRET[:4].hex() not in text
+
+
+def test_a_history_keeps_the_last_entries_and_their_pauses() -> None:
+    times = iter((0, 5, 2_000_000_005, 3_000_000_005))
+    history = LineHistory(2, lambda: next(times))
+    for word in ("first", "second", "third"):
+        history.note("{}", word)
+    assert [line.split() for line in history.lines()] == [
+        ["-3.000000", "s", "+0.000000", "s", "second"],
+        ["-1.000000", "s", "+2.000000", "s", "third"],
+    ]
