@@ -106,9 +106,7 @@ def _update(context: Context, command: CommandApdu, file: File, offset: int, dat
         raise WrongParameters("offset outside the file")
     if offset + len(data) > file.size:
         raise NotEnoughMemory("the data goes beyond the end of the file")
-    store = context.store
-    with store.transaction():
-        store.write(file.item, file.body + offset, data)
+    context.store.change(file.item, file.body + offset, data)
     return b""
 
 

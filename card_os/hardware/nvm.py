@@ -163,9 +163,11 @@ class Nvm:
                 last = end - 1
                 count += (last >> word) - (offset >> word) + 1
                 cells[offset:end] = data
-                wear[offset >> page] += 1
-                for following in range((offset >> page) + 1, (last >> page) + 1):
-                    wear[following] += 1
+                at, last = offset >> page, last >> page
+                wear[at] += 1
+                while at < last:
+                    at += 1
+                    wear[at] += 1
         finally:
             self.clock.now_ns += (count - power.count) * self._word_ns
             power.count = count

@@ -56,7 +56,6 @@ NO_UNBLOCKING: Final[Mapping[int, int]] = MappingProxyType({})
 _BLOCK_AT: Final = 4
 _FORMAT_2: Final = 2
 _FILL: Final = "f"
-_FILLING: Final = _FILL * 2 * PIN_BLOCK_LENGTH
 _CONTROLS: Final = frozenset(range(_FORMAT_2 << 4 | MIN_DIGITS, (_FORMAT_2 << 4 | MAX_DIGITS) + 1))
 _MAX_NUMBER: Final = 8
 _NOT_REQUIRED: Final = 0x80
@@ -91,8 +90,8 @@ def is_pin_block(block: bytes) -> bool:
     """True for a well-formed PIN block of format 2."""
     if len(block) != PIN_BLOCK_LENGTH or block[0] not in _CONTROLS:
         return False
-    text, end = block.hex(), 2 + (block[0] & 0x0F)
-    return text[2:end].isdecimal() and text[end:] == _FILLING[end:]
+    digits = block.hex()[2:].rstrip(_FILL)
+    return len(digits) == block[0] & 0x0F and digits.isdecimal()
 
 
 def create_pin(
@@ -200,9 +199,9 @@ def _find(context: Context, reference: int) -> StoredObject:
 
 
 def _check_block(block: bytes) -> None:
-    if len(block) != PIN_BLOCK_LENGTH:
-        raise WrongLength("a PIN block has 8 bytes")
     if not is_pin_block(block):
+        if len(block) != PIN_BLOCK_LENGTH:
+            raise WrongLength("a PIN block has 8 bytes")
         raise WrongData("no PIN block of format 2")
 
 

@@ -134,11 +134,15 @@ class CounterCells:
             MemoryFailure: the cells are damaged.
             CardTorn: the power went.
         """
-        address, cell = following = self.following(value)
+        if self._value is None:
+            self._look()
+        sequence = self._sequence + 1
+        number = value[0] << 8 | sequence % _SEQUENCES
+        address, cell = self.address + (sequence & 1) * self._width, _CELL.pack(number, number ^ _MASK)
         self._nvm.write(address, cell)
-        self._sequence += 1
+        self._sequence = sequence
         self._value = value
-        return following
+        return address, cell
 
     def forget(self) -> None:
         """Read the cells again when they are asked for: a transaction has changed them."""

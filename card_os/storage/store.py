@@ -260,29 +260,58 @@ class ObjectStore:
         """
         if not self._savepoints:
             raise RuntimeError("a write needs a transaction")
-        length = len(data)
-        if offset < 0 or offset + length > item.size or item.slot < 0:
-            raise ValueError(f"write outside {item!r}")
-        if not length:
-            return
-        word = self._word
-        address = item.address + offset
-        start = address & -word
-        stop = -(-(address + length) // word) * word
-        data = bytes(data)
-        if item.cells is not None and not offset:
+        if item.cells is not None and not offset and data:
             self._add(item, *item.cells.following(data))
             self._recounted.append(item.cells)
             data = _NO_TRIES + data[1:]
-        if start != address:
-            data = self._around(item, start, address - start) + data
-        if stop - start != len(data):
-            data += self._around(item, address + length, stop - address - length)
-        self._add(item, start, data)
-        if item.kind in _SECRET_KINDS:
-            self._secret = True
+        start, data = self._whole_words(item, offset, data)
+        if data:
+            self._add(item, start, data)
+            if item.kind in _SECRET_KINDS:
+                self._secret = True
+            if item.slot in self.watched:
+                self.touched.add(item.owner)
+
+    def change(self, item: StoredObject, offset: int, data: bytes) -> None:
+        """Change content, in the open transaction or in one of its own.
+
+        Raises:
+            NotEnoughMemory: the commit buffer is too small; nothing is changed then.
+            MemoryFailure: no sound memory is left for it; nothing is changed.
+            ValueError: outside the object, or the object is deleted.
+        """
+        if self._savepoints or item.cells is not None:
+            with self:
+                self.write(item, offset, data)
+            return
+        start, data = self._whole_words(item, offset, data)
+        if not data:
+            return
+        if RECORD_OVERHEAD + len(data) > self._memory.capacity:
+            raise NotEnoughMemory(_TOO_LARGE)
+        self._memory.commit(((start, data),), (), item.kind in _SECRET_KINDS)
         if item.slot in self.watched:
             self.touched.add(item.owner)
+
+    def _whole_words(self, item: StoredObject, offset: int, data: bytes) -> tuple[int, bytes]:
+        """Address and content of the programming units that a write changes; none for no data.
+
+        Raises:
+            ValueError: outside the object, or the object is deleted.
+        """
+        length = len(data)
+        if offset < 0 or offset + length > item.size or item.slot < 0:
+            raise ValueError(f"write outside {item!r}")
+        rest = self._word - 1
+        address = item.address + offset
+        before, after = address & rest, -(address + length) & rest
+        data = bytes(data)
+        if length:
+            if before:
+                data = self._around(item, address - before, before) + data
+            if after:
+                data += self._around(item, address + length, after)
+        return address - before, data
 
     def _add(self, item: StoredObject, address: int, data: bytes) -> None:
         """Put whole words into the open transaction."""
@@ -299,7 +328,7 @@ class ObjectStore:
     def _spend(self, cost: int) -> None:
         used = self._used + cost
         if used > self._memory.capacity:
-            raise NotEnoughMemory("the transaction is larger than the commit buffer")
+            raise NotEnoughMemory(_TOO_LARGE)
         self._used = used
 
     def write_through(self, item: StoredObject, offset: int, data: bytes) -> None:
@@ -312,13 +341,27 @@ class ObjectStore:
             ValueError: more than one word, a counter in cells with what follows it, outside the object, or the object
                 is deleted.
         """
-        word = self._word
         length = len(data)
         if offset < 0 or not length or offset + length > item.size or item.slot < 0:
             raise ValueError(f"write outside {item!r}")
+        if self._created:
+            self._memory.announce()
         if item.cells is not None and not offset:
             self._count(item, item.cells, data)
-            return
+        else:
+            self._write_word_through(item, offset, data)
+
+    def _count(self, item: StoredObject, cells: CounterCells, value: bytes) -> None:
+        if len(value) != 1:
+            raise ValueError("a counter in cells is written through alone")
+        address, cell = cells.write(value)
+        if item.slot in self._dirty:
+            for write in self._writes:
+                if write.address == address:
+                    write.data = cell
+
+    def _write_word_through(self, item: StoredObject, offset: int, data: bytes) -> None:
+        word, length = self._word, len(data)
         address = item.address + offset
         at = address & word - 1
         start = address - at
@@ -327,8 +370,6 @@ class ObjectStore:
         if length != word:
             old = self._read(start, word)
             data = old[:at] + data + old[at + length :] if at else data + old[length:]
-        if self._created:
-            self._memory.announce()
         self._memory.write_word(start, data)
         if item.slot in self._dirty:
             part = data[at : at + length]
@@ -336,17 +377,6 @@ class ObjectStore:
                 at = address - write.address
                 if 0 <= at < len(write.data):
                     write.data = write.data[:at] + part + write.data[at + length :]
-
-    def _count(self, item: StoredObject, cells: CounterCells, value: bytes) -> None:
-        if len(value) != 1:
-            raise ValueError("a counter in cells is written through alone")
-        if self._created:
-            self._memory.announce()
-        address, cell = cells.write(value)
-        if item.slot in self._dirty:
-            for write in self._writes:
-                if write.address == address:
-                    write.data = cell
 
     def create(
         self, owner: int, kind: ObjectKind, identifier: int, size: int, content: bytes = b"", fill: int = 0x00
@@ -513,6 +543,7 @@ class ObjectStore:
 
 
 _NEVER_USED: Final = 0xFF
+_TOO_LARGE: Final = "the transaction is larger than the commit buffer"
 _NO_TRIES: Final = b"\x00"
 _SECRET_KINDS: Final = frozenset((ObjectKind.KEY, ObjectKind.PIN))
 _KINDS: Final = {int(kind): kind for kind in ObjectKind}

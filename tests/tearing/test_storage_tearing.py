@@ -18,7 +18,7 @@ from card_os.iso7816.errors import CardTorn, MemoryFailure
 from card_os.storage import blocks, counter_cells, in_place, layout
 from card_os.storage import memory as memory_module
 from card_os.storage.blocks import HEADER_BYTES, BlockKind
-from card_os.storage.counter_cells import CounterCells
+from card_os.storage.counter_cells import CounterCells, encode_cell
 from card_os.storage.in_place import InPlaceMemory
 from card_os.storage.journal import Journal, WordJournal
 from card_os.storage.mapped import MappedMemory
@@ -342,12 +342,12 @@ def test_a_planted_bug_in_write_through_is_found(chip: Chip, monkeypatch: pytest
 
 @pytest.mark.parametrize("chip", IN_PLACE, ids=lambda chip: chip.name)
 def test_a_counter_that_is_written_over_is_found(chip: Chip, monkeypatch: pytest.MonkeyPatch) -> None:
-    def encode(value: int, sequence: int) -> bytes:
-        number = value << 8 | (sequence & ~1) % 256
-        return number.to_bytes(2, "big") + (number ^ 0xFFFF).to_bytes(2, "big")
+    def write(cells: CounterCells, value: bytes) -> tuple[int, bytes]:
+        place = cells.address, encode_cell(value[0], 0)
+        cells._nvm.write(*place)
+        return place
 
-    monkeypatch.setattr(counter_cells, "encode_cell", encode)
-    monkeypatch.setattr(CounterCells, "following", lambda cells, value: (cells.address, encode(value[0], 0)))
+    monkeypatch.setattr(CounterCells, "write", write)
     try:
         found = violations(filled(chip), write_through, 1)
     except MemoryFailure:
