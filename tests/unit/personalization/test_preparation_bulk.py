@@ -13,7 +13,6 @@ import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -326,23 +325,6 @@ def test_the_attempt_that_comes_second_is_thrown_away(tmp_path: Path) -> None:
             (fast / "prepared").write_bytes(b"fast")
     assert (target / "prepared").read_bytes() == b"fast"
     assert [path.name for path in target.parent.iterdir()] == ["00001"]
-
-
-def test_a_cluster_makes_what_one_process_makes(centre: Centre, delivery: Path, done: Done, tmp_path: Path) -> None:
-    """Workers of a scheduler on the loopback: same content; what travels and what they leave names nobody."""
-    distributed: Any = pytest.importorskip("distributed")
-    with distributed.LocalCluster(
-        n_workers=2,
-        threads_per_worker=2,
-        processes=True,
-        host="127.0.0.1",
-        dashboard_address=None,
-        local_directory=str(tmp_path / "spill"),
-    ) as cluster:
-        found = loaded(centre, delivery, Staff(scheduler=cluster.scheduler_address))
-    assert content(centre, found.identifier) == content(done.centre, done.found.identifier)
-    keys = centre.key_store().open().of_batch(found.identifier)
-    assert judge(found.manifest, keys, found.identifier) == RESIDENTS
 
 
 def test_a_scheduler_that_is_not_there_is_told_and_the_work_goes_on_later(
