@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +21,7 @@ from personalization.terminal.holder import HolderSession
 from personalization.terminal.session import TerminalSession
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import Interface
+from reader_bridge.pin_pads import pin_pad_of, verify_at
 from reader_bridge.remote import new_token
 
 _INSPECTION: Final = "inspection"
@@ -87,16 +89,20 @@ class CardInHand:
         return f"{title}: {value}"
 
 
-def read_card(address: str, centre: Path | None, language: str) -> CardInHand:
+def read_card(
+    address: str, centre: Path | None, language: str, ask_holder: Callable[[str], None] | None = None
+) -> CardInHand:
     """Read a card at an address.
 
     Args:
         address: sim:FILE, pcsc:NAME or remote:HOST:PORT.
         centre: the centre that made it; None for a specimen.
         language: language of titles.
+        ask_holder: told the reader's name before the holder types the PIN there; None takes the PIN that the card was
+            made with.
 
     Raises:
-        ReaderError: no card there.
+        ReaderError: no card there; "no-pin-pad", the holder is to type and the reader has no keys.
         PersonalizationError: not our card, other keys, or unknown to the centre; "pin-wrong" when the holder has
             changed the PIN, and "pin-last-try" when that was seen twice.
     """
@@ -104,6 +110,7 @@ def read_card(address: str, centre: Path | None, language: str) -> CardInHand:
     profile = permit_profile()
     authority = os.environ.get("PERMITCARD_AUTHORITY")
     with ConnectionFactory(make=boot, token=token, authority=authority).connect(address) as connection:
+        pad = None if ask_holder is None else pin_pad_of(connection)
         if connection.description.interface is not Interface.CONTACT:
             terminal = TerminalSession.open(connection, LaboratorySam(_keys(centre)), profile, _INSPECTION)
             card_number = terminal.card_number
@@ -120,10 +127,14 @@ def read_card(address: str, centre: Path | None, language: str) -> CardInHand:
             inspection = view_card(profile, terminal, _INSPECTION)
             connection.reset()
             session = HolderSession.open(connection, profile)
-            # Holders change their PIN, and looking at a card must not block it: the last try is theirs.
-            if session.tries_left() == 1:
-                raise PersonalizationError("pin-last-try")
-            session.verify(pin)
+            if pad is not None and ask_holder is not None:
+                ask_holder(connection.description.name)
+                session.verify_typed(partial(verify_at, pad))
+            else:
+                # Holders change their PIN, and looking at a card must not block it: the last try is theirs.
+                if session.tries_left() == 1:
+                    raise PersonalizationError("pin-last-try")
+                session.verify(pin)
             views = (view_card(profile, session, _HOLDER), inspection)
         portrait = views[-1].file(_PORTRAIT).content
         return CardInHand(card_number.hex().upper(), Language(language), views, portrait)

@@ -31,6 +31,9 @@ _PROLOGUE: Final = 3
 _VERIFY_FIXED: Final = 11
 _MODIFY_FIXED: Final = 14
 _FEATURE_LENGTH: Final = 4
+_OK_KEY: Final = 0x02
+_LANGUAGE: Final = b"\x09\x04"
+"""English (United States), which every reader has."""
 
 
 class PinFormat(IntEnum):
@@ -227,6 +230,23 @@ class PinOperation:
             unit = _BITS if self.length_format & _LENGTH_BYTES_UNIT else 1
             _set_bits(field_bits, offset * _BITS + (self.length_format & _NIBBLE) * unit, length_bits, len(digits))
         return command[:_DATA_AT] + bytes(field_bits)
+
+
+def verification(command: bytes, seconds: int) -> bytes:
+    """PIN_VERIFY_STRUCTURE for a VERIFY with a PIN block of format 2, 4 to 12 digits.
+
+    Layout: both time-outs (1, 1) ‖ bmFormatString (bytes, place 1, left, BCD) ‖ bmPINBlockString (4 bits of length, 7
+    bytes) ‖ bmPINLengthFormat (bits, place 4) ‖ most and least digits ‖ bEntryValidationCondition (the OK key) ‖ one
+    message ‖ wLangId (2) ‖ bMsgIndex ‖ bTeoPrologue (3) ‖ ulDataLength (4, little-endian) ‖ the command.
+
+    Args:
+        command: the command with a block of 8 bytes, as it is without digits: 20 FF … FF.
+        seconds: how long the reader waits for a key, 1 to 255.
+
+    Source: PC/SC part 10, clause 2.5.2; ISO 9564-1:2017, clause 9.3.3.
+    """
+    form = bytes((seconds, seconds, 0x89, 0x47, 0x04, 12, 4, _OK_KEY, 1)) + _LANGUAGE + bytes(1 + _PROLOGUE)
+    return form + len(command).to_bytes(_FEATURE_LENGTH, "little") + command
 
 
 def _code(digits: str, form: int) -> bytes:

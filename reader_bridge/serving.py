@@ -50,7 +50,7 @@ class CardServer(ConnectionServer):
         card: the card; the caller closes it afterwards.
         model: reader model between the card and its users, by name; None offers it to PC/SC programs through a reader
             without limits, and to others as it is.
-        keypad: where a PIN is typed, for models with PIN entry.
+        keypad: where a PIN is typed, for models with PIN entry and at the contact slot of serial CCID readers.
         atr: ATR that the contact slot shows instead of the card's own.
         more: further cards, for the TCP server alone.
 
@@ -95,13 +95,12 @@ class CardServer(ConnectionServer):
         ]
 
     def offer_ccid_serial(
-        self, link: str | os.PathLike[str] | None = None, keypad: Keypad | None = None, *, own_service: bool = False
+        self, link: str | os.PathLike[str] | None = None, *, own_service: bool = False
     ) -> list[DriverEntry]:
         """Put the card into two serial CCID readers on pseudo terminals, contact and contactless.
 
         Args:
             link: device file of the contact reader to make; that of the other has ``-contactless`` behind it.
-            keypad: where a PIN is typed at the contact reader; None for one without keys.
             own_service: start a PC/SC service of our own with both.
 
         Returns:
@@ -117,7 +116,7 @@ class CardServer(ConnectionServer):
         readers: list[VirtualCcidReader] = []
         for interface, name in _CCID_NAMES.items():
             place = None if link is None else f"{os.fspath(link)}{name.tail}"
-            pad = keypad if interface is Interface.CONTACT else None
+            pad = self._keypad if interface is Interface.CONTACT else None
             reader = VirtualCcidReader(self._connect(self.card, interface), place, keypad=pad, lock=lock)
             readers.append(self._stack.enter_context(reader))
         entries = [

@@ -131,16 +131,25 @@ def read(
     card: Annotated[str, typer.Option("--card", help="sim:FILE, pcsc:NAME, serial:PORT or remote:HOST:PORT")],
     centre: CentreOrSpecimen = None,
     portrait: Annotated[Path | None, typer.Option(help="Write the portrait to this file.")] = None,
+    pin_pad: Annotated[
+        bool, typer.Option("--pinpad", help="The holder types the PIN at the reader, which has keys.")
+    ] = False,
 ) -> None:
     """Read a card at any address, as its holder (over contact) and as an inspection terminal."""
-    _show(context, card, centre, portrait)
+    _show(context, card, centre, portrait, pin_pad=pin_pad)
 
 
-def _show(context: typer.Context, address: str, centre: Path | None, portrait: Path | None) -> None:
+def _show(
+    context: typer.Context, address: str, centre: Path | None, portrait: Path | None, *, pin_pad: bool = False
+) -> None:
     from permitcard.card_in_hand import read_card
 
     console = console_of(context)
-    view = read_card(address, centre, console.translate.language.value)
+
+    def ask_holder(reader: str) -> None:
+        console.say("card.type-pin", reader=reader)
+
+    view = read_card(address, centre, console.translate.language.value, ask_holder if pin_pad else None)
     if portrait is not None and view.portrait:
         portrait.write_bytes(view.portrait)
     console.write(view.text(console.translate))
@@ -180,12 +189,20 @@ def serve(
             "card's own with that protocol alone."
         ),
     ] = None,
+    keypad: Annotated[
+        str | None,
+        typer.Option(
+            help="Where a PIN is typed, for ccid-serial and for reader models with keys: terminal asks without "
+            "showing it, fd:N reads lines from an open file descriptor; an empty line cancels."
+        ),
+    ] = None,
     certificate: Annotated[Path | None, typer.Option(help="TLS certificate (PEM), for tcp.")] = None,
     key: Annotated[Path | None, typer.Option(help="Its private key (PEM), where it is not in the same file.")] = None,
 ) -> None:
     """Offer card files to other programs until Ctrl-C: as virtual readers, contact and contactless, or over TCP."""
     from contextlib import ExitStack
 
+    from permitcard.keypads import open_keypad, require_keys
     from permitcard.products import open_simulated
     from permitcard.serving import Offer, offer_card, shown_atr, wait
     from reader_bridge.serving import CardServer
@@ -196,7 +213,13 @@ def serve(
     with ExitStack() as stack:
         first, *more = [stack.enter_context(open_simulated(path, faults, foreign=True)) for path in card]
         shown = None if atr is None else shown_atr(atr, first)
-        server = stack.enter_context(CardServer(first, model, atr=shown, more=more))
+        pad = None
+        if keypad is not None:
+            require_keys(way.value, model)
+            pad = stack.enter_context(open_keypad(keypad, console.translate))
+        server = stack.enter_context(CardServer(first, model, pad, atr=shown, more=more))
+        if pad is not None:
+            stack.callback(pad.stop)  # before the readers end, which wait for whoever types
         tls = None if certificate is None else (certificate, key or certificate)
         what = ", ".join(str(path) for path in card)
         offer = Offer(what, way.value, port, host, own_service, link, tls)

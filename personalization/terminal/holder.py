@@ -5,6 +5,7 @@ Source: ISO 9564-1:2017, clause 9.3.3 (PIN block format 2); ISO/IEC 7816-4:2020,
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Final, Self
 
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
@@ -23,6 +24,9 @@ _FORMAT_2: Final = 0x20
 _MIN_DIGITS: Final = 4
 _MAX_DIGITS: Final = 12
 _BLOCK_DIGITS: Final = 14
+_EMPTY_BLOCK: Final = bytes((_FORMAT_2,)) + b"\xff" * 7
+_AT_READER: Final[Mapping[int, str]] = {0x6400: "pin-not-typed", 0x6401: "pin-entry-cancelled", 0x6403: "pin-format"}
+"""What a reader answers instead of the card. Source: PC/SC part 10, clause 2.5.2."""
 
 
 def pin_block(digits: str) -> bytes:
@@ -70,6 +74,23 @@ class HolderSession:
         """
         command = CommandApdu(0x00, _VERIFY, 0, self._reference(name), pin_block(digits))
         _judge(self._channel.exchange(command), "VERIFY")
+
+    def verify_typed(self, send: Callable[[bytes], bytes], name: str = "holder") -> None:
+        """VERIFY a PIN that the holder types at the reader; this program does not see it.
+
+        Args:
+            send: lets the reader fill in the PIN block of a command and send it; returns the status word.
+            name: which PIN.
+
+        Raises:
+            PersonalizationError: "pin-not-typed", "pin-entry-cancelled", and as `verify`.
+            CardRefused: any other status.
+        """
+        command = CommandApdu(0x00, _VERIFY, 0, self._reference(name), _EMPTY_BLOCK)
+        response = ResponseApdu.parse(send(command.encode()))
+        if (code := _AT_READER.get(response.sw)) is not None:
+            raise PersonalizationError(code)
+        _judge(response, "VERIFY")
 
     def tries_left(self, name: str = "holder") -> int:
         """VERIFY without data: tries left of a PIN, 0 when blocked; the highest number when it is verified.

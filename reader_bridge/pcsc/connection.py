@@ -14,6 +14,10 @@ from reader_bridge.pcsc.readers import interface_of
 from reader_bridge.t0_host import T0Host
 
 VIRTUAL_READER_NAME: Final = "Virtual PCD"
+_LIST_FEATURES: Final = bytes.fromhex("FFC2010000")
+"""Features by pseudo-APDU: PC/SC part 10, clause 2.2.1."""
+_VERIFY_AT_READER: Final = bytes.fromhex("FFC20106")
+_OK: Final = b"\x90\x00"
 _SHORT_COMMAND: Final = 255
 _SHORT_RESPONSE: Final = 256
 _EXTENDED_COMMAND: Final = 65_535
@@ -167,7 +171,22 @@ class PcscConnection(PoweredWhileUsed):
         Raises:
             ReaderError: "not-supported", the reader has no keypad.
         """
+        if self._handle is not None and self._has_pad_by_command():
+            return self.transmit(_VERIFY_AT_READER + bytes((len(structure),)) + structure)
         return self.reader.use(Feature.VERIFY_PIN_DIRECT, structure)
+
+    def has_pin_pad(self) -> bool:
+        """True when a PIN can be typed at the reader (a feature, or for a virtual reader a command of class FF)."""
+        if self._handle is None:
+            return False
+        return Feature.VERIFY_PIN_DIRECT in self.reader.features() or self._has_pad_by_command()
+
+    def _has_pad_by_command(self) -> bool:
+        """A card in a reader that does not know class FF would get the command, so that only our own are asked."""
+        if not self._description.simulated:
+            return False
+        answer = self.transmit(_LIST_FEATURES)
+        return answer[-2:] == _OK and Feature.VERIFY_PIN_DIRECT in answer[:-2]
 
     @contextmanager
     def transaction(self) -> Generator[None]:

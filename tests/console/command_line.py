@@ -9,7 +9,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +51,7 @@ class CommandLine:
         return {**inherited, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8", **self.variables}
 
     @contextlib.contextmanager
-    def start(self, *arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
+    def start(self, *arguments: str | Path, descriptors: Sequence[int] = ()) -> Iterator[subprocess.Popen[str]]:
         """Start a command in a process group of its own; whatever of it still runs at the end is killed."""
         process = subprocess.Popen(
             [sys.executable, "-m", "permitcard", *map(str, arguments)],
@@ -62,6 +62,7 @@ class CommandLine:
             stderr=subprocess.PIPE,
             encoding="utf-8",
             start_new_session=True,
+            pass_fds=descriptors,
         )
         with process:
             try:

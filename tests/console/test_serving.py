@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import ipaddress
 import json
+import os
 import signal
 import subprocess
 from pathlib import Path
@@ -15,6 +16,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from card_os.iso7816.atr import Atr
+from permitcard.specimen import HOLDER_PIN
 from tests.console.command_line import CommandLine
 
 TOKEN = "0123456789abcdef"
@@ -101,6 +103,52 @@ def test_a_card_in_a_reader_of_our_own_service_is_read(command: CommandLine) -> 
         assert "Card 4A5A" in client("card", "read", "--card", "pcsc,t0:Virtual CCID 00 00").out
         assert "Virtual CCID contactless 01 00" in client("readers").out
         stop(server)
+
+
+@pytest.mark.clause("PC/SC part 10, 2.5.2: FEATURE_VERIFY_PIN_DIRECT by pcscd's own driver; USB CCID 1.1, 6.1.11")
+def test_a_pin_is_typed_at_a_reader_with_keys(command: CommandLine) -> None:
+    """A right one, and one that is cancelled; the PIN itself is seen nowhere."""
+    keys, typist = os.pipe()
+    try:
+        with command.start(
+            *("card", "serve", "a.card", "--json", "--as", "ccid-serial", "--own-pcscd", "--keypad", f"fd:{keys}"),
+            descriptors=[keys],
+        ) as server:
+            client = pcsc_client(command, server)
+            read = ("card", "read", "--pinpad", "--card", "pcsc,t1:Virtual CCID 00 00")
+            os.write(typist, f"{HOLDER_PIN}\n\n".encode())
+            outcome = client(*read)
+            assert "Type the PIN at Virtual CCID 00 00." in outcome.out
+            assert "Card 4A5A" in outcome.out
+            assert HOLDER_PIN not in outcome.out + outcome.err
+            assert client(*read, "--json", code=1).error["code"] == "pin-entry-cancelled"
+            stop(server)
+    finally:
+        os.close(keys)
+        os.close(typist)
+
+
+@pytest.mark.clause("PC/SC part 10, 2.2.1: features by a command of class FF")
+def test_a_reader_model_with_keys_takes_the_pin_too(command: CommandLine) -> None:
+    keys, typist = os.pipe()
+    try:
+        with command.start(
+            *("card", "serve", "a.card", "--json", "--own-pcscd"),
+            *("--reader-model", "gemalto-pc-pinpad", "--keypad", f"fd:{keys}"),
+            descriptors=[keys],
+        ) as server:
+            os.write(typist, f"{HOLDER_PIN}\n".encode())
+            client = pcsc_client(command, server)
+            assert "Card 4A5A" in client("card", "read", "--pinpad", "--card", "pcsc:Virtual PCD 00 00").out
+            stop(server)
+    finally:
+        os.close(keys)
+        os.close(typist)
+
+
+def test_a_keypad_at_a_terminal_needs_one(command: CommandLine) -> None:
+    outcome = command("card", "serve", "a.card", "--json", "--as", "ccid-serial", "--keypad", "terminal", code=3)
+    assert outcome.error["code"] == "no-terminal"
 
 
 def test_a_card_behind_tls_is_read_with_the_token_and_the_authority(command: CommandLine, certificate: Path) -> None:

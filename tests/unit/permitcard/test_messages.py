@@ -70,6 +70,7 @@ PARTS = {
     "place": {place.value for place in Place},
     "return.table": {"results", "replaced", "bank", "stations"},
     "view": {"holder", "inspection"},
+    "keypad": {"pin", "current", "new", "confirmation"},
     "wear.use": {use.value for use in PageUse},
     "permit.verdict": {verdict.value for verdict in Verdict},
     "permit.status": {status.value for status in PermitStatus},
@@ -92,6 +93,7 @@ PARTS = {
 
 COMPUTED = {
     "permitcard/floor.py": ENDINGS,
+    "personalization/terminal/holder.py": frozenset({"pin-not-typed", "pin-entry-cancelled", "pin-format"}),
     "personalization/keys/hsm/token.py": frozenset({*TOKEN_CODES.values(), "hsm-unavailable"}),
     "personalization/intake/delivery.py": frozenset({"batch-pictures-file", "batch-table-file"}),
     "personalization/preparation/bulk/delivered.py": frozenset({"batch-pictures-file", "batch-table-file"}),
