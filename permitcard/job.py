@@ -63,9 +63,7 @@ from personalization.production.remake import require_old_cards_dead, require_ro
 from personalization.production.run import ProgressBar, RunResult, resume_batch, run_batch
 from personalization.production.states import BlankState
 from personalization.production.stock import count_stock, receive_blanks
-from personalization.reports.signed_page import signed_page
 from personalization.reports.words import catalogue
-from personalization.reports.writer import write_report
 
 _MAKING_KEYS: Final = (KeyName.FACTORY, KeyName.CARD, KeyName.DOCUMENT_SIGNER)
 """Keys that the audit trail names by check value when a batch is run."""
@@ -356,6 +354,8 @@ class Job:
         document = certificate["document"]
         if not isinstance(document, dict):
             raise TypeError("a certificate has a document")
+        from personalization.reports.signed_page import signed_page
+
         words = translate.extended(catalogue(translate.language.value))
         page = folder / f"{identifier}-erased.html"
         write_atomically(page, signed_page(document, words, language=translate.language.value).encode())
@@ -387,6 +387,8 @@ class Job:
     def report(self, identifier: str, translate: Translator) -> Path:
         """Write the report of a batch with a page for each card; returns the batch's page."""
         language = translate.language.value
+        from personalization.reports.writer import write_report  # its charts and templates are for the end of a batch
+
         words = translate.extended(catalogue(language))
         folder = self.centre.report(identifier)
         files = write_report(self.journal, identifier, folder, words, language=language, wear=self._wear)

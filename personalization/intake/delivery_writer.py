@@ -14,8 +14,6 @@ from enum import StrEnum
 from typing import Final
 from xml.sax.saxutils import escape
 
-import xlwt
-
 from personalization.intake.applicant import RESIDENCE_COLUMNS, SHEET_COLUMNS
 from personalization.intake.cells import Cell, CellFlaw, shown
 from personalization.intake.delivery import HEADINGS, DeliveryName
@@ -145,6 +143,8 @@ def _xml_text(text: str) -> str:
 
 
 def _write_xls(sheets: Sequence[Rows]) -> list[bytes]:
+    import xlwt
+
     book = xlwt.Workbook(encoding="utf-8")
     text = xlwt.easyxf(num_format_str="@")
     for name, rows in zip(_SHEET_NAMES, sheets, strict=False):

@@ -17,8 +17,6 @@ from collections.abc import Callable, Iterator, Sequence
 from enum import IntEnum, unique
 from typing import Final, TypeVar
 
-import olefile
-import openpyxl
 import python_calamine
 
 from personalization.errors import PersonalizationError
@@ -133,6 +131,8 @@ class Workbook:
             self._refuse_far_cells(worksheet)
         if not any(_FORMULA_ELEMENT.search(worksheet) for worksheet in worksheets):
             return []
+        import openpyxl  # takes as long to load as a small table to read
+
         try:
             with warnings.catch_warnings():
                 # openpyxl warns of extensions that it does not keep; nothing is written back here.
@@ -192,6 +192,8 @@ class Workbook:
             raise PersonalizationError("batch-table-rows", file=self._label, limit=self._limits.rows)
 
     def _formulas_of_xls(self, content: bytes) -> list[frozenset[Position]]:
+        import olefile
+
         try:
             with olefile.OleFileIO(io.BytesIO(content)) as container:
                 name = next(name for name in ("Workbook", "Book") if container.exists(name))

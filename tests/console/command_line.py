@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
+
+from tests.console.ready_interpreter import ReadyInterpreter
 
 ROOT = Path(__file__).resolve().parents[2]
+_SECONDS = 120
 _OWN_VARIABLES = ("PERMITCARD_", "LC_", "LANG", "PYTHON", "PCSCLITE_", "COVERAGE_")
 
 
@@ -73,11 +79,23 @@ class CommandLine:
 
     def __call__(self, *arguments: str | Path, code: int = 0) -> Outcome:
         """Run a command to its end; it must end with ``code`` and never with a traceback."""
-        with self.start(*arguments) as process:
-            out, err = process.communicate(timeout=120)
+        words = [str(argument) for argument in arguments]
+        with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+            found = _interpreter().run(words, self.folder, self.environment(), (output, errors), _SECONDS)
+            out, err = (_content(file) for file in (output, errors))
         assert "Traceback" not in out + err, err
-        assert process.returncode == code, f"exit code {process.returncode}, not {code}\n{out[-2000:]}\n{err}"
-        return Outcome(process.returncode, out, err)
+        assert found == code, f"exit code {found}, not {code}\n{out[-2000:]}\n{err}"
+        return Outcome(found, out, err)
+
+
+@functools.cache
+def _interpreter() -> ReadyInterpreter:
+    return ReadyInterpreter(CommandLine(ROOT).environment())
+
+
+def _content(file: BinaryIO) -> str:
+    file.seek(0)
+    return file.read().decode()
 
 
 @dataclass(frozen=True, slots=True)

@@ -328,7 +328,7 @@ def interrupted(command: CommandLine, number: signal.Signals) -> Iterator[Outcom
     yield Outcome(process.returncode, out, err)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.long)])
 def test_ctrl_c_stops_in_order_and_resume_finishes(command: CommandLine, number: signal.Signals) -> None:
     with interrupted(command, number) as stopped:
         assert stopped.code == 1

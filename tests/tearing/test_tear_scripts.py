@@ -29,6 +29,7 @@ from permitcard.tearing.script import TearScript
 from permitcard.tearing.sweeping import BLANK, SPECIMEN, assert_tear_safe, open_card_to_tear, sweep_script
 from personalization.errors import PersonalizationError
 from reader_bridge.tear_report import TearReport, Violation, ViolationKind
+from tests.tearing.first_violation import first_violation
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "examples" / "tear").glob("*.tear"))
 SELECT = "00A4 0400 07 F05A4A4A5A0101 00\n"
@@ -50,27 +51,8 @@ def kinds(report: TearReport) -> set[ViolationKind]:
     return {violation.problem.kind for violation in report.violations}
 
 
-class Found(Exception):
-    """A violation of a kind that was looked for."""
-
-    def __init__(self, violation: Violation) -> None:
-        super().__init__(violation)
-        self.violation = violation
-
-
 def first(monkeypatch: pytest.MonkeyPatch, wanted: set[ViolationKind], text: str, card: str = SPECIMEN) -> Violation:
-    """The first violation of one of these kinds; the sweep goes no further, for each that follows takes its time."""
-    add = TearReport.add
-
-    def look(report: TearReport, violation: Violation) -> None:
-        if violation.problem.kind in wanted:
-            raise Found(violation)
-        add(report, violation)
-
-    monkeypatch.setattr(TearReport, "add", look)
-    with pytest.raises(Found) as caught:
-        swept(text, card)
-    return caught.value.violation
+    return first_violation(monkeypatch, wanted, lambda: swept(text, card))
 
 
 @pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.stem)

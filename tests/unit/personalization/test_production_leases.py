@@ -520,6 +520,7 @@ def locked(path: Path) -> bool:
         return False
 
 
+@pytest.mark.parametrize("journal_place", [pytest.param("sqlite", marks=pytest.mark.long), "postgresql"], indirect=True)
 def test_a_station_that_is_stopped_past_its_lease_and_goes_on_makes_nothing_twice(
     journal: Journal, tmp_path: Path
 ) -> None:

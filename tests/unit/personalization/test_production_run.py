@@ -321,6 +321,7 @@ def test_an_inspection_that_was_interrupted_is_made_again(journal: Journal, tmp_
     assert (recovery.inspections, recovery.looked_at, batch_status(journal, "batch").good) == (1, 0, 1)
 
 
+@pytest.mark.parametrize("journal_place", ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)], indirect=True)
 def test_a_card_still_held_by_a_living_process_stays_in_doubt(journal: Journal, tmp_path: Path) -> None:
     batch = load_batch(journal, 2)
     path, _ = receive(journal, tmp_path / "cards", [HONEST] * 2)
