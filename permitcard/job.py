@@ -60,6 +60,7 @@ from personalization.production.journal.history import JournalHistory
 from personalization.production.operators import Approval, Operator, Roster, approve, approved, require_two
 from personalization.production.policy import Policy
 from personalization.production.remake import require_old_cards_dead, require_row
+from personalization.production.results import Results
 from personalization.production.run import ProgressBar, RunResult, resume_batch, run_batch
 from personalization.production.states import BlankState
 from personalization.production.stock import count_stock, receive_blanks
@@ -391,7 +392,10 @@ class Job:
 
         words = translate.extended(catalogue(language))
         folder = self.centre.report(identifier)
-        files = write_report(self.journal, identifier, folder, words, language=language, wear=self._wear)
+        results = Results.of_batch(self.keys, identifier)
+        files = write_report(
+            self.journal, identifier, folder, words, results=results, language=language, wear=self._wear
+        )
         return files.page
 
     def _wear(self, location: str) -> int | None:

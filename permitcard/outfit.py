@@ -25,6 +25,7 @@ from personalization.production.journal.database import open_journal
 from personalization.production.journal.place import JournalPlace
 from personalization.production.journal.prints import PrintLedger
 from personalization.production.maker import GlobalPlatformMaker
+from personalization.production.results import Results
 from personalization.production.work import Equipment, Interfaces
 from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
 from reader_bridge.connection import Interface
@@ -71,6 +72,7 @@ class StationOutfit:
                 PermitInspector(sam, permit_profile(), keys.certificate(KeyName.AUTHORITY), source, faces=faces),
                 records,
                 functools.partial(self.connect, production=keys.production),
+                Results(sealed),
             )
             yield self._hooked(equipment, faces, held)
 

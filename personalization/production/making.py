@@ -5,8 +5,6 @@ Nothing here writes the journal; what comes back is written by who asked.
 
 from __future__ import annotations
 
-import json
-import zlib
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -35,7 +33,6 @@ UNREACHABLE: Final = frozenset({"card-in-use", "card-elsewhere"})
 
 _ELSEWHERE: Final = frozenset({"image-missing", "no-pcsc", "no-service", "no-reader", "no-card"})
 _REASON_LENGTH: Final = 64
-_FASTEST: Final = 1
 _DEAD: Final = frozenset({Condition.TERMINATED, Condition.FOREIGN})
 
 
@@ -210,7 +207,8 @@ def _inspect(equipment: Equipment, claim: Claim, trace: Trace, timer: StepTimer)
             contactless = trace.follow(card.contactless)
             powered.callback(contactless.power_off)
         inspection = equipment.inspector.inspect(contact, contactless, claim.row_number, timer.enter)
-    return pack_checks(inspection), "" if inspection.passed else _first_failure(inspection)
+    checks = equipment.results.pack(inspection, claim.row_number, claim.card_number)
+    return checks, "" if inspection.passed else _first_failure(inspection)
 
 
 def terminate_card(equipment: Equipment, location: str) -> bool:
@@ -220,12 +218,6 @@ def terminate_card(equipment: Equipment, location: str) -> bool:
             return equipment.maker.terminate(contact)
     except (ReaderError, KeysRefused, CardFault, WrongBlank):
         return False
-
-
-def pack_checks(inspection: Inspection) -> bytes:
-    """The inspector's results as compressed JSON: a list of [name, passed, interface, shown, expected]."""
-    rows = [[check.name, check.passed, check.interface, check.shown, check.expected] for check in inspection.checks]
-    return zlib.compress(json.dumps(rows, ensure_ascii=False).encode(), _FASTEST)
 
 
 def _first_failure(inspection: Inspection) -> str:

@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from personalization.production.fence import Fence
+from personalization.production.results import Results
 from reader_bridge.connection import CardConnection
 
 
@@ -251,12 +252,14 @@ class Equipment:
         inspector: inspects cards.
         records: the batch's prepared records.
         connect: opens cards.
+        results: seals what the inspector shows.
     """
 
     maker: Maker
     inspector: Inspector
     records: RecordSource
     connect: Connector
+    results: Results
 
 
 Outfitter = Callable[[], AbstractContextManager[Equipment]]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from personalization.production.journal.batches import BatchStatus, batch_status
 from personalization.production.journal.claims import Stage
 from personalization.production.journal.database import Journal
 from personalization.production.journal.tables import Batch, Blank, Cancellation, Evidence, Row, Run, Shift
+from personalization.production.results import Results
 from personalization.production.states import RowState, RunState
 from personalization.production.tracing import TraceEntry, unpack_trace
 
@@ -197,10 +197,19 @@ def collect(journal: Journal, identifier: str) -> BatchReport:
     )
 
 
-def evidence(journal: Journal, cards: Sequence[CardFacts]) -> Iterator[tuple[CardFacts, CardEvidence]]:
-    """The cards with what was kept of them; read in groups, so that a long batch needs no more memory."""
+def evidence(
+    journal: Journal, cards: Sequence[CardFacts], results: Results
+) -> Iterator[tuple[CardFacts, CardEvidence]]:
+    """The cards with what was kept of them; read in groups, so that a long batch needs no more memory.
+
+    Args:
+        journal: the open journal.
+        cards: of one batch.
+        results: opens what inspection showed.
+    """
     for at in range(0, len(cards), _RUNS_AT_ONCE):
         group = cards[at : at + _RUNS_AT_ONCE]
+        by_run = {card.run_id: card for card in group}
         kept: dict[int, CardEvidence] = {card.run_id: CardEvidence({}, (), {}) for card in group}
         with journal.reading() as connection:
             found = connection.execute(_KEPT.where(Evidence.run_id.in_(list(kept)))).all()
@@ -208,18 +217,15 @@ def evidence(journal: Journal, cards: Sequence[CardFacts]) -> Iterator[tuple[Car
             before = kept[row.run_id]
             kept[row.run_id] = CardEvidence(
                 {**before.steps, row.stage: json.loads(row.steps)},
-                before.checks + _checks(row.checks),
+                before.checks + _checks(results, by_run[row.run_id], row.checks),
                 {**before.traces, row.stage: tuple(unpack_trace(row.trace))},
             )
         for card in group:
             yield card, kept[card.run_id]
 
 
-def _checks(packed: bytes | None) -> tuple[CheckResult, ...]:
-    if packed is None:
-        return ()
-    rows: list[tuple[str, bool, str, str, str]] = json.loads(zlib.decompress(packed))
-    return tuple(CheckResult(*row) for row in rows)
+def _checks(results: Results, card: CardFacts, kept: bytes | None) -> tuple[CheckResult, ...]:
+    return tuple(CheckResult(*row) for row in results.open(kept, card.row_number, card.card_number))
 
 
 def _cards(connection: Connection, batch_id: int) -> list[CardFacts]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -22,6 +22,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.database import Journal
+from personalization.production.results import Results
 from personalization.production.states import RunState
 from personalization.reports import charts
 from personalization.reports.facts import BatchReport, CardEvidence, CardFacts, CheckResult, collect, evidence
@@ -61,6 +62,7 @@ def write_report(
     folder: Path,
     translate: Translate,
     *,
+    results: Results,
     language: str = "en",
     wear: Callable[[str], int | None] | None = None,
 ) -> ReportFiles:
@@ -71,6 +73,7 @@ def write_report(
         identifier: the batch.
         folder: the report's own folder; its parent is made when missing.
         translate: words for codes of errors and rules, which stand as reasons.
+        results: opens what inspection showed.
         language: language of the pages, "en" or "zh".
         wear: programming cycles of the most used page of the card at a place, None where nobody can tell; asked for
             a sample of the cards.
@@ -85,7 +88,7 @@ def write_report(
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
             fresh = Path(name) / "new"
             (fresh / "cards").mkdir(parents=True)
-            _write(journal, report, cycles, fresh, _Pages(translate, language))
+            _write(evidence(journal, report.cards, results), report, cycles, fresh, _Pages(translate, language))
             if folder.exists():
                 folder.rename(Path(name) / "old")
             fresh.rename(folder)
@@ -195,8 +198,14 @@ def _wear_of(report: BatchReport, wear: Callable[[str], int | None] | None) -> l
     return sorted(cycles for cycles in asked if cycles is not None)
 
 
-def _write(journal: Journal, report: BatchReport, cycles: Sequence[int], folder: Path, pages: _Pages) -> None:
-    for card, kept in evidence(journal, report.cards):
+def _write(
+    cards: Iterable[tuple[CardFacts, CardEvidence]],
+    report: BatchReport,
+    cycles: Sequence[int],
+    folder: Path,
+    pages: _Pages,
+) -> None:
+    for card, kept in cards:
         base = folder / "cards" / card.page
         base.with_suffix(".html").write_text(pages.card(report, card, kept), "utf-8")
         base.with_suffix(".json").write_text(_dump(_card_document(card, kept)), "utf-8")

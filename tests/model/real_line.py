@@ -29,6 +29,7 @@ from personalization.preparation.source_file import SourceFile
 from personalization.production.journal import Journal
 from personalization.production.journal.batches import BatchEntry, BatchFacts, RowEntry, register_batch
 from personalization.production.maker import GlobalPlatformMaker, Recipe
+from personalization.production.results import Results
 from personalization.production.stock import NewBlank, receive_blanks
 from personalization.production.work import Equipment, Interfaces
 from personalization.profile import CardProfile
@@ -125,6 +126,7 @@ class Outfit:
                 PermitInspector(session, profile("permit"), keys.certificate(KeyName.AUTHORITY), source),
                 held.enter_context(PreparedFile(self.root / f"{self.batch}.prepared", keys, batch=self.batch)),
                 self.connect,
+                Results(keys),
             )
 
     @contextmanager

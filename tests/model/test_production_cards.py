@@ -27,6 +27,7 @@ from personalization.production.journal.batches import batch_status
 from personalization.production.journal.tables import Blank, Evidence, Row, Run
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.production.policy import Policy
+from personalization.production.results import Results
 from personalization.production.run import resume_batch, run_batch
 from personalization.production.states import BatchState, BlankState, RowState, RunState
 from personalization.production.stock import count_stock
@@ -100,7 +101,8 @@ def test_a_batch_becomes_inspected_permits_and_a_report(journal: Journal, tmp_pa
     def translate(code: str, **parameters: object) -> str:
         return words.get(code, code).format_map(parameters)
 
-    report = write_report(journal, batch.identifier, tmp_path / "report", translate)
+    results = Results(FileKeyStore.open(tmp_path / "keys", PASSPHRASE))
+    report = write_report(journal, batch.identifier, tmp_path / "report", translate, results=results)
     assert report.cards == 20
 
 

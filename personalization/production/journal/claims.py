@@ -94,7 +94,7 @@ class Outcome:
         claim: the claim.
         trace: packed command trace.
         steps: microseconds by step as a JSON object.
-        checks: packed results of the inspector, None when there was no inspection.
+        checks: sealed results of the inspector, None when there was no inspection.
         reason: code of why the card is spoiled, empty when all went well.
     """
 

@@ -193,8 +193,8 @@ class Cancellation(Base):
 class Evidence(Base):
     """What is kept of one stage of one run: the command trace without data, and the inspector's results, masked.
 
-    Both are compressed; `personalization.production.tracing` reads the trace, ``checks`` is JSON. ``steps`` is a JSON
-    object of microseconds by step.
+    Both are compressed; `personalization.production.tracing` reads the trace, `personalization.production.results`
+    opens ``checks``, which are sealed. ``steps`` is a JSON object of microseconds by step.
     """
 
     __tablename__ = "evidence"

@@ -18,9 +18,11 @@ from typing import Self
 
 from filelock import FileLock, Timeout
 
+from personalization.keys.keystore import KeyName
 from personalization.production.fence import Fence
 from personalization.production.journal import Journal
 from personalization.production.journal.batches import BatchEntry, BatchFacts, RejectedRow, RowEntry, register_batch
+from personalization.production.results import Results
 from personalization.production.stock import NewBlank, receive_blanks
 from personalization.production.work import (
     CardFault,
@@ -198,6 +200,20 @@ class ScriptedInspector:
         return ScriptedInspection(all(check.passed for check in checks), tuple(checks))
 
 
+class ScriptedSealing:
+    """What is sealed here is opened for the same row and card only; it hides nothing."""
+
+    def seal(self, name: KeyName, plaintext: bytes, associated: bytes) -> bytes:
+        return sha256(name.encode() + associated).digest() + plaintext
+
+    def unseal(self, name: KeyName, sealed: bytes, associated: bytes) -> bytes:
+        assert sealed[:32] == sha256(name.encode() + associated).digest()
+        return sealed[32:]
+
+
+RESULTS = Results(ScriptedSealing())
+
+
 @dataclass(frozen=True)
 class Records:
     """The prepared record of row n + 1 is the number n + 1."""
@@ -214,7 +230,7 @@ class Outfit:
 
     @contextmanager
     def __call__(self) -> Iterator[Equipment]:
-        yield Equipment(ScriptedMaker(), ScriptedInspector(), Records(), Connect(self.delay_s))
+        yield Equipment(ScriptedMaker(), ScriptedInspector(), Records(), Connect(self.delay_s), RESULTS)
 
 
 def digest(text: str) -> bytes:

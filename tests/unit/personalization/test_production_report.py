@@ -23,6 +23,7 @@ from tests.unit.personalization.scripted_line import (
     FAULTY,
     HONEST,
     MISREAD,
+    RESULTS,
     Outfit,
     load_batch,
     receive,
@@ -81,7 +82,7 @@ def journal(journal_place: JournalPlace, tmp_path: Path) -> Iterator[Journal]:
 
 @pytest.mark.parametrize("language", ["en", "zh"])
 def test_every_page_is_whole_and_needs_nothing_else(journal: Journal, tmp_path: Path, language: str) -> None:
-    report = write_report(journal, "batch", tmp_path / "report", words, language=language)
+    report = write_report(journal, "batch", tmp_path / "report", words, results=RESULTS, language=language)
     page = Page(report.page.read_text("utf-8"))
     assert {catalogue(language)["report.stock"], "no name"} <= set(page.text)
     assert report.cards == 6
@@ -94,7 +95,7 @@ def test_every_page_is_whole_and_needs_nothing_else(journal: Journal, tmp_path: 
 
 
 def test_the_document_adds_up(journal: Journal, tmp_path: Path) -> None:
-    report = write_report(journal, "batch", tmp_path / "report", words)
+    report = write_report(journal, "batch", tmp_path / "report", words, results=RESULTS)
     document = json.loads(report.document.read_text("utf-8"))
     assert (document["accepted"], document["good"], document["left"]) == (4, 4, 0)
     assert sum(document["rows"].values()) == document["batch"]["delivered"] == 5
@@ -108,7 +109,7 @@ def test_the_document_adds_up(journal: Journal, tmp_path: Path) -> None:
 
 
 def test_a_card_page_tells_inspection_and_trace(journal: Journal, tmp_path: Path) -> None:
-    report = write_report(journal, "batch", tmp_path / "report", words)
+    report = write_report(journal, "batch", tmp_path / "report", words, results=RESULTS)
     document = json.loads(report.document.read_text("utf-8"))
     link = next(card["page"] for card in document["cards"] if card["state"] == "good")
     card = json.loads((report.page.parent / link).with_suffix(".json").read_text("utf-8"))
@@ -121,7 +122,7 @@ def test_a_card_page_tells_inspection_and_trace(journal: Journal, tmp_path: Path
 
 
 def test_a_replaced_permit_names_what_replaced_it(journal: Journal, tmp_path: Path) -> None:
-    report = write_report(journal, "old", tmp_path / "report", words)
+    report = write_report(journal, "old", tmp_path / "report", words, results=RESULTS)
     document = json.loads(report.document.read_text("utf-8"))
     assert [row["replaced_by"] for row in document["cancelled"]] == ["batch / 2"]
 
@@ -130,7 +131,7 @@ def test_a_report_takes_the_place_of_the_older_one_as_a_whole(journal: Journal, 
     folder = tmp_path / "reports" / "batch"
     folder.mkdir(parents=True)
     (folder / "left-over.txt").write_text("old")
-    write_report(journal, "batch", folder, words)
+    write_report(journal, "batch", folder, words, results=RESULTS)
     assert not (folder / "left-over.txt").exists()
     assert [path.name for path in folder.parent.iterdir()] == ["batch"]
 
@@ -139,7 +140,7 @@ def test_a_report_that_cannot_be_written_leaves_the_older_one(
     journal: Journal, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "reports" / "batch"
-    write_report(journal, "batch", folder, words)
+    write_report(journal, "batch", folder, words, results=RESULTS)
     before = (folder / "index.html").read_bytes()
 
     def full(*_: object, **__: object) -> int:
@@ -147,14 +148,14 @@ def test_a_report_that_cannot_be_written_leaves_the_older_one(
 
     monkeypatch.setattr(Path, "write_text", full)
     with pytest.raises(PersonalizationError, match="report-unwritable"):
-        write_report(journal, "batch", folder, words)
+        write_report(journal, "batch", folder, words, results=RESULTS)
     assert (folder / "index.html").read_bytes() == before
     assert [path.name for path in folder.parent.iterdir()] == ["batch"]
 
 
 def test_an_unknown_batch_has_no_report(journal: Journal, tmp_path: Path) -> None:
     with pytest.raises(PersonalizationError, match="batch-unknown"):
-        write_report(journal, "nobody", tmp_path / "report", words)
+        write_report(journal, "nobody", tmp_path / "report", words, results=RESULTS)
 
 
 def test_both_catalogues_hold_the_same_codes_with_the_same_parameters() -> None:
