@@ -28,8 +28,9 @@ from reader_bridge.ccid_messages import (
     MessageType,
     frame,
 )
-from reader_bridge.connection import ConnectionDescription, Interface, PoweredWhileUsed, Protocol7816, ReaderError
+from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
 from reader_bridge.contact_session import PROTOCOLS, Negotiation, rate_byte
+from reader_bridge.serial_ports.connection import SerialConnection
 from reader_bridge.serial_ports.port import SerialPort
 from reader_bridge.t0_host import T0Host
 
@@ -51,7 +52,7 @@ _DATA_BLOCK_ERRORS: Final = {
 }
 
 
-class CcidSerialConnection(PoweredWhileUsed):
+class CcidSerialConnection(SerialConnection):
     """A `CardConnection` to the card in a serial CCID reader.
 
     Args:
@@ -71,24 +72,20 @@ class CcidSerialConnection(PoweredWhileUsed):
         answer_seconds: float = _ANSWER_SECONDS,
         command_seconds: float = _COMMAND_SECONDS,
     ) -> None:
-        self._place = place
+        super().__init__(place, ConnectionDescription(f"serial,ccid:{place}", Interface.CONTACT, Protocol7816.T1, b""))
         self._wanted = protocol
         self._fast = fast
         self._seconds = answer_seconds
         self._command_seconds = command_seconds
-        self._port: SerialPort | None = None
         self._frames = FrameReader()
         self._sequence = 0
         self._machine: T1Reader | None = None
         self._mapping: T0Host | None = None
         self._waiting_ns = 1
         self.firmware = ""
-        self._description = ConnectionDescription(f"serial,ccid:{place}", Interface.CONTACT, Protocol7816.T1, b"")
 
-    @property
-    def description(self) -> ConnectionDescription:
-        """What this connection is; complete after `power_on`."""
-        return self._description
+    def _forget(self) -> None:
+        self._machine = self._mapping = None
 
     @property
     def _powered(self) -> bool:
@@ -109,7 +106,7 @@ class CcidSerialConnection(PoweredWhileUsed):
     def _activate(self) -> bytes:
         if self._port is None:
             self._open()
-        self._machine = self._mapping = None
+        self._forget()
         answer = self._command(MessageType.ICC_POWER_ON, b"", _AUTOMATIC_VOLTAGE).data
         plan = Negotiation.plan(answer, self._wanted, fast=self._fast, reader=self._place)
         response = b""
@@ -129,16 +126,11 @@ class CcidSerialConnection(PoweredWhileUsed):
     def _open(self) -> None:
         """Open the port and ask who is there."""
         self._port = SerialPort(self._place, _RATE, stop_bits=_STOP_BITS, rts=False)
-        try:
+        with self._identifying():
             self._resynchronize()
             answer = self._exchange(Message(MessageType.ESCAPE, _GET_FIRMWARE), _IDENTIFY_SECONDS)
             self.firmware = answer.data.decode("ascii", "replace")
             self._exchange(Message(MessageType.ESCAPE, _NOTIFY_AFTER_COMMAND), _IDENTIFY_SECONDS)
-        except ReaderError as error:
-            self.close()
-            if error.code == "time-out":
-                raise ReaderError("no-reader-answers", reader=self._place) from error
-            raise
 
     def _resynchronize(self) -> None:
         """Forget what came of an exchange that was given up."""
@@ -167,7 +159,7 @@ class CcidSerialConnection(PoweredWhileUsed):
             return self._mapping.transmit(command)
         machine = self._machine
         if machine is None:
-            raise ReaderError("mute", reader=self._place, reason="not powered")
+            raise self._mute("not powered")
         event: ReaderEvent = machine.exchange(command)
         try:
             while isinstance(event, Transmit):
@@ -215,7 +207,7 @@ class CcidSerialConnection(PoweredWhileUsed):
             return answer
         if answer.icc == IccStatus.ABSENT:
             code = "no-card" if kind is MessageType.ICC_POWER_ON else "card-removed"
-            self._machine = self._mapping = None
+            self._forget()
             raise ReaderError(code, reader=self._place)
         code = "transmission-failed"
         for error, known in _DATA_BLOCK_ERRORS.items():
@@ -241,7 +233,7 @@ class CcidSerialConnection(PoweredWhileUsed):
         """Send a command and wait, as long as the reader asks for time."""
         port = self._port
         if port is None:
-            raise ReaderError("mute", reader=self._place, reason="not powered")
+            raise self._mute("not powered")
         self._resynchronize()
         self._sequence = (self._sequence + 1) % 0x100
         sent = message._replace(sequence=self._sequence)
@@ -270,14 +262,7 @@ class CcidSerialConnection(PoweredWhileUsed):
 
     def power_off(self) -> None:
         """Take power away; safe to call twice."""
-        self._machine = self._mapping = None
+        self._forget()
         if self._port is not None:
             with contextlib.suppress(ReaderError):
                 self._command(MessageType.ICC_POWER_OFF)
-
-    def close(self) -> None:
-        """Give the port back; safe to call twice."""
-        self._machine = self._mapping = None
-        port, self._port = self._port, None
-        if port is not None:
-            port.close()

@@ -40,7 +40,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from reader_bridge.connection import Interface
-from reader_bridge.toml_rows import RowFile, check_keys, number
+from reader_bridge.toml_rows import RowFile, check_keys, choice, interface, number
 
 
 class FaultKind(StrEnum):
@@ -159,10 +159,8 @@ _FILE: Final = RowFile("fault", "fault-plan-unreadable", "fault-plan-invalid", {
 
 
 def _fault(row: Mapping[str, object]) -> PlannedFault:
-    kind = _kind(row)
-    check_keys(row, kind.value, {**_EVERY, **_KEYS[kind]}, _LIMITS.get)
-    if missing := _NEEDED.get(kind, frozenset()) - row.keys():
-        raise ValueError(f"{', '.join(sorted(missing))} is missing")
+    kind = choice(row, "kind", FaultKind)
+    check_keys(row, kind.value, {**_EVERY, **_KEYS[kind]}, _NEEDED.get(kind, frozenset()), _LIMITS.get)
     if sum(key in row for key in ("object", "address", "page")) > 1:
         raise ValueError("one site a row: object, address or page")
     return PlannedFault(
@@ -177,18 +175,11 @@ def _fault(row: Mapping[str, object]) -> PlannedFault:
         value=number(row, "value", 0),
         on_read=_choice(row, "on", ("write", "read")) == "read",
         ins=_optional(row, "ins"),
-        interface=Interface(_choice(row, "interface", ("contact", "contactless"))) if "interface" in row else None,
+        interface=interface(row),
         status=bytes.fromhex(_text(row, "status", _STATUS)),
         execute=row.get("execute") is True,
         milliseconds=number(row, "milliseconds", 0),
     )
-
-
-def _kind(row: Mapping[str, object]) -> FaultKind:
-    try:
-        return FaultKind(str(row.get("kind")))
-    except ValueError as error:
-        raise ValueError(f"kind is one of {', '.join(FaultKind)}") from error
 
 
 def _optional(row: Mapping[str, object], key: str) -> int | None:

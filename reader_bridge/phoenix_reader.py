@@ -22,8 +22,9 @@ from card_os.transport.pps import pps_length
 from card_os.transport.t0_reader import T0Reader
 from card_os.transport.t1_reader import T1Reader
 from card_os.transport.timing import FREQUENCY_HZ, ContactTiming
-from reader_bridge.connection import ConnectionDescription, Interface, PoweredWhileUsed, Protocol7816, ReaderError
+from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
 from reader_bridge.contact_session import PROTOCOLS, Negotiation
+from reader_bridge.serial_ports.connection import SerialConnection
 from reader_bridge.serial_ports.port import Parity, SerialPort, SignalLine
 
 _RESET_SECONDS: Final = 0.01
@@ -57,7 +58,7 @@ class Wiring:
         return round(self.frequency_hz * timing.d / timing.f)
 
 
-class PhoenixConnection(PoweredWhileUsed):
+class PhoenixConnection(SerialConnection):
     """A `CardConnection` to the card in a plain asynchronous reader.
 
     Args:
@@ -77,22 +78,20 @@ class PhoenixConnection(PoweredWhileUsed):
         wiring: Wiring | None = None,
         command_seconds: float = COMMAND_SECONDS,
     ) -> None:
-        self._place = place
+        super().__init__(
+            place, ConnectionDescription(f"serial,phoenix:{place}", Interface.CONTACT, Protocol7816.T1, b"")
+        )
         self._wanted = protocol
         self._fast = fast
         self._wiring = wiring or Wiring()
         self._command_seconds = command_seconds
-        self._port: SerialPort | None = None
         self._machine: T0Reader | T1Reader | None = None
         self._timing = ContactTiming(frequency_hz=self._wiring.frequency_hz)
         self._convention = Convention.DIRECT
         self._outward = self._inward = bytes(range(256))
-        self._description = ConnectionDescription(f"serial,phoenix:{place}", Interface.CONTACT, Protocol7816.T1, b"")
 
-    @property
-    def description(self) -> ConnectionDescription:
-        """What this connection is; complete after `power_on`."""
-        return self._description
+    def _forget(self) -> None:
+        self._machine = None
 
     def power_on(self) -> bytes:
         """Open the port, release the card's reset, choose the protocol; returns the ATR.
@@ -268,21 +267,11 @@ class PhoenixConnection(PoweredWhileUsed):
                 seconds = self._timing.cwt_ns / 1e9 + _SLACK_SECONDS
         return machine.time_out()
 
-    def _mute(self, reason: str) -> ReaderError:
-        return ReaderError("mute", reader=self._place, reason=reason)
-
     def power_off(self) -> None:
         """Hold the card in reset; safe to call twice."""
-        self._machine = None
+        self._forget()
         if self._port is not None:
             try:
                 self._hold_reset(self._port, on=True)
             except ReaderError:
                 self.close()
-
-    def close(self) -> None:
-        """Give the port back; safe to call twice."""
-        self._machine = None
-        port, self._port = self._port, None
-        if port is not None:
-            port.close()

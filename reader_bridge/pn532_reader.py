@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Final
 
 from card_os.transport.tcl_blocks import ContactlessType
-from reader_bridge.connection import ConnectionDescription, Interface, PoweredWhileUsed, Protocol7816, ReaderError
+from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
 from reader_bridge.pn532_frames import (
     ACK,
     HOST_TO_MODULE,
@@ -29,6 +29,7 @@ from reader_bridge.pn532_frames import (
     Status,
     frame,
 )
+from reader_bridge.serial_ports.connection import SerialConnection
 from reader_bridge.serial_ports.port import SerialPort
 
 _RATE: Final = 115_200
@@ -48,8 +49,8 @@ _MAX_RESPONSE: Final = 65_538
 _MUTE: Final = frozenset({Status.TIME_OUT, Status.CARD_DISAPPEARED, Status.RELEASED, Status.WRONG_CONTEXT})
 
 
-class Pn532Connection(PoweredWhileUsed):
-    """A `CardConnection` to the card in the field of a PN532.
+class Pn532Connection(SerialConnection):
+    """A `CardConnection` to the card in the field of a PN532; the answer of a type B card is its ATQB.
 
     Args:
         place: the serial port.
@@ -68,20 +69,18 @@ class Pn532Connection(PoweredWhileUsed):
         kinds: tuple[ContactlessType, ...] = (ContactlessType.A, ContactlessType.B),
         command_seconds: float = _COMMAND_SECONDS,
     ) -> None:
-        self._place = place
+        super().__init__(
+            place, ConnectionDescription(f"serial,pn532:{place}", Interface.CONTACTLESS, Protocol7816.TCL, b"")
+        )
         self._kinds = kinds
         self._seconds = command_seconds
-        self._port: SerialPort | None = None
         self._frames = FrameReader(MODULE_TO_HOST)
         self._target = 0
         self.uid = b""
         self.firmware = b""
-        self._description = ConnectionDescription(f"serial,pn532:{place}", Interface.CONTACTLESS, Protocol7816.TCL, b"")
 
-    @property
-    def description(self) -> ConnectionDescription:
-        """What this connection is; complete after `power_on`. The answer of a type B card is its ATQB."""
-        return self._description
+    def _forget(self) -> None:
+        self._target = 0
 
     def power_on(self) -> bytes:
         """Wake the module, switch the field on, activate a card; returns ATS or ATQB.
@@ -109,17 +108,12 @@ class Pn532Connection(PoweredWhileUsed):
 
     def _open(self) -> None:
         self._port = SerialPort(self._place, _RATE)
-        try:
+        with self._identifying():
             self._port.write(WAKE_UP)
             time.sleep(_SETTLE_SECONDS)
             self._command(Command.SAM_CONFIGURATION, _NORMAL_MODE, _ACK_SECONDS)
             self.firmware = self._command(Command.GET_FIRMWARE_VERSION, b"", _ACK_SECONDS)
             self._command(Command.RF_CONFIGURATION, bytes((RfItem.MAX_RETRIES,)) + _MAX_RETRIES)
-        except ReaderError as error:
-            self.close()
-            if error.code == "time-out":
-                raise ReaderError("no-reader-answers", reader=self._place) from error
-            raise
 
     def _look_for(self, kind: ContactlessType) -> bytes:
         """Activate a card of one type; its answer, or nothing."""
@@ -147,7 +141,7 @@ class Pn532Connection(PoweredWhileUsed):
             ReaderError: not powered, card or module gone, or no whole answer within the time.
         """
         if not self._target:
-            raise ReaderError("mute", reader=self._place, reason="not powered")
+            raise self._mute("not powered")
         parts = [command[at : at + MAX_DATA] for at in range(0, len(command), MAX_DATA)]
         for part in parts[:-1]:
             self._exchange(self._target | MORE, part)
@@ -203,7 +197,7 @@ class Pn532Connection(PoweredWhileUsed):
         """Send a command, see it acknowledged, and wait."""
         port = self._port
         if port is None:
-            raise ReaderError("mute", reader=self._place, reason="not powered")
+            raise self._mute("not powered")
         self._frames.clear()
         port.discard_input()
         raw = frame(bytes((command,)) + parameters, HOST_TO_MODULE)
@@ -241,10 +235,3 @@ class Pn532Connection(PoweredWhileUsed):
         """Take the field away; safe to call twice."""
         if self._port is not None:
             self._leave()
-
-    def close(self) -> None:
-        """Give the port back; safe to call twice."""
-        self._target = 0
-        port, self._port = self._port, None
-        if port is not None:
-            port.close()

@@ -44,7 +44,7 @@ from pathlib import Path
 from typing import Final, Self
 
 from reader_bridge.connection import Interface
-from reader_bridge.toml_rows import RowFile, check_keys, number
+from reader_bridge.toml_rows import RowFile, check_keys, choice, interface, number
 
 _HEADER_NAMES: Final = ("cla", "ins", "p1", "p2")
 _HEADER: Final = 4
@@ -178,13 +178,14 @@ _FILE: Final = RowFile("rule", "relay-rules-unreadable", "relay-rules-invalid")
 
 
 def _rule(row: Mapping[str, object]) -> Rule:
-    try:
-        action = Action(str(row.get("action")))
-    except ValueError as error:
-        raise ValueError(f"action is one of {', '.join(Action)}") from error
-    check_keys(row, action.value, {**_EVERY, **_KEYS[action]}, lambda _key: _LONGEST_DELAY)
-    if missing := _NEEDED.get(action, frozenset()) - row.keys():
-        raise ValueError(f"{min(missing)} is missing")
+    action = choice(row, "action", Action)
+    check_keys(
+        row,
+        action.value,
+        {**_EVERY, **_KEYS[action]},
+        _NEEDED.get(action, frozenset()),
+        lambda _key: _LONGEST_DELAY,
+    )
     if action is Action.CHANGE and not row.keys() & _KEYS[action].keys():
         raise ValueError("a change needs send, command-data, answer-data or status")
     if "send" in row and "command-data" in row:
@@ -193,7 +194,7 @@ def _rule(row: Mapping[str, object]) -> Rule:
         action,
         header=tuple(_byte(row, name) for name in _HEADER_NAMES),
         data=_data(row),
-        interface=_interface(row),
+        interface=interface(row),
         after=number(row, "after", 0),
         count=number(row, "count", 1 if action is Action.DROP else 0),
         send=_octets(row, "send", _HEADER) or b"",
@@ -220,15 +221,6 @@ def _data(row: Mapping[str, object]) -> re.Pattern[str] | None:
     if not _PATTERN.fullmatch(text):
         raise ValueError("data is hexadecimal digits, ? for any, * at the end for anything behind")
     return re.compile(text.lower().replace("?", "[0-9a-f]").replace("*", ".*"))
-
-
-def _interface(row: Mapping[str, object]) -> Interface | None:
-    if "interface" not in row:
-        return None
-    try:
-        return Interface(str(row["interface"]))
-    except ValueError as error:
-        raise ValueError("interface is contact or contactless") from error
 
 
 def _octets(row: Mapping[str, object], name: str, least: int = 0) -> bytes | None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import TypeVar, cast
 
-from reader_bridge.connection import ReaderError
+from reader_bridge.connection import Interface, ReaderError
 
 Row = Mapping[str, object]
 Made = TypeVar("Made")
+Choice = TypeVar("Choice", bound=Enum)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +76,16 @@ class RowFile:
         return ReaderError(self.invalid, path=name, row=row, reason=reason)
 
 
-def check_keys(row: Row, kind: str, allowed: Mapping[str, type], most: Callable[[str], int | None]) -> None:
-    """Every key says something for this kind of row, and has the right type and range.
+def check_keys(
+    row: Row, kind: str, allowed: Mapping[str, type], needed: AbstractSet[str], most: Callable[[str], int | None]
+) -> None:
+    """Every key says something for this kind of row, and has the right type and range; none is missing.
 
     Args:
         row: the row.
         kind: its kind, for messages.
         allowed: type by key.
+        needed: keys that have to be there.
         most: greatest number of a key; None for no limit.
 
     Raises:
@@ -93,6 +99,29 @@ def check_keys(row: Row, kind: str, allowed: Mapping[str, type], most: Callable[
         limit = most(key)
         if isinstance(value, int) and (value < 0 or (limit is not None and value > limit)):
             raise ValueError(f"{key} is out of range")
+    if missing := needed - row.keys():
+        raise ValueError(f"{', '.join(sorted(missing))} is missing")
+
+
+def choice(row: Row, key: str, choices: type[Choice]) -> Choice:
+    """What a row chooses of several things, by their values.
+
+    Raises:
+        ValueError: the key is missing, or has another value.
+    """
+    try:
+        return choices(str(row.get(key)))
+    except ValueError as error:
+        raise ValueError(f"{key} is one of {', '.join(str(item.value) for item in choices)}") from error
+
+
+def interface(row: Row) -> Interface | None:
+    """The interface that a row is for; None = both.
+
+    Raises:
+        ValueError: there is no such interface.
+    """
+    return choice(row, "interface", Interface) if "interface" in row else None
 
 
 def number(row: Row, key: str, default: int) -> int:
