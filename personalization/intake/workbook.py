@@ -126,10 +126,10 @@ class Workbook:
 
     def _formulas_of_xlsx(self, content: bytes) -> list[frozenset[Position]]:
         with zipfile.ZipFile(io.BytesIO(content)) as package:
-            worksheets = [package.read(name) for name in package.namelist() if name.startswith("xl/worksheets/")]
-        for worksheet in worksheets:
-            self._refuse_far_cells(worksheet)
-        if not any(_FORMULA_ELEMENT.search(worksheet) for worksheet in worksheets):
+            names = [name for name in package.namelist() if name.startswith("xl/worksheets/")]
+            # One sheet at a time, for it is in memory twice; and every one of them.
+            formulas = [self._has_formula(package.read(name)) for name in names]
+        if not any(formulas):
             return []
         import openpyxl  # takes as long to load as a small table to read
 
@@ -150,6 +150,10 @@ class Workbook:
         except (KeyError, ValueError, TypeError, AttributeError, SyntaxError) as error:
             # openpyxl reports broken markup by whatever its parser stumbled over; ParseError is a SyntaxError.
             raise PersonalizationError("batch-table-unreadable", file=self._label) from error
+
+    def _has_formula(self, worksheet: bytes) -> bool:
+        self._refuse_far_cells(worksheet)
+        return _FORMULA_ELEMENT.search(worksheet) is not None
 
     def _sheet_starts(self) -> list[int]:
         return [
