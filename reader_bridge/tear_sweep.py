@@ -361,7 +361,9 @@ def _counters_at(image: NvmImage, places: Mapping[ObjectName, _CounterPlace]) ->
     nvm = image.nvm()
     read = nvm.read if nvm.kind is CellKind.WORDS else open_memory(image.fork().nvm()).read
     return {
-        name: CounterCells(place.at, nvm).value if place.apart else read(place.at, place.size)
+        name: CounterCells(place.at, nvm, cell_width(nvm.word_size)).value
+        if place.apart
+        else read(place.at, place.size)
         for name, place in places.items()
     }
 

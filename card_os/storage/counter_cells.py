@@ -77,6 +77,7 @@ class CounterCells:
     Args:
         address: of the even cell.
         nvm: the memory, which changes words where they stand.
+        width: bytes of a cell, see `cell_width`.
 
     Attributes:
         address: of the even cell.
@@ -85,9 +86,9 @@ class CounterCells:
 
     __slots__ = ("_nvm", "_sequence", "_value", "_width", "address", "size")
 
-    def __init__(self, address: int, nvm: Nvm) -> None:
+    def __init__(self, address: int, nvm: Nvm, width: int) -> None:
         self._nvm = nvm
-        self._width = width = cell_width(nvm.word_size)
+        self._width = width
         self.address = address
         self.size = 2 * width
         self._value: bytes | None = None
@@ -105,7 +106,14 @@ class CounterCells:
         return self._value or b""
 
     def _look(self) -> None:
-        value, self._sequence = decode_cells(self._nvm.read(self.address, self.size), self._width)
+        """Read both cells; the one that does not hold is made blank when a cut has torn it."""
+        nvm, width = self._nvm, self._width
+        raw = nvm.read(self.address, self.size)
+        value, self._sequence = decode_cells(raw, width)
+        at = 0 if self._sequence & 1 else width
+        other = raw[at : at + width]
+        if _decode(raw, at) is None and other.count(nvm.erased) != width:
+            nvm.write(self.address + at, bytes((nvm.erased,)) * width)
         self._value = bytes((value,))
 
     def value_in(self, raw: bytes) -> bytes:
@@ -147,13 +155,3 @@ class CounterCells:
     def forget(self) -> None:
         """Read the cells again when they are asked for: a transaction has changed them."""
         self._value = None
-
-    def mend(self) -> None:
-        """At boot: make a cell blank that a cut has torn; where no cell is valid, both stay as they are."""
-        nvm, width = self._nvm, self._width
-        raw = nvm.read(self.address, self.size)
-        for at in (0, width):
-            other = width - at
-            cell = raw[at : at + width]
-            if _decode(raw, at) is None and cell.count(nvm.erased) != width and _decode(raw, other) is not None:
-                nvm.write(self.address + at, bytes((nvm.erased,)) * width)

@@ -72,7 +72,7 @@ class InPlaceMemory:
         """The cells there; a memory of the first form has none."""
         if not self.counter_room:
             raise MemoryFailure("no counter of this memory has cells")
-        return CounterCells(address, self._nvm)
+        return CounterCells(address, self._nvm, self.counter_room // 2)
 
     def announce(self) -> None:
         """Set the scrub word, once."""

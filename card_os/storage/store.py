@@ -127,9 +127,6 @@ class ObjectStore:
         self._read = memory.read
         self._load()
         memory.clean(self._heap.gaps())
-        for item in self._index.values():
-            if item.cells is not None:
-                item.cells.mend()
 
     def _load(self) -> None:
         memory = self._memory
@@ -144,11 +141,13 @@ class ObjectStore:
                     free.append(slot)
                     continue
                 item = StoredObject(slot, owner, _KINDS[kind], identifier, size, address)
+                room = 0
                 if counter != _IN_CONTENT:
-                    item.cells = memory.counter_cells(address - memory.counter_room)
+                    room = memory.counter_room
+                    item.cells = memory.counter_cells(address - room)
                 self._enter(item)
                 if size:
-                    extents.append(item.extent)
+                    extents.append((address - room, room + size))
             heap = FirstFitHeap(memory.heap, memory.end, self._word)
             heap.occupy(extents)
         except (KeyError, ValueError) as error:
