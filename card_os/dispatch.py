@@ -67,7 +67,8 @@ class Dispatcher:
         interface: `Proof.CONTACT` or `Proof.CONTACTLESS`.
 
     Attributes:
-        last_error: why the last command did not end with 9000, None after success.
+        last_error: why the last command did not end with 9000, None after success; without its traceback, which would
+            keep everything that the command held.
     """
 
     __slots__ = (
@@ -127,7 +128,7 @@ class Dispatcher:
                     return _MORE_OF_CHAIN
                 command, ne = whole, whole.ne
         except CardError as error:
-            self.last_error = error
+            self.last_error = error.with_traceback(None)
             return error.sw.to_bytes(2, "big")
         return self._execute(channel, class_byte, command, ne)
 
@@ -223,7 +224,7 @@ class Dispatcher:
             else:
                 data, sw = self._run_protected(channel, class_byte, command)
         except CardError as error:
-            self.last_error = error
+            self.last_error = error.with_traceback(None)
             data, sw = error.data, error.sw
         except Exception as fault:  # noqa: BLE001 - a bug: counted, the keys of a layer dropped, answered 6F00 in plain
             data, sw = b"", self._fault(fault)
@@ -279,7 +280,7 @@ class Dispatcher:
         try:
             return self._run(channel, class_byte, command, layer), _OK
         except CardError as error:
-            self.last_error = error
+            self.last_error = error.with_traceback(None)
             return error.data, error.sw
         except Exception as fault:  # noqa: BLE001 - anything but a CardError is a bug: counted and answered 6F00
             return b"", self._fault(fault)

@@ -55,6 +55,7 @@ from personalization.production.making import (
     terminate_card,
 )
 from personalization.production.policy import Policy
+from personalization.production.settled_heap import settled_heap
 from personalization.production.states import BlankState, Order, RowState
 from personalization.production.work import Equipment
 
@@ -146,7 +147,8 @@ class Station:
         for _ in range(_MOST_LIVES):
             self._lease = Lease.join(self._journal, self._batch_id, self._name, self._policy.lease_s)
             try:
-                return self._life()
+                with settled_heap():
+                    return self._life()
             except SeatLost:
                 self._lease.leave("lost")
         raise SeatLost(self._name)

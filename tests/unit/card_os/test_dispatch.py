@@ -253,6 +253,7 @@ def test_an_instruction_rule_refuses_and_tells_why(port: Port) -> None:
     assert send(port, "801A0000") == "6982"
     assert isinstance(port.last_error, SecurityStatusNotSatisfied)
     assert port.last_error.reason == "the rule is never"
+    assert port.last_error.__traceback__ is None, "it would keep what the command held until the next one"
     send(port, "8026000001AA")
     assert port.last_error.reason == "missing a secure channel"
     send(port, "80100000")
