@@ -229,6 +229,7 @@ def main(count: int, workers: int) -> None:
             watch, start = Stopwatch(Floor(next(_pictures(table)))), time.perf_counter()
             found = prepare(job, table, Staff(workers), progress=watch)
             seconds = time.perf_counter() - start
+            watch("journal", 0, 0)
         rows = found.verdict.rows
         children = resource.getrusage(resource.RUSAGE_CHILDREN)
         own = (sum(watch.steps.values()) + children.ru_utime + children.ru_stime) / rows * 1e6
