@@ -81,7 +81,7 @@ def in_a_token(folder: Path, variables: dict[str, str]) -> Place:
     return Place(centre, command, lambda: HsmKeyStore.open(place, USER_PIN.encode()), secrets)
 
 
-@pytest.mark.parametrize("make", [in_a_file, in_a_token])
+@pytest.mark.parametrize("make", [pytest.param(in_a_file, marks=pytest.mark.long), in_a_token])
 def test_nothing_lies_in_clear_after_a_kill_nor_at_the_end_nor_after_erasing(
     tmp_path: Path, make: Callable[[Path, dict[str, str]], Place]
 ) -> None:

@@ -53,7 +53,7 @@ from tests.unit.applet.workbench import (
 NAMED: Final = {int(value) for value in vars(SW).values() if isinstance(value, StatusWord)} - {0x6F00}
 EVERY_WORD: Final = frozenset(StatusWord(value) for value in range(0x10000))
 SECRET_RUN: Final = 8
-FUZZ: Final = settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
+FUZZ: Final = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 Step = tuple[str, bytes]
 
