@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -41,6 +42,12 @@ COUNTED: Final = {
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What lasts longest begins first, so that no process is left alone with it at the end."""
     items.sort(key=lambda item: item.get_closest_marker("lasting") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end: it need not be looked through again and again for garbage."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:

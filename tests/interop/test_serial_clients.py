@@ -190,7 +190,9 @@ Make = Callable[[CardConnection], VirtualCcidReader | VirtualPhoenixReader]
 
 @pytest.mark.lasting
 @pytest.mark.clause("Same tests, same results, on a simulated card and through our own serial readers")
-@pytest.mark.parametrize("options", ["ccid,t0", "ccid,t1", "phoenix,t0", "phoenix,t1"])
+@pytest.mark.parametrize(
+    "options", ["ccid,t0", "ccid,t1", pytest.param("phoenix,t0", marks=pytest.mark.long), "phoenix,t1"]
+)
 def test_the_suite_passes(tmp_path: Path, options: str) -> None:
     make: Make = VirtualCcidReader if "ccid" in options else VirtualPhoenixReader
     card, target = make_specimen()
