@@ -108,6 +108,12 @@ class Tray:
     results: list[Result] = field(default_factory=list)
     unreachable: list[Claim] = field(default_factory=list)
 
+    @property
+    def in_other_hands(self) -> bool:
+        """Somebody else had every card of it, so that nothing came of it."""
+        passed = self.stage is Stage.INSPECT and all(result.verdict is Verdict.RELEASED for result in self.results)
+        return not self.waiting and (passed or not self.results)
+
 
 class Station:
     """One station at work on one batch.
@@ -187,10 +193,11 @@ class Station:
             if ending is not None:
                 return ending
             if tray.waiting:
-                self._idle_since = None
                 begun = elapsed_s()
                 self._process(tray)
                 busy_us = int((elapsed_s() - begun) * MICROSECONDS)
+                if not tray.in_other_hands:
+                    self._idle_since = None
             elif self._paused():
                 self._stand_still()
             elif (ending := self._nothing_claimed()) is not None:

@@ -93,10 +93,10 @@ def ask(folder: Path, file: Path) -> Told:
     """``batch prepare`` of a delivery, in a process of its own."""
     centre = Centre(folder / "centre")
     FileKeyStore.create(centre.keys, centre.make_test_passphrase().read(), scrypt_n=1024)
-    command = [sys.executable, "-m", "permitcard", "batch", "prepare", file, "--workers", "0", "--json"]
+    command = [sys.executable, "-m", "permitcard", "batch", "prepare", str(file), "--workers", "0", "--json"]
     figures = folder / "figures"
     done = subprocess.run(
-        [sys.executable, "-c", _MEASURE, figures, *command],
+        [sys.executable, "-c", _MEASURE, str(figures), *command],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"},
         stdout=subprocess.PIPE,

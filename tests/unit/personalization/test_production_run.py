@@ -327,7 +327,7 @@ def test_a_card_still_held_by_a_living_process_stays_in_doubt(journal: Journal, 
     path, _ = receive(journal, tmp_path / "cards", [HONEST] * 2)
     with journal.transaction() as connection:
         claim_to_make(connection, batch.id, "station-1", 1)
-    policy = Policy(stations=1, lease_s=1)
+    policy = Policy(stations=1, lease_s=3)  # longer than until the station asks for the card again
     with FileLock(f"{path}.lock"), pytest.raises(PersonalizationError, match="rows-in-doubt"):
         resume_batch(journal, "batch", Outfit(), policy, who="operator")
     status = batch_status(journal, "batch")
@@ -451,6 +451,7 @@ def kill_and_resume(journal: Journal, folder: Path, kills: int, seed: int) -> in
 
 
 @ON_SQLITE
+@pytest.mark.long
 def test_killed_runs_lose_nothing_and_make_nothing_twice(
     journal: Journal, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
