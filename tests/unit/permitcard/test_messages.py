@@ -6,6 +6,7 @@ The source is read, not run: an error that no test provokes has its words checke
 from __future__ import annotations
 
 import ast
+import functools
 import string
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -186,8 +187,14 @@ def sites(names: frozenset[str], *, with_subclasses: bool) -> list[Site]:
     return found
 
 
-ERRORS = sites(RAISED, with_subclasses=True)
-WORDS = sites(SAID, with_subclasses=False)
+@functools.cache
+def errors() -> list[Site]:
+    return sites(RAISED, with_subclasses=True)
+
+
+@functools.cache
+def words() -> list[Site]:
+    return sites(SAID, with_subclasses=False)
 
 
 def places(template: str) -> frozenset[str]:
@@ -196,15 +203,15 @@ def places(template: str) -> frozenset[str]:
 
 
 def test_the_sites_are_seen() -> None:
-    assert len(ERRORS) > 200
-    assert len(WORDS) > 20
+    assert len(errors()) > 200
+    assert len(words()) > 20
 
 
 @pytest.mark.parametrize("catalogue_", [ENGLISH, CHINESE], ids=["en", "zh"])
 def test_every_code_that_is_raised_or_said_has_words(catalogue_: dict[str, str]) -> None:
     missing = {
         f"{site.place} {code}"
-        for site in (*ERRORS, *WORDS)
+        for site in (*errors(), *words())
         for code in site.codes
         if code not in catalogue_ and not code.endswith(".")
     }
@@ -219,7 +226,7 @@ def test_every_code_that_is_put_together_has_words(catalogue_: dict[str, str]) -
 
 def test_codes_that_are_computed_have_words() -> None:
     """A code that stands in a variable is one of the constants of its module or of a table beside it."""
-    computed = {site.place.partition(":")[0] for site in ERRORS if not site.codes}
+    computed = {site.place.partition(":")[0] for site in errors() if not site.codes}
     assert computed <= COMPUTED.keys(), "a new place that computes its code: say which codes it can give"
     missing = {code for codes in COMPUTED.values() for code in codes if code not in ENGLISH}
     assert missing == set()
@@ -239,7 +246,7 @@ def test_both_languages_have_the_same_codes_and_facts() -> None:
 def test_every_fact_of_a_template_is_given_where_the_code_is_raised() -> None:
     lacking = {
         f"{site.place} {code}: {', '.join(sorted(places(ENGLISH[code]) - site.parameters))}"
-        for site in (*ERRORS, *WORDS)
+        for site in (*errors(), *words())
         if site.parameters is not None
         for code in site.codes & ENGLISH.keys()
         if places(ENGLISH[code]) - site.parameters
