@@ -27,6 +27,7 @@ from personalization.production.journal.claims import (
     claim_doubtful,
     claim_to_inspect,
     claim_to_make,
+    free_count,
     held_count,
     record_disposal,
     record_good,
@@ -230,12 +231,12 @@ class Station:
             self._watched = now
             give_up_the_lost(self._journal, self._name, self._batch_id, self._watch)
 
-        def count(connection: Connection) -> tuple[int, int, int]:
+        def count(connection: Connection) -> tuple[int, int, int, int]:
             counts = waiting_count, active_count, held_count
             waiting, active, held = (of(connection, self._batch_id) for of in counts)
-            return waiting, active, held
+            return waiting, active, held, free_count(connection)
 
-        waiting, active, held = self._journal.read(count)
+        waiting, active, held, free = self._journal.read(count)
         if held:
             self._idle_since = now
         elif not active:
@@ -243,7 +244,11 @@ class Station:
                 return None
             if waiting and self._journal.read(lambda connection: is_held(connection, self._batch_id)):
                 return Ending.FIRST_ARTICLE
-            return Ending.STOCK_EMPTY if waiting else Ending.DONE
+            if not waiting:
+                return Ending.DONE
+            if not free:
+                return Ending.STOCK_EMPTY
+            # Rows and blanks are there: others are claiming them now and have not committed.
         elif now - self._idle_since > self._policy.lease_s:
             return Ending.IN_DOUBT  # nobody has these cards in hand, and they cannot be reached from here
         self._line.wait(IDLE_S)

@@ -364,6 +364,11 @@ def waiting_count(connection: Connection, batch_id: int) -> int:
     return len(connection.execute(select(Row.id).where(*waiting).limit(1)).all())
 
 
+def free_count(connection: Connection) -> int:
+    """Blanks in stock, at most 1: whether there are any."""
+    return len(connection.execute(select(Blank.id).where(Blank.state == BlankState.IN_STOCK.value).limit(1)).all())
+
+
 def retry_failed(connection: Connection, who: str, batch_id: int) -> int:
     """Rows that were given up wait again, with as many blanks as at first; returns how many."""
     failed = (Row.batch_id == batch_id, Row.state == RowState.FAILED.value)

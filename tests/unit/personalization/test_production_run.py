@@ -18,7 +18,7 @@ from sqlalchemy import func, select
 
 from personalization.errors import PersonalizationError
 from personalization.production.account import take_account
-from personalization.production.journal import Journal
+from personalization.production.journal import Journal, statements
 from personalization.production.journal.batches import batch_status
 from personalization.production.journal.claims import (
     Outcome,
@@ -34,7 +34,7 @@ from personalization.production.policy import Policy
 from personalization.production.recovery import Recovery, recover
 from personalization.production.run import resume_batch, run_batch
 from personalization.production.states import BatchState, BlankState, RowState, RunState
-from personalization.production.station import Ending, Line, Station
+from personalization.production.station import IDLE_S, Ending, Line, Station
 from personalization.production.stock import count_stock
 from personalization.production.tracing import unpack_trace
 from personalization.production.work import HALF_MADE, Condition
@@ -204,6 +204,29 @@ def test_an_empty_stock_stops_the_run_and_new_blanks_let_it_go_on(journal: Journ
     assert batch_status(journal, "batch").good == 3
     receive(journal, tmp_path / "cards", [HONEST] * 2, first=4)
     assert resume_batch(journal, "batch", Outfit(), who="operator").status.good == 5
+    account(journal, tmp_path / "cards")
+
+
+@pytest.mark.parametrize("journal_place", ["postgresql"], indirect=True)
+def test_rows_that_another_station_is_claiming_are_no_sign_of_an_empty_stock(journal: Journal, tmp_path: Path) -> None:
+    batch = load_batch(journal, 2)
+    receive(journal, tmp_path / "cards", [HONEST] * 2)
+    pauses = 0
+    with journal.engine.connect() as other:
+        locked = other.execute(statements.WAITING_ROWS, {"batch": batch.id, "most": 2}).all()  # not yet committed
+
+        def wait(seconds: float) -> bool:
+            nonlocal pauses
+            pauses += seconds == IDLE_S
+            if pauses == 3 and other.in_transaction():
+                other.rollback()  # that station died
+            return False
+
+        with Outfit()() as equipment:
+            line = Line(wait, lambda _progress: None)
+            ending = Station(journal, batch.id, "station-1", equipment, Policy(), line).work()
+    assert (len(locked), ending, batch_status(journal, "batch").good) == (2, Ending.DONE, 2)
+    assert pauses >= 3
     account(journal, tmp_path / "cards")
 
 
