@@ -28,6 +28,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import IntEnum
@@ -45,6 +46,12 @@ _CHALLENGE: Final = 16
 _PREFIX: Final = struct.Struct(">I")
 _MAX_FRAME: Final = 70_000
 _GREETING_SECONDS: Final = 10.0
+"""How long a client may take from its call to its proof, TLS included."""
+
+_MAX_GREETING: Final = 64
+_MOST_STRANGERS: Final = 64
+"""Clients that have not proved themselves yet; a further one is turned away."""
+
 _ACCEPT_SECONDS: Final = 0.2
 _JOIN_SECONDS: Final = 5.0
 
@@ -87,9 +94,9 @@ class _Frames:
     def send(self, kind: int, payload: bytes = b"") -> None:
         self._link.sendall(_PREFIX.pack(len(payload) + 1) + bytes((kind,)) + payload)
 
-    def receive(self) -> tuple[int, bytes]:
+    def receive(self, longest: int = _MAX_FRAME) -> tuple[int, bytes]:
         (length,) = _PREFIX.unpack(self._exactly(_PREFIX.size))
-        if not 0 < length <= _MAX_FRAME:
+        if not 0 < length <= longest:
             raise _FrameError("length out of range")
         body = self._exactly(length)
         return body[0], body[1:]
@@ -193,6 +200,7 @@ class RemoteServer:
         self._taking = threading.Lock()
         self._links: set[socket.socket] = set()
         self._clients: set[threading.Thread] = set()
+        self._strangers: dict[socket.socket, float] = {}  # until when each has to have proved itself
         self._stopping = threading.Event()
         try:
             self._listener = socket.create_server((host, port))
@@ -230,12 +238,17 @@ class RemoteServer:
 
     def _accept(self) -> None:
         while not self._stopping.is_set():
+            self._turn_away_the_slow()
             try:
                 link, _ = self._listener.accept()
             except TimeoutError:
                 continue
             except OSError:
                 return
+            if len(self._strangers) >= _MOST_STRANGERS:
+                link.close()
+                continue
+            self._strangers[link] = time.monotonic() + _GREETING_SECONDS
             client = threading.Thread(target=self._client, args=(link,), name="remote-client", daemon=True)
             self._clients.add(client)
             client.start()
@@ -245,20 +258,19 @@ class RemoteServer:
         place: int | None = None
         self._links.add(link)
         try:
-            link.settimeout(_GREETING_SECONDS)
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._tls is not None:
-                plain, link = link, self._tls.wrap_socket(link, server_side=True)
-                self._links.discard(plain)
-                self._links.add(link)
+                link = tls = self._protect(link, self._tls)
+                tls.do_handshake()
             frames = _Frames(link)
             place = self._greet(frames)
+            del self._strangers[link]
             if place is not None:
-                link.settimeout(None)
                 self._converse(frames, *self._offered[place])
         except (OSError, _FrameError) as error:
             _log.info("client left: %s", type(error).__name__)
         finally:
+            self._strangers.pop(link, None)
             self._links.discard(link)
             self._clients.discard(threading.current_thread())
             link.close()
@@ -269,11 +281,24 @@ class RemoteServer:
                 with self._taking:
                     self._taken.discard(place)
 
+    def _protect(self, plain: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+        link = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        self._links.discard(plain)
+        self._links.add(link)
+        self._strangers[link] = self._strangers.pop(plain)
+        return link
+
+    def _turn_away_the_slow(self) -> None:
+        for link, until in tuple(self._strangers.items()):
+            if time.monotonic() >= until:
+                with contextlib.suppress(OSError):
+                    link.shutdown(socket.SHUT_RDWR)
+
     def _greet(self, frames: _Frames) -> int | None:
         """Prove the client and give it a place; None when it gets none."""
         challenge = secrets.token_bytes(_CHALLENGE)
         frames.send(VERSION, challenge)
-        kind, payload = frames.receive()
+        kind, payload = frames.receive(_MAX_GREETING)
         place = payload[0] if payload else 0
         if kind != Request.HELLO or not hmac.compare_digest(payload[1:], _proof(self._token, challenge, place)):
             _fail(frames, ReaderError("not-allowed"))
@@ -449,7 +474,7 @@ class RemoteConnection:
         except ssl.SSLError as error:
             link.close()
             raise ReaderError("tls-failed", reader=name, reason=error.reason or "") from error
-        except (OSError, _FrameError, ValueError, KeyError) as error:
+        except (OSError, _FrameError, ValueError, KeyError, TypeError, RecursionError) as error:
             link.close()
             raise ReaderError("unreachable", reader=name, reason=str(error)) from error
         except ReaderError:
@@ -488,7 +513,7 @@ def _checked(kind: int, payload: bytes) -> bytes:
         return payload
     try:
         failure = json.loads(payload)
-        code, parameters = str(failure["code"]), dict(failure["parameters"])
-    except (ValueError, KeyError, TypeError) as error:
+        told = ReaderError(str(failure["code"]), **{name: str(value) for name, value in failure["parameters"].items()})
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ReaderError("transmission-failed", reason="no answer of the protocol") from error
-    raise ReaderError(code, **parameters)
+    raise told

@@ -6,6 +6,7 @@ import ipaddress
 import socket
 import struct
 import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -103,6 +104,91 @@ def test_rubbish_ends_its_own_connection_only(server: RemoteServer) -> None:
                     pass
     with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
         assert connection.transmit(b"\0\0\0\0")
+
+
+def until_closed(link: socket.socket) -> None:
+    link.settimeout(60)
+    with contextlib.suppress(ConnectionResetError):
+        while link.recv(4096):
+            pass
+
+
+@pytest.mark.parametrize("sent", [b"", b"\0\0\0\x20\x10", b"\0\0"])
+def test_a_stranger_that_says_too_little_is_turned_away_in_time(
+    server: RemoteServer, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reader_bridge.remote._GREETING_SECONDS", 0.1)
+    with socket.create_connection(("127.0.0.1", server.port)) as link:
+        link.sendall(sent)
+        until_closed(link)
+
+
+def test_a_greeting_is_short(server: RemoteServer) -> None:
+    with socket.create_connection(("127.0.0.1", server.port)) as link:
+        link.sendall(struct.pack(">I", 65))
+        until_closed(link)
+
+
+def test_strangers_take_no_more_than_their_places(
+    server: RemoteServer, card: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that are known keep their connections, a stranger too many goes, and places come free again."""
+    monkeypatch.setattr("reader_bridge.remote._MOST_STRANGERS", 2)
+    with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection, contextlib.ExitStack() as strangers:
+        for _ in range(2):
+            link = strangers.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+            assert len(link.recv(64)) > 16
+        until_closed(strangers.enter_context(socket.create_connection(("127.0.0.1", server.port))))
+        assert connection.transmit(b"\0\0\0\0")
+    for _ in range(600):
+        with contextlib.suppress(ReaderError), RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+            assert connection.transmit(b"\0\0\0\0")
+            break
+        time.sleep(0.1)
+    else:
+        pytest.fail("no place came free")
+    assert card.events.count("on") == 2
+
+
+@pytest.mark.parametrize(
+    ("greeting", "expected"),
+    [
+        (b"[]", "unreachable"),
+        (b'{"protocol": "T=1"}', "unreachable"),
+        (b'{"protocol": [], "max_command_data": 1, "max_response_data": 1, "simulated": 1}', "unreachable"),
+        (b"[" * 60_000, "unreachable"),
+        (b"\xff", "unreachable"),
+    ],
+)
+def test_a_server_that_describes_nonsense_is_said(greeting: bytes, expected: str) -> None:
+    answer_once(b"\0" + greeting, expected)
+
+
+@pytest.mark.parametrize(
+    "failure",
+    [b"[]", b'{"code": "mute", "parameters": 5}', b'{"code": "x", "parameters": {"code": "y"}}', b"[" * 60_000, b""],
+)
+def test_a_server_that_fails_in_nonsense_is_said(failure: bytes) -> None:
+    answer_once(b"\1" + failure, "transmission-failed")
+
+
+def answer_once(body: bytes, expected: str) -> None:
+    """A server that greets well and answers the client's greeting with ``body``."""
+
+    def serve(listener: socket.socket) -> None:
+        link, _ = listener.accept()
+        with link:
+            link.sendall(struct.pack(">I", 17) + b"\1" + bytes(16))
+            link.recv(4096)
+            link.sendall(struct.pack(">I", len(body)) + body)
+            until_closed(link)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve, listener)
+        connection = RemoteConnection("127.0.0.1", listener.getsockname()[1], TOKEN)
+        with pytest.raises(ReaderError, match=expected):
+            connection.power_on()
+        served.result(60)
 
 
 def test_an_unknown_request_is_answered(server: RemoteServer) -> None:
