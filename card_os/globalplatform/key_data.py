@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
+from card_os.globalplatform.curve_parameters import with_reference
 from card_os.globalplatform.key_types import (
     CHECKED_TYPES,
     SECRET_TYPES,
@@ -127,8 +128,8 @@ def _parse_key(reader: _Reader, channel: DomainChannel, version: int, identifier
             raise WrongData("key usage or key access is too long")
         usage = int.from_bytes(qualifier.ljust(_USAGE_BYTES, b"\x00"), "big")
         access = allowed[0] if allowed else None
-    key = DomainKey(version, identifier, tuple(components), usage, access)
     try:
+        key = DomainKey(version, identifier, with_reference(tuple(components)), usage, access)
         check_components(key.components)
     except (ValueError, IndexError) as error:
         raise WrongData("no sound key") from error

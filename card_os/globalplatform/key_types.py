@@ -34,6 +34,12 @@ class KeyType(IntEnum):
     RSA_MODULUS = 0xA1
     EC_PUBLIC = 0xB0
     EC_PRIVATE = 0xB1
+    EC_PRIME = 0xB2
+    EC_A = 0xB3
+    EC_B = 0xB4
+    EC_GENERATOR = 0xB5
+    EC_ORDER = 0xB6
+    EC_COFACTOR = 0xB7
     EC_PARAMETERS = 0xF0
 
 

@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from card_os.card import Card
 from card_os.globalplatform import keys as card_keys
 from card_os.globalplatform.channel_policy import ChannelPolicy
+from card_os.globalplatform.curve_parameters import DOMAIN_PARAMETERS, explicit_parameters
 from card_os.globalplatform.key_types import (
     CURVES,
     DomainKey,
@@ -180,6 +181,67 @@ def test_keys_on_every_curve(card: Card, host: Scp03Host, reference: int) -> Non
     told = information(card)
     assert f"C0061101B1{curve.length:02X}F0{reference:02X}" in told
     assert f"C0061002B0{2 * curve.length:02X}F0{reference:02X}" in told
+
+
+def explicit(reference: int) -> list[bytes]:
+    """B2 to B6 of a curve, each with its length."""
+    made: list[bytes] = []
+    for kind, value in explicit_parameters(reference):
+        size = b"\x81" + bytes((len(value),)) if len(value) > 128 else bytes((len(value),))
+        made.append(bytes((kind,)) + size + value)
+    return made
+
+
+def put_point(card: Card, version: int, reference: int, parameters: list[bytes]) -> str:
+    """PUT KEY of a public key with these parameters, in a session of its own and an extended command."""
+    card.contact.process(SELECT_ISSUER)
+    host = Scp03Host(card.contact.process)
+    host.open(0x00)
+    curve = CURVES[reference]
+    point = point_of(ec.derive_private_key(7, curve.curve).public_key())
+    size = b"\x81" + bytes((len(point),)) if len(point) > 128 else bytes((len(point),))
+    data = bytes((version,)) + b"\xb0" + size + point + b"".join(parameters) + b"\x00"
+    raw = bytes.fromhex("80D8000100") + len(data).to_bytes(2, "big") + data + b"\x00\x00"
+    return card.contact.process(raw).hex().upper()
+
+
+@pytest.mark.parametrize("reference", sorted(CURVES))
+def test_a_curve_by_its_parameters(card: Card, reference: int) -> None:
+    """Table 11-16: B2 prime, B3 and B4 coefficients, B5 generator, B6 order; B7 cofactor where it is told."""
+    for version, cofactor in ((0x73, []), (0x74, [b"\xb7\x01\x01"])):
+        assert put_point(card, version, reference, explicit(reference) + cofactor) == f"{version:02X}9000"
+        key = card_keys.load_key(card.platform.store, ISSUER_DOMAIN, version, 1)
+        assert key is not None
+        assert key.curve is CURVES[reference]
+        assert f"C00601{version:02X}B0{2 * CURVES[reference].length:02X}F0{reference:02X}" in information(card)
+
+
+def test_parameters_of_no_curve(card: Card) -> None:
+    """What is not, number by number, a curve that has a reference is no key."""
+    whole = explicit(0)
+    spoilt = [
+        [*whole[:index], whole[index][:-1] + bytes((whole[index][-1] ^ 1,)), *whole[index + 1 :]] for index in range(5)
+    ]
+    missing = [whole[:index] + whole[index + 1 :] for index in range(5)]
+    others = [explicit(3), explicit(1), whole[::-1], [*whole, b"\xb7\x01\x02"], [*whole, b"\xf0\x01\x00"]]
+    for parameters in (*spoilt, *missing, *others):
+        assert put_point(card, 0x73, 0, parameters) == "6A80"
+    assert (0x73, 1) not in names(card)
+
+
+@pytest.mark.parametrize(
+    ("reference", "curve"), [(reference, known.curve) for reference, known in sorted(CURVES.items())]
+)
+def test_parameters_are_those_of_the_curve(reference: int, curve: ec.EllipticCurve) -> None:
+    """The equation holds for points that another implementation computes, and n times the generator is no point."""
+    known = DOMAIN_PARAMETERS[reference]
+    prime, a, b, order = (int(number, 16) for number in known)
+    for scalar in (1, 2, 3, 7, order - 1):
+        numbers = ec.derive_private_key(scalar, curve).public_key().public_numbers()
+        assert (numbers.y**2 - numbers.x**3 - a * numbers.x - b) % prime == 0
+    first, last = (ec.derive_private_key(scalar, curve).public_key().public_numbers() for scalar in (1, order - 1))
+    assert (first.x, first.y + last.y) == (last.x, prime)
+    assert {len(number) for number in known} == {2 * CURVES[reference].length}
 
 
 def test_usage_and_access_of_the_extended_format(card: Card, host: Scp03Host) -> None:
