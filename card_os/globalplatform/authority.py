@@ -111,6 +111,20 @@ def require_association(permission: Permission, entry: Application | LoadFile, o
         raise ConditionsNotSatisfied("it is associated with another domain")
 
 
+def require_acceptance(registry: Registry, permission: Permission, file: LoadFile) -> None:
+    """Refuse to install from a load file whose domain does not accept it.
+
+    A domain accepts itself, and whoever is above it with authorized management: so an issuer domain loads for a domain
+    that verifies DAPs, and installs what it loaded. The new application is that domain's.
+
+    Raises:
+        ConditionsNotSatisfied: 6985.
+    """
+    domain = permission.domain
+    if file.domain != domain.owner and (permission.delegated or domain not in registry.ancestors(file)):
+        raise ConditionsNotSatisfied("the load file is associated with a domain that does not accept this one")
+
+
 def accepting_domain(registry: Registry, aid: bytes, entry: Application | LoadFile | None = None) -> Application:
     """The domain with this AID, when it takes content: it is operational, and no part of what it would take.
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from card_os.globalplatform.authority import (
     Permission,
     permit,
-    require_association,
+    require_acceptance,
     require_grantable,
     take_unique,
 )
@@ -153,7 +153,7 @@ def _domain_of_instance(
     Raises:
         WrongData: 6A80, a domain without the privilege, or the privilege without the code of a domain.
         ReferenceDataNotFound: 6A88, no such load file.
-        ConditionsNotSatisfied: 6985, the load file is another domain's, which accepts nobody else's installation.
+        ConditionsNotSatisfied: 6985, the load file is another domain's, which does not accept it.
     """
     if (fields.package_aid == DOMAIN_PACKAGE_AID) is not bool(privileges & Privilege.SECURITY_DOMAIN):
         raise WrongData("the security domain privilege belongs to the module of security domains, and it alone")
@@ -162,7 +162,7 @@ def _domain_of_instance(
     file = platform.registry.load_file(fields.package_aid)
     if file is None:
         raise ReferenceDataNotFound("no such load file")
-    require_association(permission, file, Privilege.NONE)
+    require_acceptance(platform.registry, permission, file)
     return file.domain
 
 

@@ -264,12 +264,25 @@ def test_the_final_application_stands_in_a_locked_card(connection: PortConnectio
 
 
 def test_an_application_belongs_to_the_domain_of_its_load_file(both: PortConnection, card: Card) -> None:
-    """9.3.3; a load file of another domain is not installed from."""
+    """9.3.3; a load file of another domain is not installed from, but by a domain above it (9.3.6: it accepts)."""
     give_package(both)
-    assert sw(issuer_session(both), install_command(PACKAGE, MODULE, INSTANCE)) == REFUSED
     assert sw(domain_session(both, POLICE, POLICE_KEYS), install_command(PACKAGE, MODULE, INSTANCE)) == REFUSED
     assert sw(bank_session(both), install_command(PACKAGE, MODULE, INSTANCE)) == SW.OK
     assert entry(card, INSTANCE).domain == entry(card, BANK).owner
+    assert sw(issuer_session(both), install_command(PACKAGE, MODULE, SECOND)) == SW.OK
+    assert entry(card, SECOND).domain == entry(card, BANK).owner
+
+
+def test_who_is_above_needs_authorized_management(both: PortConnection, card: Card) -> None:
+    """9.1.3.2: without it, a domain above is as any other."""
+    give_package(both)
+    issuer = card.platform.registry.issuer_domain
+    assert issuer is not None
+    lesser = issuer.privileges & ~Privilege.AUTHORIZED_MANAGEMENT
+    card.platform.registry.set_privileges(issuer, lesser)
+    assert sw(issuer_session(both), install_command(PACKAGE, MODULE, INSTANCE)) == REFUSED
+    card.platform.registry.set_privileges(issuer, lesser | Privilege.DELEGATED_MANAGEMENT)
+    assert sw(issuer_session(both), install_command(PACKAGE, MODULE, INSTANCE)) == REFUSED
 
 
 def test_another_domain_can_do_nothing_to_it(both: PortConnection, card: Card) -> None:

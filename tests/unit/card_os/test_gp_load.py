@@ -262,13 +262,14 @@ def test_a_broken_loading_gives_its_memory_back(card: Card, session: SecureSessi
 
 
 def test_loading_for_another_domain(card: Card) -> None:
-    """11.5.2.3.1: implicit extradition to a domain that takes it."""
+    """11.5.2.3.1: implicit extradition to a domain that takes it, and lets a domain above install from it."""
     connection = powered(card)
     make_domain(connection, BANK, BANK_KEYS)
     session = issuer_session(connection)
     assert answers(session, [load_request(LOADED_PACKAGE, BANK), *load_commands(load_file())])[-1] == SW.OK
-    assert sw(session, install_command(LOADED_PACKAGE, LOADED_MODULE, INSTANCE)) == REFUSED
+    assert sw(session, install_command(LOADED_PACKAGE, LOADED_MODULE, INSTANCE)) == SW.OK
     bank = domain_session(connection, BANK, BANK_KEYS)
+    assert sw(bank, delete_command(INSTANCE)) == SW.OK
     assert sw(bank, install_command(LOADED_PACKAGE, LOADED_MODULE, INSTANCE)) == SW.OK
 
 
