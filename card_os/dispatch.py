@@ -49,13 +49,15 @@ if TYPE_CHECKING:
 
 _INS_MANAGE_CHANNEL: Final = 0x70
 _INS_GET_DATA: Final = 0xCA
+_OF_THE_CARD: Final = frozenset({INS_SELECT, _INS_MANAGE_CHANNEL})
 _TRANSPORT: Final = frozenset({INS_GET_RESPONSE, *INS_ENVELOPES})
 _OPEN: Final = 0x00
 _CLOSE: Final = 0x80
 _PLAIN: Final = SecureMessagingIndication.NONE
 _OK: Final = SW.OK
-_MORE_OF_CHAIN: Final = SW.OK.encode()
+_OK_BYTES: Final = SW.OK.encode()
 _SECURED: Final = int(CardLifeCycle.SECURED)
+_TERMINATED: Final = int(CardLifeCycle.TERMINATED)
 _CONTACT: Final = int(Proof.CONTACT)
 
 
@@ -125,7 +127,7 @@ class Dispatcher:
             ):
                 whole = self._collect(channel, class_byte, command)
                 if whole is None:
-                    return _MORE_OF_CHAIN
+                    return _OK_BYTES
                 command, ne = whole, whole.ne
         except CardError as error:
             self.last_error = error.with_traceback(None)
@@ -148,7 +150,7 @@ class Dispatcher:
             chain.add(command)
             if class_byte.chained:
                 channel.chain = chain
-                return _MORE_OF_CHAIN
+                return _OK_BYTES
             command = chain.whole(command)
         inner = unwrap_envelope(command)
         inner_class = CLASS_BYTES[inner.cla]
@@ -233,6 +235,8 @@ class Dispatcher:
         if runtime.registry.changed or self._files.changed or self._touched:
             runtime.settle(failed=self.last_error is not None)
         runtime.running = None
+        if not data and sw is _OK:
+            return _OK_BYTES
         return respond(channel, ne or self._most_without_le, data, sw)
 
     def _run_protected(self, channel: Channel, class_byte: ClassByte, command: CommandApdu) -> tuple[bytes, StatusWord]:
@@ -292,21 +296,19 @@ class Dispatcher:
 
     def _run(self, channel: Channel, class_byte: ClassByte, command: CommandApdu, layer: SecureChannel | None) -> bytes:
         """Find the command in the table, ask life cycle and rule, call the handler."""
-        _, ins, p1, _, _, _, _ = command
-        interindustry = class_byte.interindustry
-        if interindustry:
-            if ins == INS_SELECT and p1 == P1_BY_NAME:
-                self._require_alive()
-                return self._selector.select(channel, command)
+        ins, interindustry = command.ins, class_byte.interindustry
+        if ins in _OF_THE_CARD and interindustry:
             if ins == _INS_MANAGE_CHANNEL:
                 self._require_alive()
                 return self._manage_channel(channel, command)
+            if command.p1 == P1_BY_NAME:
+                self._require_alive()
+                return self._selector.select(channel, command)
         instruction = channel.instructions.get((not interindustry, ins))
         context = channel.context
         if instruction is None or context is None:
             raise self._unsupported(channel, class_byte, ins)
-        session_proofs = context.session.proofs
-        proofs = int(session_proofs) | self._proof if session_proofs else self._proof
+        proofs = context.session.proofs | self._proof
         if layer is not None:
             proofs |= layer.proofs
         context.proofs = proofs
@@ -330,7 +332,7 @@ class Dispatcher:
         return InsNotSupported("the application has no such instruction, or none is selected")
 
     def _require_alive(self) -> None:
-        if self._runtime.registry.card_life_cycle == CardLifeCycle.TERMINATED:
+        if self._runtime.registry.card_life_cycle == _TERMINATED:
             raise ConditionsNotSatisfied("the card is terminated")
 
     def _check_card_state(self, context: Context, ins: int) -> None:

@@ -119,12 +119,12 @@ class Port:
             clock = self._clock
             started = clock.now_ns
             try:
-                answer = dispatcher.process(bytes(command))
+                answer = dispatcher.process(command if type(command) is bytes else bytes(command))
             except CardTorn as cut:
                 self._card.tear()
                 raise PortMute("power was cut") from cut
-            clock.now_ns += self._command_ns + self._byte_ns * (len(command) + len(answer))
-            self.last_cost_ns = clock.now_ns - started
+            clock.now_ns = now = clock.now_ns + self._command_ns + self._byte_ns * (len(command) + len(answer))
+            self.last_cost_ns = now - started
             return answer
 
     def reset(self) -> bytes:

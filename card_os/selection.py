@@ -37,6 +37,8 @@ _OVER_THE_FIELD: Final = (ContactlessState.ACTIVATED, ContactlessState.UNMANAGED
 _CONTACT_BIT: Final = 0x40
 _CONTACTLESS_BIT: Final = 0x80
 _OCCURRENCE: Final = 0x03
+_SECURED: Final = int(CardLifeCycle.SECURED)
+_LOCKED: Final = int(CardLifeCycle.CARD_LOCKED)
 _RESPONSE: Final = 0x0C
 _FCP: Final = 0x04
 _FMD: Final = 0x08
@@ -63,11 +65,11 @@ class Selector:
         interface: `Proof.CONTACT` or `Proof.CONTACTLESS`.
     """
 
-    __slots__ = ("_interface", "_proof", "_runtime")
+    __slots__ = ("_contact", "_proof", "_runtime")
 
     def __init__(self, runtime: Runtime, interface: Proof) -> None:
         self._runtime = runtime
-        self._interface = interface
+        self._contact = interface is Proof.CONTACT
         self._proof = int(interface)
 
     def select(self, channel: Channel, command: CommandApdu) -> bytes:
@@ -94,7 +96,7 @@ class Selector:
             template = tlv.encode(Tag.FMD, tlv.encode(Tag.APPLICATION_IDENTIFIER, application.aid))
         elif p2 & _RESPONSE == _FCP:
             template = _control_parameters(application)
-        if self._runtime.registry.card_life_cycle == CardLifeCycle.CARD_LOCKED:
+        if self._runtime.registry.card_life_cycle == _LOCKED:
             raise FileDeactivatedWarning("the card is locked", data=template)
         return template
 
@@ -115,7 +117,7 @@ class Selector:
         if not name:
             application = registry.issuer_domain
             return application if application is not None and self.allowed(application) else None
-        if occurrence == Occurrence.FIRST:
+        if not occurrence:  # the first
             exact = registry.by_aid(name)
             if exact is not None and self.allowed(exact):
                 return exact
@@ -131,12 +133,12 @@ class Selector:
         runtime = self._runtime
         if not application.selectable or runtime.runs(application) is None:
             return False
-        state, contact = runtime.registry.card_life_cycle, self._interface is Proof.CONTACT
-        if state >= CardLifeCycle.CARD_LOCKED and application is not runtime.registry.holder(_FINAL):
+        state, contact = runtime.registry.card_life_cycle, self._contact
+        if state >= _LOCKED and application is not runtime.registry.holder(_FINAL):
             return False
         if not contact and application.data.contactless not in _OVER_THE_FIELD:
             return False
-        if contact or state < CardLifeCycle.SECURED or not application.is_security_domain:
+        if contact or state < _SECURED or not application.is_security_domain:
             return True
         return load_card_policy(runtime.store).domains_over_the_field
 
@@ -174,13 +176,13 @@ class Selector:
         the card reset privilege; where it is locked, the final application.
         """
         registry = self._runtime.registry
-        bit = _CONTACT_BIT if self._interface is Proof.CONTACT else _CONTACTLESS_BIT
+        bit = _CONTACT_BIT if self._contact else _CONTACTLESS_BIT
         application = (
             registry.implicitly_selected(bit, channel.number)
             or registry.implicitly_selected(bit, 0)
             or registry.default_selected
         )
-        if application is not None and (application.locked or registry.card_life_cycle >= CardLifeCycle.CARD_LOCKED):
+        if application is not None and (application.locked or registry.card_life_cycle >= _LOCKED):
             application = registry.holder(_FINAL)
         if application is None or not self.allowed(application):
             return

@@ -119,6 +119,10 @@ class FaultyNvm(Nvm):
                     data = self._spoilt(place, offset, data)
         self._inner.write(offset, data)
 
+    def write_unit(self, offset: int, data: bytes) -> None:
+        """Program one unit, as the faults let it be stored."""
+        self.write(offset, data)
+
     def write_each(self, writes: Sequence[tuple[int, bytes]]) -> None:
         """Program one piece after the other, each with its faults."""
         for offset, data in writes:

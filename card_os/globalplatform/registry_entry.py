@@ -230,6 +230,8 @@ class RegistryData(NamedTuple):
 
 
 _SECURITY_DOMAIN: Final = int(Privilege.SECURITY_DOMAIN)
+_SELECTABLE: Final = int(ApplicationLifeCycle.SELECTABLE)
+_SELECTABLE_OR_LOCKED: Final = _SELECTABLE | int(ApplicationLifeCycle.LOCKED)
 NO_DATA: Final = RegistryData()
 """What the registry keeps of an application of which nothing more was said."""
 
@@ -266,11 +268,7 @@ class Application:
     @property
     def selectable(self) -> bool:
         """True from state SELECTABLE on, unless locked."""
-        state = self.life_cycle
-        return (
-            state & ApplicationLifeCycle.SELECTABLE == ApplicationLifeCycle.SELECTABLE
-            and not state & ApplicationLifeCycle.LOCKED
-        )
+        return self.life_cycle & _SELECTABLE_OR_LOCKED == _SELECTABLE
 
     @property
     def is_security_domain(self) -> bool:

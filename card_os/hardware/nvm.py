@@ -94,9 +94,9 @@ class Nvm:
             ValueError: outside the memory.
         """
         end = offset + length
-        if offset < 0 or length < 0 or end > self.size:
-            raise ValueError("read outside the memory")
-        return self._cells[offset:end].tobytes()
+        if 0 <= offset <= end <= self.size:
+            return self._cells[offset:end].tobytes()
+        raise ValueError("read outside the memory")
 
     @property
     def cells(self) -> memoryview:
@@ -137,6 +137,23 @@ class Nvm:
         while page < last:
             page += 1
             wear[page] += 1
+
+    def write_unit(self, offset: int, data: bytes) -> None:
+        """Program ``data``, at least one byte, which does not leave the programming unit that ``offset`` is in.
+
+        Raises:
+            ValueError: outside the memory, or flash that is not erased; nothing is written.
+            CardTorn: the power went at this unit.
+        """
+        power = self.power
+        count = power.count + 1
+        if self._blank or count >= power.cut_at or offset < 0:
+            self.write(offset, data)
+            return
+        self._cells[offset : offset + len(data)] = data  # refuses what is not all inside
+        self._cycles[offset >> self._page_shift] += 1
+        power.count = count
+        self.clock.now_ns += self._word_ns
 
     def write_each(self, writes: Sequence[tuple[int, bytes]]) -> None:
         """Program one piece (offset, data) after the other, each as by `write`; a journal's steps in one call.

@@ -40,6 +40,10 @@ class RecordingNvm(Nvm):
         if data:
             self.writes.append((offset, bytes(data)))
 
+    def write_unit(self, offset: int, data: bytes) -> None:
+        """Program one unit and note it."""
+        self.write(offset, data)
+
     def write_each(self, writes: Sequence[tuple[int, bytes]]) -> None:
         """Program and note one piece after the other.
 

@@ -5,6 +5,7 @@ Source: ISO/IEC 7816-4:2020, clauses 5.2 to 5.4; ISO/IEC 7816-3:2006, clause 12.
 
 from __future__ import annotations
 
+import struct
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -18,6 +19,7 @@ MAX_EXTENDED_NE: Final = 65_536
 
 _HEADER: Final = 4
 _EXTENDED_LC_END: Final = 7
+_unpack_short: Final = struct.Struct("5B").unpack_from
 _made: Final = tuple.__new__
 """Makes a named tuple in half the time of calling it, and all its fields have to be given."""
 
@@ -57,15 +59,15 @@ class CommandApdu(NamedTuple):
             if length < _HEADER:
                 raise WrongLength("shorter than a command header")
             return cls(raw[0], raw[1], raw[2], raw[3])
-        p3 = raw[4]
+        cla, ins, p1, p2, p3 = _unpack_short(raw)
         if length == _HEADER + 1:  # case 2S
-            return _made(cls, (raw[0], raw[1], raw[2], raw[3], b"", p3 or MAX_SHORT_NE, False))
+            return _made(cls, (cla, ins, p1, p2, b"", p3 or MAX_SHORT_NE, False))
         if p3:
             end = 5 + p3
             if length == end:  # case 3S
-                return _made(cls, (raw[0], raw[1], raw[2], raw[3], raw[5:], 0, False))
+                return _made(cls, (cla, ins, p1, p2, raw[5:], 0, False))
             if length == end + 1:  # case 4S
-                return _made(cls, (raw[0], raw[1], raw[2], raw[3], raw[5:end], raw[end] or MAX_SHORT_NE, False))
+                return _made(cls, (cla, ins, p1, p2, raw[5:end], raw[end] or MAX_SHORT_NE, False))
             raise WrongLength("Lc does not fit the length of the command")
         return cls._parse_extended(raw, length)
 

@@ -48,10 +48,10 @@ def spend_try(store: ObjectStore, item: StoredObject, left: int) -> int:
     if left == 0:
         raise MethodBlocked("no tries left")
     left -= 1
-    store.write_through(item, TRIES_LEFT_AT, _COUNTS[left])
+    store.count(item, _COUNTS[left])
     return left
 
 
 def restore_tries(store: ObjectStore, item: StoredObject, limit: int) -> None:
     """Give all tries back after a success, at once."""
-    store.write_through(item, TRIES_LEFT_AT, _COUNTS[limit])
+    store.count(item, _COUNTS[limit])

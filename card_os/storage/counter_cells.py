@@ -29,6 +29,7 @@ CELL_BYTES: Final = 4
 _CELL: Final = struct.Struct(">HH")
 _MASK: Final = 0xFFFF
 _SEQUENCES: Final = 0x100
+_LAST_SEQUENCE: Final = _SEQUENCES - 1
 
 
 def cell_width(word: int) -> int:
@@ -82,31 +83,29 @@ class CounterCells:
     Attributes:
         address: of the even cell.
         size: bytes of both cells.
+        value: the counter, one byte; empty as long as nobody has looked, see `look`.
     """
 
-    __slots__ = ("_nvm", "_sequence", "_value", "_width", "address", "size")
+    __slots__ = ("_nvm", "_odd", "_sequence", "_width", "address", "size", "value")
 
     def __init__(self, address: int, nvm: Nvm, width: int) -> None:
         self._nvm = nvm
         self._width = width
+        self._odd = address + width
+        self._sequence = 0
         self.address = address
         self.size = 2 * width
-        self._value: bytes | None = None
-        self._sequence = 0
+        self.value = b""
 
-    @property
-    def value(self) -> bytes:
-        """The counter, one byte.
+    def look(self) -> bytes:
+        """Read both cells; the one that does not hold is made blank when a cut has torn it.
+
+        Returns:
+            The counter, one byte.
 
         Raises:
             MemoryFailure: the cells are damaged.
         """
-        if self._value is None:
-            self._look()
-        return self._value or b""
-
-    def _look(self) -> None:
-        """Read both cells; the one that does not hold is made blank when a cut has torn it."""
         nvm, width = self._nvm, self._width
         raw = nvm.read(self.address, self.size)
         value, self._sequence = decode_cells(raw, width)
@@ -114,7 +113,8 @@ class CounterCells:
         other = raw[at : at + width]
         if _decode(raw, at) is None and other.count(nvm.erased) != width:
             nvm.write(self.address + at, bytes((nvm.erased,)) * width)
-        self._value = bytes((value,))
+        self.value = bytes((value,))
+        return self.value
 
     def value_in(self, raw: bytes) -> bytes:
         """The counter, one byte, in what both cells would be."""
@@ -130,28 +130,27 @@ class CounterCells:
         Raises:
             MemoryFailure: the cells are damaged.
         """
-        if self._value is None:
-            self._look()
-        sequence = self._sequence + 1
-        return self.address + (sequence & 1) * self._width, encode_cell(value[0], sequence)
+        if not self.value:
+            self.look()
+        sequence = self._sequence + 1 & _LAST_SEQUENCE
+        number = value[0] << 8 | sequence
+        return self._odd if sequence & 1 else self.address, _CELL.pack(number, number ^ _MASK)
 
-    def write(self, value: bytes) -> tuple[int, bytes]:
-        """Make the counter ``value``, one byte, at once; returns the cell that does so.
+    def write(self, value: bytes) -> None:
+        """Make the counter ``value``, one byte, at once.
 
         Raises:
             MemoryFailure: the cells are damaged.
             CardTorn: the power went.
         """
-        if self._value is None:
-            self._look()
-        sequence = self._sequence + 1
-        number = value[0] << 8 | sequence % _SEQUENCES
-        address, cell = self.address + (sequence & 1) * self._width, _CELL.pack(number, number ^ _MASK)
-        self._nvm.write(address, cell)
+        if not self.value:
+            self.look()
+        sequence = self._sequence + 1 & _LAST_SEQUENCE
+        number = value[0] << 8 | sequence
+        self._nvm.write_unit(self._odd if sequence & 1 else self.address, _CELL.pack(number, number ^ _MASK))
         self._sequence = sequence
-        self._value = value
-        return address, cell
+        self.value = value
 
     def forget(self) -> None:
-        """Read the cells again when they are asked for: a transaction has changed them."""
-        self._value = None
+        """Look at the cells again when they are asked for: a transaction has changed them."""
+        self.value = b""

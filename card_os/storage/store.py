@@ -210,17 +210,16 @@ class ObjectStore:
         Raises:
             ValueError: outside the object, or the object is deleted.
         """
-        size = item.size
         if length is None:
-            length = size - offset
-        if offset < 0 or length < 0 or offset + length > size or item.slot < 0:
+            length = item.size - offset
+        if offset < 0 or length < 0 or offset + length > item.size or item.slot < 0:
             raise ValueError(f"read outside {item!r}")
-        if item.slot in self._dirty:
+        if self._dirty and item.slot in self._dirty:
             return self._read_changed(item, offset, length)
-        content = self._read(item.address + offset, length)
-        if item.cells is None or offset or not length:
+        content, cells = self._read(item.address + offset, length), item.cells
+        if cells is None or offset or not length:
             return content
-        return item.cells.value + content[1:]
+        return (cells.value or cells.look()) + content[1:]
 
     def _read_changed(self, item: StoredObject, offset: int, length: int) -> bytes:
         """What the open transaction has made of an object."""
@@ -304,7 +303,8 @@ class ObjectStore:
         rest = self._word - 1
         address = item.address + offset
         before, after = address & rest, -(address + length) & rest
-        data = bytes(data)
+        if type(data) is not bytes:  # a copy of bytes that are bytes is not for nothing
+            data = bytes(data)
         if length:
             if before:
                 data = self._around(item, address - before, before) + data
@@ -330,6 +330,19 @@ class ObjectStore:
             raise NotEnoughMemory(_TOO_LARGE)
         self._used = used
 
+    def count(self, item: StoredObject, value: bytes) -> None:
+        """Set the counter of one byte at the start of an object, as by `write_through`.
+
+        Raises:
+            MemoryFailure: its cells are damaged.
+            ValueError: the object is deleted.
+        """
+        cells = item.cells
+        if cells is None or self._used or item.slot < 0:
+            self.write_through(item, 0, value)
+        else:
+            cells.write(value)
+
     def write_through(self, item: StoredObject, offset: int, data: bytes) -> None:
         """Change bytes of one word at once, whatever becomes of the open transaction; for counters.
 
@@ -337,23 +350,25 @@ class ObjectStore:
         does not bring the old value back.
 
         Raises:
+            MemoryFailure: the cells of the counter are damaged.
             ValueError: more than one word, a counter in cells with what follows it, outside the object, or the object
                 is deleted.
         """
-        length = len(data)
-        if offset < 0 or not length or offset + length > item.size or item.slot < 0:
+        if offset < 0 or not data or offset + len(data) > item.size or item.slot < 0:
             raise ValueError(f"write outside {item!r}")
         if self._created:
             self._memory.announce()
-        if item.cells is not None and not offset:
-            self._count(item, item.cells, data)
-        else:
+        if item.cells is None or offset:
             self._write_word_through(item, offset, data)
-
-    def _count(self, item: StoredObject, cells: CounterCells, value: bytes) -> None:
-        if len(value) != 1:
+        elif len(data) == 1:
+            self._count_within(item, item.cells, data)
+        else:
             raise ValueError("a counter in cells is written through alone")
-        address, cell = cells.write(value)
+
+    def _count_within(self, item: StoredObject, cells: CounterCells, value: bytes) -> None:
+        """Set a counter that the open transaction may set as well: its commit programs the same cell then."""
+        address, cell = cells.following(value)
+        cells.write(value)
         if item.slot in self._dirty:
             for write in self._writes:
                 if write.address == address:

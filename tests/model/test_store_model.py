@@ -81,7 +81,10 @@ class StoreAgainstDictionary(RuleBasedStateMachine):
         if not item or not item.size:
             return
         offset = int(at * (item.size - 1))
-        self.store.write_through(item, offset, value)
+        if not offset and item.kind is ObjectKind.KEY:
+            self.store.count(item, value)
+        else:
+            self.store.write_through(item, offset, value)
         for state in (self.state, *self.outer):
             if name in state and self._same_object(name, state):
                 state[name] = state[name][:offset] + value + state[name][offset + 1 :]

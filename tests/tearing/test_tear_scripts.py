@@ -235,10 +235,10 @@ def test_a_key_set_whose_try_is_not_spent_is_found(monkeypatch: pytest.MonkeyPat
 def test_a_counter_without_a_journal_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """A torn unit damages the whole word: counter, limit and what else stands in it."""
 
-    def write_through(store: ObjectStore, item: StoredObject, offset: int, data: bytes) -> None:
-        store.nvm.write(item.address + offset, data)
+    def count(store: ObjectStore, item: StoredObject, value: bytes) -> None:
+        store.nvm.write(item.address, value)
 
-    monkeypatch.setattr(ObjectStore, "write_through", write_through)
+    monkeypatch.setattr(ObjectStore, "count", count)
     first(monkeypatch, {ViolationKind.COUNTER_BACK, ViolationKind.BETWEEN}, VERIFY)
 
 

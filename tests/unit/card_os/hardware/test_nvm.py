@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from card_os.hardware.chip import Chip, load_chips
 from card_os.hardware.image import NvmImage
+from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import CutMoment
 from card_os.iso7816.errors import CardTorn
 
@@ -45,6 +48,37 @@ def test_outside_the_memory_is_refused(image: NvmImage, offset: int, length: int
     with pytest.raises(ValueError, match="outside"):
         nvm.write(offset, bytes(length))
     assert nvm.power.count == 0
+
+
+@pytest.mark.parametrize("chip", load_chips().values(), ids=lambda chip: chip.name)
+@pytest.mark.parametrize("moment", [None, *CutMoment])
+def test_a_unit_is_programmed_as_any_write_is(chip: Chip, moment: CutMoment | None) -> None:
+    """Cells, wear, units and time are the same, with the power cut at any moment of it and without."""
+    seen = []
+    for how in (Nvm.write, Nvm.write_unit):
+        image = NvmImage.create(chip=chip)
+        nvm = image.nvm()
+        nvm.write(0, bytes(chip.page_size))
+        address = 2 * chip.page_size
+        if moment is not None:
+            nvm.power.arm(2, moment)
+        with contextlib.suppress(CardTorn):
+            how(nvm, address, b"\x0f" * chip.word_size)
+            how(nvm, address + chip.word_size, b"\x01")
+            nvm.power.cut()
+            how(nvm, address, b"\x01")
+        seen.append((image.snapshot(), list(nvm.wear), nvm.power.count, nvm.clock.now_ns))
+    assert seen[0] == seen[1]
+
+
+@pytest.mark.parametrize("offset", [-4, -1, 1023, 1024])
+def test_a_unit_outside_the_memory_is_refused(image: NvmImage, offset: int) -> None:
+    nvm = image.nvm()
+    before = image.snapshot()
+    with pytest.raises(ValueError, match=r"outside|structures"):
+        nvm.write_unit(offset, b"12")
+    assert nvm.power.count == 0
+    assert image.snapshot() == before
 
 
 def test_a_negative_length_is_refused(image: NvmImage) -> None:
