@@ -185,7 +185,7 @@ def verify_pin(context: Context, reference: int, block: bytes) -> None:
     if not is_pin_block(block):
         raise _malformed(block)
     store = context.store
-    body = store.read(item)
+    body = store.content(item)
     _compare(context, item, body, block)
     restore_tries(store, item, body[1])
     give_proof(context.session, _PROOFS[body[2]])

@@ -83,10 +83,10 @@ class CounterCells:
     Attributes:
         address: of the even cell.
         size: bytes of both cells.
-        value: the counter, one byte; empty as long as nobody has looked, see `look`.
+        known: the counter, one byte; empty as long as nobody has looked.
     """
 
-    __slots__ = ("_nvm", "_odd", "_sequence", "_width", "address", "size", "value")
+    __slots__ = ("_nvm", "_odd", "_sequence", "_width", "address", "known", "size")
 
     def __init__(self, address: int, nvm: Nvm, width: int) -> None:
         self._nvm = nvm
@@ -95,7 +95,7 @@ class CounterCells:
         self._sequence = 0
         self.address = address
         self.size = 2 * width
-        self.value = b""
+        self.known = b""
 
     def look(self) -> bytes:
         """Read both cells; the one that does not hold is made blank when a cut has torn it.
@@ -113,8 +113,17 @@ class CounterCells:
         other = raw[at : at + width]
         if _decode(raw, at) is None and other.count(nvm.erased) != width:
             nvm.write(self.address + at, bytes((nvm.erased,)) * width)
-        self.value = bytes((value,))
-        return self.value
+        self.known = bytes((value,))
+        return self.known
+
+    @property
+    def value(self) -> bytes:
+        """The counter, one byte.
+
+        Raises:
+            MemoryFailure: the cells are damaged.
+        """
+        return self.known or self.look()
 
     def value_in(self, raw: bytes) -> bytes:
         """The counter, one byte, in what both cells would be."""
@@ -130,7 +139,7 @@ class CounterCells:
         Raises:
             MemoryFailure: the cells are damaged.
         """
-        if not self.value:
+        if not self.known:
             self.look()
         sequence = self._sequence + 1 & _LAST_SEQUENCE
         number = value[0] << 8 | sequence
@@ -143,14 +152,14 @@ class CounterCells:
             MemoryFailure: the cells are damaged.
             CardTorn: the power went.
         """
-        if not self.value:
+        if not self.known:
             self.look()
         sequence = self._sequence + 1 & _LAST_SEQUENCE
         number = value[0] << 8 | sequence
         self._nvm.write_unit(self._odd if sequence & 1 else self.address, _CELL.pack(number, number ^ _MASK))
         self._sequence = sequence
-        self.value = value
+        self.known = value
 
     def forget(self) -> None:
         """Look at the cells again when they are asked for: a transaction has changed them."""
-        self.value = b""
+        self.known = b""

@@ -199,6 +199,17 @@ class ObjectStore:
         """Bytes of the contents of an owner's objects."""
         return sum(item.size for item in self._by_owner.get(owner, ()))
 
+    def content(self, item: StoredObject) -> bytes:
+        """All of an object, as the open transaction sees it.
+
+        Raises:
+            ValueError: the object is deleted.
+        """
+        if self._used or item.slot < 0:
+            return self.read(item)
+        content, cells = self._read(item.address, item.size), item.cells
+        return content if cells is None else (cells.known or cells.look()) + content[1:]
+
     def read(self, item: StoredObject, offset: int = 0, length: int | None = None) -> bytes:
         """Content of ``item`` from ``offset``, as the open transaction sees it.
 
@@ -219,7 +230,7 @@ class ObjectStore:
         content, cells = self._read(item.address + offset, length), item.cells
         if cells is None or offset or not length:
             return content
-        return (cells.value or cells.look()) + content[1:]
+        return (cells.known or cells.look()) + content[1:]
 
     def _read_changed(self, item: StoredObject, offset: int, length: int) -> bytes:
         """What the open transaction has made of an object."""
