@@ -112,22 +112,20 @@ class Port:
         Raises:
             PortMute: the port has no power, or power was cut during this command.
         """
-        self._lock.acquire()
-        try:
+        with self._lock:
             dispatcher = self._dispatcher
             if dispatcher is None:
                 raise PortMute("the port has no power")
             clock = self._clock
             started = clock.now_ns
-            answer = dispatcher.process(command if type(command) is bytes else bytes(command))
+            try:
+                answer = dispatcher.process(command if type(command) is bytes else bytes(command))
+            except CardTorn as cut:
+                self._card.tear()
+                raise PortMute("power was cut") from cut
             clock.now_ns = now = clock.now_ns + self._command_ns + self._byte_ns * (len(command) + len(answer))
             self.last_cost_ns = now - started
             return answer
-        except CardTorn as cut:
-            self._card.tear()
-            raise PortMute("power was cut") from cut
-        finally:
-            self._lock.release()
 
     def reset(self) -> bytes:
         """Reset this interface (a warm reset): its channels and sessions are gone; returns ATR or ATS.

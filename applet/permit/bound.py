@@ -80,6 +80,5 @@ def put_bound(context: Context, command: CommandApdu) -> bytes:
     if not verify(KeyAlgorithm.EC_P256_PUBLIC, key.value, sha256(_SIGNED + bound), signature):
         raise SecurityStatusNotSatisfied("the bound is not signed by the clock authority")
     if bound > store.read(item):
-        with store.transaction():
-            store.write(item, 0, bound)
+        store.change(item, 0, bound)
     return b""

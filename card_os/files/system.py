@@ -237,8 +237,7 @@ class FileSystem:
 
     def set_life_cycle(self, file: File, state: int) -> None:
         """Write the life-cycle status byte of a file."""
-        with self._store.transaction():
-            self._store.write(file.item, LIFE_CYCLE_AT, bytes((state,)))
+        self._store.change(file.item, LIFE_CYCLE_AT, bytes((state,)))
         self._table.change(self._owner)
 
     def read(self, file: File, offset: int = 0, length: int | None = None) -> bytes:
@@ -265,8 +264,7 @@ class FileSystem:
         if offset < 0 or offset + len(data) > file.size:
             raise WrongParameters("outside the file")
         if file.structure is FileStructure.TRANSPARENT:
-            with self._store.transaction():
-                self._store.write(file.item, file.body + offset, data)
+            self._store.change(file.item, file.body + offset, data)
             return
         if file.structure not in RECORD_STRUCTURES or file.structure is FileStructure.LINEAR_VARIABLE:
             raise IncompatibleFileStructure("the file has no places of fixed length")
@@ -333,8 +331,7 @@ class FileSystem:
         place, _ = self.record_place(file, number)
         if file.structure is FileStructure.LINEAR_VARIABLE:
             place -= 1
-        with self._store.transaction():
-            self._store.write(file.item, place, content)
+        self._store.change(file.item, place, content)
 
     def append_record(self, file: File, data: bytes) -> None:
         """Add a record at the end; in a cyclic file it becomes record 1 and takes the place of the oldest.

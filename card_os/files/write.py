@@ -65,8 +65,7 @@ def _write(context: Context, command: CommandApdu, file: File, offset: int, data
     store = context.store
     present = store.read(file.item, file.body + offset, len(data))
     combined = _combined(file, present, data)
-    with store.transaction():
-        store.write(file.item, file.body + offset, combined)
+    store.change(file.item, file.body + offset, combined)
     return b""
 
 
@@ -109,8 +108,7 @@ def write_record(context: Context, command: CommandApdu) -> bytes:
     store = context.store
     combined = _combined(file, store.read(file.item, place, length), command.data)
     context.files.check_record(file, combined)
-    with store.transaction():
-        store.write(file.item, place, combined)
+    store.change(file.item, place, combined)
     return b""
 
 
@@ -145,6 +143,5 @@ def update_part_of_record(context: Context, command: CommandApdu) -> bytes:
         data = bytes(map(combine, store.read(file.item, place + offset, len(data)), data))
     record = store.read(file.item, place, length)
     context.files.check_record(file, record[:offset] + data + record[offset + len(data) :])
-    with store.transaction():
-        store.write(file.item, place + offset, data)
+    store.change(file.item, place + offset, data)
     return b""

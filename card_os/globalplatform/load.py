@@ -245,8 +245,7 @@ def _take(store: ObjectStore, registry: Registry, loading: Loading, command: Com
         raise WrongData("more than the load file data block")
     for start in range(0, len(data), MAX_TRANSACTION_DATA):
         part = data[start : start + MAX_TRANSACTION_DATA]
-        with store.transaction():
-            store.write(item, loading.filled, part)
+        store.change(item, loading.filled, part)
         loading.filled += len(part)
 
 

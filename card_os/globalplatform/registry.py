@@ -484,5 +484,4 @@ class Registry:
         item = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.STATE)
         if item is None:
             raise NotEnoughMemory("the card holds no state object")
-        with store.transaction():
-            store.write(item, offset, bytes((value,)))
+        store.change(item, offset, bytes((value,)))

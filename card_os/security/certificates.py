@@ -300,5 +300,4 @@ def _check_date(context: Context, holder: CertifiedKey, effective: bytes) -> Non
     if holder.expiration < today:
         raise ConditionsNotSatisfied("the certificate has expired")
     if holder.kind is HolderKind.ISSUER and effective > today:
-        with store.transaction():
-            store.write(item, 0, effective)
+        store.change(item, 0, effective)

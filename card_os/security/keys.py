@@ -209,8 +209,7 @@ def replace_key(context: Context, key: Key, value: bytes) -> None:
     """
     if len(value) != len(key.value):
         raise WrongData("a key is replaced by one of its length")
-    with context.store.transaction():
-        context.store.write(key.item, _VALUE_AT if len(value) <= _MAX_SHORT_LENGTH else _LONG_VALUE_AT, value)
+    context.store.change(key.item, _VALUE_AT if len(value) <= _MAX_SHORT_LENGTH else _LONG_VALUE_AT, value)
 
 
 def has_key(context: Context, reference: int, usage: KeyUsage) -> bool:

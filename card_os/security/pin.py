@@ -333,8 +333,7 @@ def _two_blocks(data: bytes) -> tuple[bytes, bytes]:
 
 def _renew(context: Context, item: StoredObject, body: bytes, block: bytes | None) -> None:
     """All tries, and a new PIN block unless None: both or neither."""
-    with context.store.transaction():
-        context.store.write(item, TRIES_LEFT_AT, body[1:2] + body[1:_BLOCK_AT] + (block or body[_BLOCK_AT:]))
+    context.store.change(item, TRIES_LEFT_AT, body[1:2] + body[1:_BLOCK_AT] + (block or body[_BLOCK_AT:]))
 
 
 def _require_verification(context: Context, command: CommandApdu, *, required: bool) -> bytes:
@@ -346,8 +345,7 @@ def _require_verification(context: Context, command: CommandApdu, *, required: b
     _compare(context, item, body, command.data)
     number = body[2] & _NUMBER_MASK | (0 if required else _NOT_REQUIRED)
     context.store.watched.add(item.slot)  # so that `standing_proofs` is asked again
-    with context.store.transaction():
-        context.store.write(item, TRIES_LEFT_AT, body[1:2] + body[1:2] + bytes((number,)))
+    context.store.change(item, TRIES_LEFT_AT, body[1:2] + body[1:2] + bytes((number,)))
     if not required:
         context.session.proofs |= _PROOFS[number]
     return b""

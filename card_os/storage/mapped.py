@@ -23,13 +23,9 @@ from card_os.storage.block_pool import BlockPool
 from card_os.storage.blocks import HEADER_BYTES, BlockKind, survey_blocks
 from card_os.storage.counter_cells import CounterCells
 from card_os.storage.layout import JOURNAL_CAPACITY, ROW_BYTES, words
+from card_os.storage.log_records import CHECKSUM, ENTRY, RECORD, SECRET, WIPE, LogReplay
 
 _BYTES_A_SLOT: Final = 512
-_RECORD: Final = struct.Struct(">II")
-_ENTRY: Final = struct.Struct(">II")
-_CRC: Final = struct.Struct(">I")
-_WIPE: Final = 1 << 31
-_SECRET: Final = 1 << 31
 _MAGIC: Final = b"OBJ2"
 _SUPERBLOCK: Final = struct.Struct(">4sIIIIII")
 _LOG_BLOCKS: Final = 8
@@ -135,7 +131,7 @@ class MappedMemory:
             start = block * self._block_bytes + HEADER_BYTES
             fields = raw[start : start + _SUPERBLOCK.size].tobytes()
             magic, slots, capacity, pages, log_blocks, block_bytes, checksum = _SUPERBLOCK.unpack(fields)
-            if magic != _MAGIC or checksum != zlib.crc32(fields[: -_CRC.size]) or block_bytes != self._block_bytes:
+            if magic != _MAGIC or checksum != zlib.crc32(fields[: -CHECKSUM.size]) or block_bytes != self._block_bytes:
                 raise MemoryFailure("the superblock is damaged")
             if max(self._map) >= pages:
                 raise MemoryFailure("a page is outside the memory")
@@ -158,8 +154,8 @@ class MappedMemory:
         """Write the superblock; its page's header, the last unit, makes the memory a store."""
         fields = _SUPERBLOCK.pack(
             _MAGIC, self.slots, self.capacity, self.end // self._page_bytes, self._log_blocks, self._block_bytes, 0
-        )[: -_CRC.size]
-        self._ram[: _SUPERBLOCK.size] = fields + _CRC.pack(zlib.crc32(fields))
+        )[: -CHECKSUM.size]
+        self._ram[: _SUPERBLOCK.size] = fields + CHECKSUM.pack(zlib.crc32(fields))
         self._write_page(0)
 
     def _replay(self, raw: memoryview, born: dict[int, int], log: list[tuple[int, int]]) -> bool:
@@ -169,55 +165,14 @@ class MappedMemory:
         size = self._block_bytes
         self._log = [block for _, block in log]
         stream = b"".join([raw[block * size + HEADER_BYTES : (block + 1) * size] for block in self._log])
-        at, end, length_mask = 0, len(stream), ~_SECRET
-        while at + _RECORD.size <= end:
-            sequence, marked = _RECORD.unpack_from(stream, at)
-            stop = at + _RECORD.size + (marked & length_mask)
-            if stop + _CRC.size > end or _CRC.unpack_from(stream, stop)[0] != zlib.crc32(stream[at:stop]):
-                break
-            self._redo(stream, at + _RECORD.size, stop, sequence, born)
-            if marked & _SECRET:
-                self._cleansing_due = True
-            self._sequence = max(self._sequence, sequence)
-            at = words(stop + _CRC.size, self.word_size)
+        replay = LogReplay(self._ram, self._page_bytes, self._blank[0], born)
+        at, end = replay.run(stream, self.word_size), len(stream)
+        self._dirty |= replay.pages
+        self._cleansing_due = replay.secret
+        self._sequence = max(self._sequence, replay.sequence)
         self._at = self._log[-1] * size + size - (end - at)
         self._room = end - at
         return self._room <= self._page_bytes and stream[at:] == self._blank[:1] * (end - at)
-
-    def _redo(self, stream: bytes, at: int, stop: int, sequence: int, born: dict[int, int]) -> None:
-        size, ram = self._page_bytes, self._ram
-        pages = self.end // size
-        try:
-            while at < stop:
-                address, length = _ENTRY.unpack_from(stream, at)
-                at += _ENTRY.size
-                page = address // size
-                if (address + length - 1) // size == page < pages:
-                    if born.get(page, 0) < sequence:
-                        ram[address : address + length] = stream[at : at + length]
-                        self._dirty.add(page)
-                    at += length
-                    continue
-                if length & _WIPE:
-                    data = self._blank[:1] * (length & ~_WIPE)
-                else:
-                    data = stream[at : at + length]
-                    at += length
-                self._redo_long(address, data, sequence, born)
-        except struct.error as error:
-            raise MemoryFailure("the log is damaged") from error
-
-    def _redo_long(self, address: int, data: bytes, sequence: int, born: dict[int, int]) -> None:
-        """An entry that touches more than one page, or wipes."""
-        end = address + len(data)
-        if end > self.end:
-            raise MemoryFailure("the log leaves the memory")
-        size = self._page_bytes
-        for page in range(address // size, (end - 1) // size + 1):
-            if born.get(page, 0) < sequence:
-                first, last = max(address, page * size), min(end, (page + 1) * size)
-                self._ram[first:last] = data[first - address : last - address]
-                self._dirty.add(page)
 
     def clean(self, gaps: Iterable[tuple[int, int]]) -> None:
         """Wipe what uncommitted creations left in free memory, and what wipes left in blocks."""
@@ -258,12 +213,12 @@ class MappedMemory:
         """
         parts: list[bytes] = []
         for address, data in writes:
-            parts.append(_ENTRY.pack(address, len(data)))
+            parts.append(ENTRY.pack(address, len(data)))
             parts.append(data)
         for address, length in wipes:
-            parts.append(_ENTRY.pack(address, length | _WIPE))
+            parts.append(ENTRY.pack(address, length | WIPE))
         secret = secret or bool(wipes)
-        self._append(b"".join(parts), _SECRET if secret else 0)
+        self._append(b"".join(parts), SECRET if secret else 0)
         ram = self._ram
         for address, data in writes:
             ram[address : address + len(data)] = data
@@ -278,7 +233,7 @@ class MappedMemory:
     def write_word(self, address: int, word: bytes) -> None:
         """Append a record of one word, then change the copy in RAM."""
         length = len(word)
-        self._append(_ENTRY.pack(address, length) + word, 0)
+        self._append(ENTRY.pack(address, length) + word, 0)
         self._ram[address : address + length] = word
         self._dirty.add(address // self._page_bytes)
 
@@ -306,8 +261,8 @@ class MappedMemory:
 
     def _record(self, body: bytes, flags: int) -> bytes:
         """The next record, as whole words; its sequence is later than that of every page."""
-        record = _RECORD.pack(self._next(), len(body) | flags) + body
-        record += _CRC.pack(zlib.crc32(record))
+        record = RECORD.pack(self._next(), len(body) | flags) + body
+        record += CHECKSUM.pack(zlib.crc32(record))
         if len(record) % self.word_size:
             record += self._blank[: -len(record) % self.word_size]
         return record
@@ -318,7 +273,7 @@ class MappedMemory:
 
     def _append_in_pieces(self, body: bytes, flags: int) -> None:
         """A record that the open block has no room for, or that follows a failure."""
-        length = words(_RECORD.size + len(body) + _CRC.size, self.word_size)
+        length = words(RECORD.size + len(body) + CHECKSUM.size, self.word_size)
         while True:
             if not self._has_room(length) and not (self.flush() and self._has_room(length)):
                 raise MemoryFailure("no sound memory is left for the log")

@@ -1,11 +1,10 @@
 """Objects on the non-volatile memory, changed by transactions: old or new after a cut, never between.
 
-The object table has 16 bytes a slot: kind 1 (00 = free) ‖ where its counter is 1 ‖ owner 2 ‖ identifier 4 ‖ address 4 ‖
-size 4, big-endian. Contents stand in the heap, each from a word boundary; free memory is blank. `layout` says where all
-that is.
+The object table (`object_table`) has a row for each object. Contents stand in the heap, each from a word boundary; free
+memory is blank. `layout` says where all that is.
 
-A counter of one byte stands in the content (00), or in two cells before it (01, `counter_cells`), where the memory is
-one that changes words where they stand. Then the byte of the content is 00, so that nobody takes it for tries.
+A counter of one byte stands in the content, or in two cells before it (`counter_cells`), where the memory is one that
+changes words where they stand. Then the byte of the content is 00, so that nobody takes it for tries.
 
 The content of a new object goes straight into free memory and is committed by its table row, so that its size is not
 bounded by the journal. The scrub word is set before, and boot wipes free memory when it finds it set.
@@ -13,7 +12,6 @@ bounded by the journal. The scrub word is set before, and boot wipes free memory
 
 from __future__ import annotations
 
-import struct
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Final
@@ -22,43 +20,18 @@ from card_os.hardware.nvm import Nvm
 from card_os.iso7816.errors import CardTorn, FileExists, MemoryFailure, NotEnoughMemory
 from card_os.storage.counter_cells import CounterCells
 from card_os.storage.grants import MemoryGrants
-from card_os.storage.heap import FirstFitHeap
 from card_os.storage.journal import RECORD_OVERHEAD
-from card_os.storage.layout import words
 from card_os.storage.mapped import MappedMemory
 from card_os.storage.memory import open_memory
+from card_os.storage.object_table import ROW_COST, free_row, read_table, row_of
 from card_os.storage.objects import ObjectKind, StoredObject, counter_bytes
+from card_os.storage.pending import PendingWrites, Savepoint
 
 __all__ = ["ObjectKind", "ObjectStore", "StoredObject"]
 
-_ROW: Final = struct.Struct(">BBHIII")
-_ROW_COST: Final = RECORD_OVERHEAD + _ROW.size
 _MAX_OWNER: Final = 0xFFFF
 _MAX_IDENTIFIER: Final = 0xFFFF_FFFF
 _GONE: Final = -1
-_IN_CONTENT: Final = 0
-_IN_CELLS: Final = 1
-
-
-class _Write:
-    """A pending write of whole words."""
-
-    __slots__ = ("address", "data", "slot")
-
-    def __init__(self, slot: int, address: int, data: bytes) -> None:
-        self.slot = slot
-        self.address = address
-        self.data = data
-
-
-class _Savepoint:
-    __slots__ = ("created", "deleted", "used", "writes")
-
-    def __init__(self, writes: int, created: int, deleted: int, used: int) -> None:
-        self.writes = writes
-        self.created = created
-        self.deleted = deleted
-        self.used = used
 
 
 class ObjectStore:
@@ -106,13 +79,13 @@ class ObjectStore:
         self.watched: set[int] = set()
         self.touched: set[int] = set()
         self._word = nvm.word_size
-        self._writes: list[_Write] = []
-        self._dirty: set[int] = set()
+        self._writes = PendingWrites()
+        self._dirty = self._writes.slots
         self._created: list[StoredObject] = []
         self._deleted: list[StoredObject] = []
         self._recounted: list[CounterCells] = []  # whose cells the open transaction changes
         self._used = 0
-        self._savepoints: list[_Savepoint] = []
+        self._savepoints: list[Savepoint] = []
         self._secret = False
         self._index: dict[tuple[int, int, int], StoredObject] = {}
         self._by_owner: dict[int, list[StoredObject]] = {}
@@ -129,31 +102,12 @@ class ObjectStore:
         memory.clean(self._heap.gaps())
 
     def _load(self) -> None:
-        memory = self._memory
-        raw = memory.read(memory.table, memory.slots * _ROW.size)
-        blank = bytes((memory.erased,))
-        used = words(len(raw.rstrip(b"\x00" + blank)), _ROW.size)  # the lowest free slot is taken first
-        free = list(range(memory.slots - 1, used // _ROW.size - 1, -1))
-        extents: list[tuple[int, int]] = []
+        objects, self._free_slots, self._heap = read_table(self._memory)
         try:
-            for slot, (kind, counter, owner, identifier, address, size) in enumerate(_ROW.iter_unpack(raw[:used])):
-                if not kind or kind == _NEVER_USED:
-                    free.append(slot)
-                    continue
-                item = StoredObject(slot, owner, _KINDS[kind], identifier, size, address)
-                room = 0
-                if counter != _IN_CONTENT:
-                    room = memory.counter_room
-                    item.cells = memory.counter_cells(address - room)
+            for item in objects:
                 self._enter(item)
-                if size:
-                    extents.append((address - room, room + size))
-            heap = FirstFitHeap(memory.heap, memory.end, self._word)
-            heap.occupy(extents)
-        except (KeyError, ValueError) as error:
+        except ValueError as error:
             raise MemoryFailure("the object table is damaged") from error
-        self._free_slots = free
-        self._heap = heap
 
     # ------------------------------------------------------------------ looking
 
@@ -241,14 +195,7 @@ class ObjectStore:
         return cells.value_in(self._read_pending(cells.address, cells.size)) + content[1:]
 
     def _read_pending(self, address: int, length: int) -> bytes:
-        content = bytearray(self._read(address, length))
-        end = address + length
-        for write in self._writes:
-            first = max(address, write.address)
-            last = min(end, write.address + len(write.data))
-            if first < last:
-                content[first - address : last - address] = write.data[first - write.address : last - write.address]
-        return bytes(content)
+        return self._writes.over(address, self._read(address, length))
 
     # ------------------------------------------------------------------ changing
 
@@ -326,8 +273,7 @@ class ObjectStore:
     def _add(self, item: StoredObject, address: int, data: bytes) -> None:
         """Put whole words into the open transaction."""
         self._spend(RECORD_OVERHEAD + len(data))
-        self._writes.append(_Write(item.slot, address, data))
-        self._dirty.add(item.slot)
+        self._writes.add(item.slot, address, data)
 
     def _around(self, item: StoredObject, address: int, length: int) -> bytes:
         """Bytes that share a programming unit with a write, as the transaction sees them."""
@@ -372,18 +318,11 @@ class ObjectStore:
         if item.cells is None or offset:
             self._write_word_through(item, offset, data)
         elif len(data) == 1:
-            self._count_within(item, item.cells, data)
+            address, cell = item.cells.following(data)
+            item.cells.write(data)
+            self._writes.amend(address, cell)
         else:
             raise ValueError("a counter in cells is written through alone")
-
-    def _count_within(self, item: StoredObject, cells: CounterCells, value: bytes) -> None:
-        """Set a counter that the open transaction may set as well: its commit programs the same cell then."""
-        address, cell = cells.following(value)
-        cells.write(value)
-        if item.slot in self._dirty:
-            for write in self._writes:
-                if write.address == address:
-                    write.data = cell
 
     def _write_word_through(self, item: StoredObject, offset: int, data: bytes) -> None:
         word, length = self._word, len(data)
@@ -392,16 +331,12 @@ class ObjectStore:
         start = address - at
         if at + length > word:
             raise ValueError("more than one word is written through")
+        new = data
         if length != word:
             old = self._read(start, word)
-            data = old[:at] + data + old[at + length :] if at else data + old[length:]
-        self._memory.write_word(start, data)
-        if item.slot in self._dirty:
-            part = data[at : at + length]
-            for write in self._writes:
-                at = address - write.address
-                if 0 <= at < len(write.data):
-                    write.data = write.data[:at] + part + write.data[at + length :]
+            new = old[:at] + data + old[at + length :] if at else data + old[length:]
+        self._memory.write_word(start, new)
+        self._writes.amend(address, data)
 
     def create(
         self, owner: int, kind: ObjectKind, identifier: int, size: int, content: bytes = b"", fill: int = 0x00
@@ -430,11 +365,11 @@ class ObjectStore:
         with self:
             if not self._free_slots:
                 raise NotEnoughMemory("the object table is full")
-            self._spend(_ROW_COST)
+            self._spend(ROW_COST)
             room = self._memory.counter_room if counter_bytes(kind, identifier, size) == 1 else 0
             start = self._heap.allocate(room + size) if size else 0
             if start is None:
-                self._used -= _ROW_COST
+                self._used -= ROW_COST
                 raise NotEnoughMemory(f"no gap of {size} bytes")
             item = StoredObject(self._free_slots.pop(), owner, kind, identifier, size, start + room)
             if room:
@@ -467,7 +402,7 @@ class ObjectStore:
         if item.slot < 0 or self._index.get((item.owner, item.kind, item.identifier)) is not item:
             raise ValueError(f"{item!r} is deleted")
         with self:
-            self._spend(_ROW_COST + RECORD_OVERHEAD)
+            self._spend(ROW_COST + RECORD_OVERHEAD)
             self._deleted.append(item)
             self._leave(item)
 
@@ -489,7 +424,7 @@ class ObjectStore:
     # ------------------------------------------------------------------ transaction scopes
 
     def __enter__(self) -> None:
-        self._savepoints.append(_Savepoint(len(self._writes), len(self._created), len(self._deleted), self._used))
+        self._savepoints.append(Savepoint(len(self._writes), len(self._created), len(self._deleted), self._used))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -510,19 +445,13 @@ class ObjectStore:
         self._savepoints.pop()
 
     def _commit(self) -> None:
-        writes = [(write.address, write.data) for write in self._writes]
+        memory, writes = self._memory, self._writes.steps()
         wipes: list[tuple[int, int]] = []
         if self._created or self._deleted:
-            table = self._memory.table
-            for item in self._created:
-                counter = _IN_CONTENT if item.cells is None else _IN_CELLS
-                row = _ROW.pack(item.kind, counter, item.owner, item.identifier, item.address, item.size)
-                writes.append((table + item.slot * _ROW.size, row))
-            for item in self._deleted:
-                writes.append((table + item.slot * _ROW.size, bytes(_ROW.size)))
-                if item.size:
-                    wipes.append(item.extent)
-        self._memory.commit(writes, wipes, self._secret)
+            writes.extend([row_of(memory, item) for item in self._created])
+            writes.extend([free_row(memory, item) for item in self._deleted])
+            wipes = [item.extent for item in self._deleted if item.size]
+        memory.commit(writes, wipes, self._secret)
         for cells in self._recounted:
             cells.forget()
         for item in self._deleted:
@@ -533,7 +462,6 @@ class ObjectStore:
     def _forget(self) -> None:
         if self._used:
             self._writes.clear()
-            self._dirty.clear()
             self._created.clear()
             self._deleted.clear()
             self._recounted.clear()
@@ -558,8 +486,7 @@ class ObjectStore:
             if item.slot != _GONE:  # it was made in this scope too
                 self._enter(item)
         del self._deleted[savepoint.deleted :]
-        del self._writes[savepoint.writes :]
-        self._dirty = {write.slot for write in self._writes}
+        self._writes.undo(savepoint.writes)
         self._used = savepoint.used
         if not self._savepoints:
             self._recounted.clear()
@@ -567,8 +494,6 @@ class ObjectStore:
             self._memory.settle()
 
 
-_NEVER_USED: Final = 0xFF
 _TOO_LARGE: Final = "the transaction is larger than the commit buffer"
 _NO_TRIES: Final = b"\x00"
 _SECRET_KINDS: Final = frozenset((ObjectKind.KEY, ObjectKind.PIN))
-_KINDS: Final = {int(kind): kind for kind in ObjectKind}
