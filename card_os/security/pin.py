@@ -39,7 +39,7 @@ from card_os.iso7816.errors import (
 from card_os.security.access import NEVER, AccessRule, Proof, explain
 from card_os.security.cryptography import equal
 from card_os.security.proofs import give_proof, has_proof, take_proof
-from card_os.security.tries import MAX_TRY_LIMIT, TRIES_LEFT_AT, initial_tries, restore_tries, spend_try
+from card_os.security.tries import MAX_TRY_LIMIT, TRIES_LEFT_AT, initial_tries, spend_try
 from card_os.storage.store import ObjectKind
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ PIN_ACCESS: Final = AccessRule((int(Proof.CONTACT), int(Proof.SECURE_MESSAGING))
 """On contact, or over the field under secure messaging: never in plain where it can be overheard."""
 NO_UNBLOCKING: Final[Mapping[int, int]] = MappingProxyType({})
 
-_PIN: Final = ObjectKind.PIN  # a member by its class takes ten times as long
+_PIN: Final = ObjectKind.PIN  # to name it by its class takes ten times as long
 _BLOCK_AT: Final = 4
 _FORMAT_2: Final = 2
 _FILL: Final = "f"
@@ -187,7 +187,7 @@ def verify_pin(context: Context, reference: int, block: bytes) -> None:
     store = context.store
     body = store.content(item)
     _compare(context, item, body, block)
-    restore_tries(store, item, body[1])
+    store.count(item, body[1:2])
     give_proof(context.session, _PROOFS[body[2]])
 
 
