@@ -104,15 +104,14 @@ class Dispatcher:
         self.last_error = None
         try:
             command = CommandApdu.parse(raw)
-            cla, ins, p1, _, _, ne, _ = command  # as fast as two fields by their names
+            cla, ins, p1, _, _, ne, _ = command  # takes no longer than two fields by their names
             class_byte = CLASS_BYTES[cla]
             if class_byte is None:
                 raise ClaNotSupported("reserved class byte")
-            interindustry, number, chained, _ = class_byte
-            channel = self._channels.get(number)
+            channel = self._channels.get(class_byte.channel)
             if channel is None:
                 raise ChannelNotSupported("the channel is not open")
-            if ins in _TRANSPORT and interindustry:
+            if ins in _TRANSPORT and class_byte.interindustry:
                 if ins != INS_GET_RESPONSE:
                     return self._envelope(channel, class_byte, command)
                 if channel.chain is None:
@@ -120,7 +119,7 @@ class Dispatcher:
             if channel.pending_sw is not None:
                 channel.pending, channel.pending_sw = b"", None
             if (
-                chained
+                class_byte.chained
                 or channel.chain is not None
                 or channel.cut is not None
                 or (p1 & MORE_COMMANDS and channel.secured)

@@ -6,6 +6,7 @@ Source: ISO/IEC 7816-4:2020, clauses 5.2 to 5.4; ISO/IEC 7816-3:2006, clause 12.
 from __future__ import annotations
 
 import struct
+from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
 
@@ -156,7 +157,8 @@ class SecureMessagingIndication(Enum):
     INTERINDUSTRY = "further interindustry"
 
 
-class ClassByte(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class ClassByte:
     """A decoded class byte.
 
     Attributes:

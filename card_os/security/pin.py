@@ -223,7 +223,7 @@ def verify(context: Context, command: CommandApdu) -> bytes:
 
     Without data it tells the state: 9000 verified, 63CX not verified, 6983 blocked. P1 FF without data logs out.
     """
-    p1, reference, data = command.p1, command.p2, command.data
+    _, _, p1, reference, data, _, _ = command
     if p1 == _P1_DEFAULT and data:
         verify_pin(context, reference, data)
         return b""
