@@ -9,6 +9,8 @@ journal.toml     or: which PostgreSQL database they are in, for centres of sever
 locks/           lock files of this machine's stations, with PostgreSQL
 batches/ID/      prepared records, card-face data, PIN mailers; all sealed
 hooks.toml       machines around the stations: feeder, printer, camera
+sams.toml        readers with SAMs, for stations and desks
+sams/            SAMs of a rehearsal, simulated
 operators.toml   who may do what; a rehearsal of one person does without
 certificates/    what was erased, and which keys were changed, signed
 transcripts/     of key ceremonies, signed
@@ -56,6 +58,9 @@ PIN_VARIABLE: Final = "PERMITCARD_PKCS11_PIN"
 
 OFFICER_PIN_VARIABLE: Final = "PERMITCARD_PKCS11_SO_PIN"
 """Environment variable with the PIN of the security officer, who is needed for ceremonies only; same with ``_FILE``."""
+
+SAM_VARIABLE: Final = "PERMITCARD_SAM"
+"""Environment variable with the address of the reader that holds this terminal's SAM."""
 
 JOURNAL_PASSWORD_VARIABLE: Final = "PERMITCARD_JOURNAL_PASSWORD"  # noqa: S105 - a variable's name
 """Environment variable with the password of the journal's database; with ``_FILE`` behind it, the path of a file."""
@@ -139,6 +144,34 @@ class Centre:
     def hooks(self) -> Path:
         """Hooks of the machines around stations."""
         return self.root / "hooks.toml"
+
+    @property
+    def sam_file(self) -> Path:
+        """File that names the readers with SAMs."""
+        return self.root / "sams.toml"
+
+    def sams(self) -> tuple[str, ...]:
+        """Addresses of readers with SAMs: from the environment, else from the centre's file; empty without either.
+
+        Raises:
+            PersonalizationError: "sam-file-malformed", exit 3.
+        """
+        if address := os.environ.get(SAM_VARIABLE):
+            return (address,)
+        if not self.sam_file.exists():
+            return ()
+        try:
+            readers = tomllib.loads(self.sam_file.read_text("utf-8"))["sams"]["readers"]
+        except (OSError, ValueError, KeyError, TypeError):
+            readers = None
+        if not isinstance(readers, list) or not all(isinstance(address, str) for address in readers):
+            raise PersonalizationError("sam-file-malformed", exit_code=3, file=str(self.sam_file))
+        return tuple(self._within(address) for address in readers)
+
+    def _within(self, address: str) -> str:
+        """The address, with the path of a card file taken from the centre's folder."""
+        kind, separator, path = address.partition("sim:")
+        return f"{kind}{separator}{self.root / path}" if separator and not kind else address
 
     @property
     def certificates(self) -> Path:

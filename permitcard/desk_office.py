@@ -18,7 +18,7 @@ from permitcard.centre import Centre
 from permitcard.job import Job
 from permitcard.pass_office import IssuedList, applicant_on_card, latest_list, publish
 from permitcard.products import boot, permit_profile
-from permitcard.sams import open_sam, take_sam
+from permitcard.sams import a_sam
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.inspection.signature_check import SignatureVerifier
@@ -34,7 +34,7 @@ from personalization.permit.policy.library import PolicyLibrary, policies
 from personalization.production.acts import Role
 from personalization.production.journal.database import Journal
 from personalization.production.journal.dossiers import SealedEntry, find_dossier, list_dossiers, save_dossier
-from personalization.terminal.sam import SamSession
+from personalization.terminal.sam import CardAuthenticator
 from personalization.terminal.session import TerminalSession
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection
@@ -104,7 +104,7 @@ class DeskAtWork:
 
     desk: Desk
     job: Job
-    sam: SamSession
+    sam: CardAuthenticator
     today: dt.date
 
     @contextmanager
@@ -224,7 +224,7 @@ def desk_at_work(
     with ExitStack() as held:
         job = held.enter_context(Job.open(Centre(root)))
         job.operator.require(Role.DESK)
-        sam = held.enter_context(open_sam(take_sam(root / "sams", job.keys), job.keys))
+        sam = held.enter_context(a_sam(root / "sams", job.sams, job.journal, job.keys, (DESK_ROLE,)))
 
         def recognise(number: str) -> bytes:
             return job.keys.recognise(number.encode())

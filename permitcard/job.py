@@ -23,6 +23,7 @@ from permitcard.first_article import admit, hold, require_article, told
 from permitcard.operator_login import operator_of
 from permitcard.outfit import StationOutfit
 from permitcard.products import permit_profile
+from permitcard.sams import require_sams
 from permitcard.translation import Translator
 from permitcard.wear_report import hottest_page
 from personalization.atomic_file import write_atomically
@@ -83,6 +84,7 @@ class Job:
         journal: its open journal.
         roster: who may do what.
         operator: who is at work.
+        sams: addresses of readers with SAMs.
     """
 
     centre: Centre
@@ -90,20 +92,26 @@ class Job:
     journal: Journal
     roster: Roster
     operator: Operator
+    sams: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, centre: Centre) -> Self:
+    def open(cls, centre: Centre, sams: Sequence[str] = ()) -> Self:
         """Open key store and journal.
+
+        Args:
+            centre: its folder.
+            sams: addresses of readers with SAMs; the centre's own list when there are none.
 
         Raises:
             PersonalizationError: no such centre, no passphrase or a wrong one, journal unreadable, an operator whom
                 the centre does not know.
         """
+        readers = tuple(sams) or centre.sams()
         keys = centre.key_store().open()
         try:
             roster = Roster.load(centre.operators, production=keys.production)
             operator = operator_of(roster)
-            return cls(centre, keys, open_journal(centre.journal_place()), roster, operator)
+            return cls(centre, keys, open_journal(centre.journal_place()), roster, operator, readers)
         except BaseException:
             keys.close()
             raise
@@ -116,6 +124,10 @@ class Job:
     ) -> None:
         # The keys stay open: who asked for them may hold them longer than the job, and they end with the process.
         self.journal.close()
+
+    def require_sams(self, stations: int) -> None:
+        """Refuse, before anything is begun, a run whose stations could not have a SAM each; see `sams.require_sams`."""
+        require_sams(self.sams, stations, production=self.keys.production)
 
     def check(self, file: Path) -> Receipt:
         """Read and check a delivered file; writes nothing.
@@ -437,6 +449,7 @@ class Job:
             self.sealed(identifier, Purpose.FACES),
             self.centre.journal_place(),
             Hooks.load(self.centre.hooks),
+            self.sams,
         )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from permitcard.products import boot, open_simulated, permit_profile
 from permitcard.recipes import permit_recipe
-from permitcard.sams import open_sam, take_sam
+from permitcard.sams import STATION_ROLES, a_sam
 from personalization.inspection.inspector import PermitInspector
 from personalization.keys.keystore import KeyName, KeyStoreLocation
 from personalization.preparation.faces import FaceFile
@@ -18,10 +18,10 @@ from personalization.preparation.prepared_file import PreparedFile
 from personalization.preparation.printing import print_document
 from personalization.preparation.record import PreparedRecord
 from personalization.preparation.source_file import SourceFile
-from personalization.production.card_kind import GuardedCard, refuse_other_kind
+from personalization.production.card_kind import GuardedCard
 from personalization.production.hooked import with_hooks
 from personalization.production.hooks import Hooks
-from personalization.production.journal.database import open_journal
+from personalization.production.journal.database import Journal, open_journal
 from personalization.production.journal.place import JournalPlace
 from personalization.production.journal.prints import PrintLedger
 from personalization.production.maker import GlobalPlatformMaker
@@ -44,6 +44,7 @@ class StationOutfit:
         faces: what is printed on the batch's cards.
         journal: where begun prints are remembered.
         hooks: machines around the station.
+        sams: addresses of readers with SAMs, of which each station takes one; empty for a rehearsal's own card files.
     """
 
     batch: str
@@ -54,6 +55,7 @@ class StationOutfit:
     faces: Path
     journal: JournalPlace
     hooks: Hooks = field(default_factory=Hooks)
+    sams: tuple[str, ...] = ()
 
     @contextmanager
     def __call__(self) -> Generator[Equipment]:
@@ -61,8 +63,8 @@ class StationOutfit:
         with ExitStack() as held:
             keys = self.keys.open()
             held.callback(keys.close)
-            refuse_other_kind(production=keys.production, simulated=True, card=str(self.root / "sams"))
-            sam = held.enter_context(open_sam(take_sam(self.root / "sams", keys), keys))
+            journal = held.enter_context(open_journal(self.journal, migrate=False))
+            sam = held.enter_context(a_sam(self.root / "sams", self.sams, journal, keys, STATION_ROLES))
             sealed = keys.of_batch(self.batch)
             records = held.enter_context(PreparedFile(self.prepared, sealed, batch=self.batch))
             source = held.enter_context(SourceFile(self.source, sealed, batch=self.batch))
@@ -74,13 +76,12 @@ class StationOutfit:
                 functools.partial(self.connect, production=keys.production),
                 Results(sealed),
             )
-            yield self._hooked(equipment, faces, held)
+            yield self._hooked(equipment, faces, journal)
 
-    def _hooked(self, equipment: Equipment, faces: FaceFile, held: ExitStack) -> Equipment:
-        """The same with the centre's hooks; without any, nothing more is opened."""
+    def _hooked(self, equipment: Equipment, faces: FaceFile, journal: Journal) -> Equipment:
+        """The same with the centre's hooks, where it has any."""
         if not self.hooks:
             return equipment
-        journal = held.enter_context(open_journal(self.journal, migrate=False))
 
         def face(record: object) -> dict[str, object]:
             if not isinstance(record, PreparedRecord):

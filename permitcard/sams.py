@@ -1,45 +1,184 @@
-"""The centre's SAM cards: made by the same means as permits, one for each station that inspects.
+"""The centre's SAMs where they lie: chips in readers that were named, or card files of a rehearsal's own.
 
     centre/sams/sam-01.card, sam-02.card, …
 
-A station takes the first that nobody else has open, or makes another.
+A station takes the first of the named ones that nobody else has open. In a rehearsal without names it takes the first
+card file, or makes another.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime as dt
-from collections.abc import Generator
-from contextlib import contextmanager
+import os
+import secrets
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
 
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blank
-from permitcard.products import boot, open_simulated, sam_profile
-from permitcard.recipes import sam_recipe, untimed
+from permitcard.products import boot, open_simulated, permit_profile, sam_profile
 from personalization.atomic_file import write_atomically
+from personalization.errors import PersonalizationError
+from personalization.globalplatform import commands
+from personalization.globalplatform.session import SecureSession
 from personalization.keys.keystore import KeyName, KeyStore
-from personalization.production.maker import GlobalPlatformMaker
-from personalization.terminal.sam import SamSession
-from reader_bridge.connection import Interface, ReaderError
+from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
+from personalization.production.journal.database import Journal
+from personalization.sams.maker import SamMaker
+from personalization.sams.office import SamOffice, open_session
+from personalization.terminal.sam import CardAuthenticator, SamSession
+from reader_bridge.addresses import ConnectionFactory
+from reader_bridge.connection import CardConnection, Interface, ReaderError
 from reader_bridge.simulated import SimulatedCard
 
 SAM_BATCH: Final = 0xFF00
 """IC batch of SAM chips, apart from those of permits."""
 
+STATION_ROLES: Final = ("inspection", "bank_branch")
+"""Roles in which a station inspects cards."""
+
 _MOST_SAMS: Final = 99
-_IN_USE: Final = "image-in-use"
+_IN_USE: Final = frozenset({"image-in-use", "reader-in-use", "card-in-use", "sam-in-use"})
+_ENVIRONMENT: Final = 3
 
 
-def personalize_sam(card: SimulatedCard, keys: KeyStore, card_number: bytes) -> None:
-    """Turn a blank card into a SAM that holds the masters of all roles.
+def sam_office(journal: Journal, keys: KeyStore) -> SamOffice:
+    """What the centre does with its SAMs."""
+    return SamOffice(journal, keys, sam_profile(), permit_profile())
+
+
+def connect_sam(address: str) -> CardConnection:
+    """The reader with a SAM, for us alone; without power.
 
     Raises:
-        CardFault: the card refuses a step.
+        ReaderError: "bad-address", or the card file cannot be used.
     """
-    with card.connect(Interface.CONTACT) as connection:
-        GlobalPlatformMaker(sam_recipe(keys)).make(connection, None, card_number, untimed)
+    environment = os.environ
+    factory = ConnectionFactory(
+        boot,
+        environment.get("PERMITCARD_TOKEN"),
+        authority=environment.get("PERMITCARD_AUTHORITY"),
+        exclusive=True,
+    )
+    return factory.connect(address)
+
+
+def require_sams(sams: Sequence[str], users: int, *, production: bool) -> None:
+    """Refuse, before anything is begun, what could not have a SAM for each of its users.
+
+    Raises:
+        PersonalizationError: exit 2: "sams-not-named", a production store has none of its own; "sam-named-twice";
+            "sams-too-few".
+    """
+    if not sams:
+        if production:
+            raise PersonalizationError("sams-not-named", exit_code=2)
+        return
+    twice = next((address for address in sams if sams.count(address) > 1), None)
+    if twice is not None:
+        raise PersonalizationError("sam-named-twice", exit_code=2, reader=twice)
+    if users > len(sams):
+        raise PersonalizationError("sams-too-few", exit_code=2, sams=len(sams), stations=users)
+
+
+@contextmanager
+def open_named(office: SamOffice, sams: Sequence[str], roles: Sequence[str]) -> Generator[CardAuthenticator]:
+    """The first of the named SAMs that is of use and that nobody else has open.
+
+    Raises:
+        PersonalizationError: "no-sam-free", all are in use; else why the first that nobody has is of no use:
+            "sam-missing", or as `SamOffice.open`.
+    """
+    useless: PersonalizationError | None = None
+    with ExitStack() as held:
+        for address in sams:
+            try:
+                sam = held.enter_context(office.open(connect_sam(address), roles))
+            except (ReaderError, PersonalizationError) as error:
+                if error.code not in _IN_USE:
+                    useless = useless or _told(error, address)
+            else:
+                break
+        else:
+            raise useless or PersonalizationError("no-sam-free", exit_code=_ENVIRONMENT, path=", ".join(sams))
+        yield sam
+
+
+def _told(error: ReaderError | PersonalizationError, address: str) -> PersonalizationError:
+    if isinstance(error, PersonalizationError):
+        return error
+    return PersonalizationError("sam-missing", exit_code=_ENVIRONMENT, reader=address, reason=error.code)
+
+
+@contextmanager
+def a_sam(
+    folder: Path, sams: Sequence[str], journal: Journal, keys: KeyStore, roles: Sequence[str]
+) -> Generator[CardAuthenticator]:
+    """A SAM for one user: one of the named, or a rehearsal's own card file.
+
+    Args:
+        folder: card files of a rehearsal.
+        sams: addresses of readers; empty where none were named.
+        journal: the open journal.
+        keys: the centre's keys.
+        roles: what it is wanted for.
+
+    Raises:
+        PersonalizationError, ReaderError: as `require_sams`, `open_named` and `take_sam`.
+    """
+    require_sams(sams, 1, production=keys.production)
+    if sams:
+        with open_named(sam_office(journal, keys), sams, roles) as sam:
+            yield sam
+    else:
+        with open_sam(take_sam(folder, keys), keys) as own:
+            yield own
+
+
+def blank_chip(path: Path | None, keys: KeyStore, serial: int, *, chip: str = DEFAULT_CHIP) -> SimulatedCard:
+    """A simulated SAM chip as it leaves a rehearsal's make-believe vendor; it stays open.
+
+    Args:
+        path: card file; None keeps it in memory.
+        keys: store with the factory master.
+        serial: IC serial number among the SAM chips.
+        chip: name of the chip geometry.
+    """
+    image, _ = make_blank(path, keys, SAM_BATCH, serial, dt.datetime.now(dt.UTC).date(), chip=chip)
+    return SimulatedCard(image, boot, f"sim:{path}" if path else "sim")
+
+
+def deliver_chip(path: Path, keys: KeyStore) -> None:
+    """Make a simulated SAM chip file as a vendor delivers it: factory keys, the application begun, its load key in it.
+
+    Args:
+        path: card file; it appears whole.
+        keys: a rehearsal's store, which knows what its make-believe vendor does.
+
+    Raises:
+        FileExistsError: it is there already.
+    """
+    profile = sam_profile()
+    application = profile.application
+    with blank_chip(None, keys, secrets.randbits(31)) as card:
+        with card.connect(Interface.CONTACT) as connection:
+            session = SecureSession.open(
+                connection, lambda answer: issuer_domain_keys(keys, KeyName.FACTORY, answer.diversification)
+            )
+            session.install(
+                package_aid=application.package,
+                module_aid=application.module,
+                instance_aid=application.instance,
+                parameters=profile.install_parameters,
+            )
+            session.transmit(commands.install_for_personalization(application.instance))
+            load_key = CardKeys(profile, keys).load_key_grouping()
+            for block in commands.store_data([load_key], dek=session.data_key, max_data=session.max_data):
+                session.transmit(block._replace(p1=block.p1 & ~commands.StoreDataFlag.LAST_BLOCK))
+        write_atomically(path, card.image.snapshot(), replace=False)
 
 
 def new_sam(keys: KeyStore, serial: int, *, chip: str = DEFAULT_CHIP) -> SimulatedCard:
@@ -51,11 +190,11 @@ def new_sam(keys: KeyStore, serial: int, *, chip: str = DEFAULT_CHIP) -> Simulat
         chip: name of the chip geometry.
 
     Raises:
-        CardFault: the card refuses a step.
+        PersonalizationError: the card refuses a step.
     """
-    image, card_number = make_blank(None, keys, SAM_BATCH, serial, dt.datetime.now(dt.UTC).date(), chip=chip)
-    card = SimulatedCard(image, boot, "sim")
-    personalize_sam(card, keys, card_number)
+    card = blank_chip(None, keys, serial, chip=chip)
+    with card.connect(Interface.CONTACT) as connection:
+        SamMaker(sam_profile(), keys).make(connection)
     return card
 
 
@@ -69,7 +208,7 @@ def make_sam(path: Path, keys: KeyStore, serial: int) -> None:
 
     Raises:
         FileExistsError: another station was faster.
-        CardFault: the card refuses a step.
+        PersonalizationError: the card refuses a step.
     """
     with new_sam(keys, serial) as card:
         write_atomically(path, card.image.snapshot(), replace=False)
@@ -90,7 +229,7 @@ def take_sam(folder: Path, keys: KeyStore) -> SimulatedCard:
         try:
             return open_simulated(path)
         except ReaderError as error:
-            if error.code != _IN_USE:
+            if error.code not in _IN_USE:
                 raise
     raise ReaderError("no-sam-free", path=str(folder))
 
@@ -98,11 +237,5 @@ def take_sam(folder: Path, keys: KeyStore) -> SimulatedCard:
 @contextmanager
 def open_sam(card: SimulatedCard, keys: KeyStore) -> Generator[SamSession]:
     """An authenticated session with a SAM; the card is closed at the end."""
-    terminal = sam_profile().key("terminal")
-    label = terminal.label or ""
-
-    def terminal_key(card_number: bytes) -> bytes:
-        return keys.derive(KeyName.TERMINAL, label, terminal.derivation_context(card_number), terminal.length)
-
     with card, card.connect(Interface.CONTACT) as connection:
-        yield SamSession.open(connection, terminal_key)
+        yield open_session(connection, sam_profile(), keys)

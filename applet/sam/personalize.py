@@ -7,6 +7,8 @@
 | 8000 | keys in plain under the DEK: concealment key, terminal key; masters too where none were wrapped | next, once |
 | 9F01 | profile name and version | last; the module is in use from then on |
 
+Until then GET DATA DF25 tells whoever is to go on how far it is: stage (1) ‖ check value of the load key (3).
+
 Source: GlobalPlatform Card Specification 2.3.1, clause 11.11 (STORE DATA); RFC 3394 (AES key wrap); card specification,
 "Personalization".
 """
@@ -100,6 +102,16 @@ def _stage(context: Context) -> _Stage:
     if held == {LOAD_KEY}:
         return _Stage.LOAD_KEY
     return _Stage.MASTERS if held <= {LOAD_KEY, *ROLE_MASTERS} and LOAD_KEY in held else _Stage.KEYS
+
+
+def progress(context: Context) -> bytes:
+    """Stage (00 nothing, 01 load key, 02 masters, 03 all keys) ‖ check value of the load key, 00 00 00 without one."""
+    stage = _stage(context)
+    load_key = context.store.find(context.application.owner, ObjectKind.KEY, LOAD_KEY)
+    if load_key is None:
+        return bytes((stage,)) + bytes(_CHECK_VALUE)
+    value = find_key(context, LOAD_KEY, KeyUsage.APPLICATION).value
+    return bytes((stage,)) + cmac(value, _CHECK_INPUT)[:_CHECK_VALUE]
 
 
 def _store_load_key(context: Context, value: bytes) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
-from permitcard.commands.options import CentreOption, ChipOption, console_of
+from permitcard.commands.options import CentreOption, ChipOption, SamOption, console_of
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -73,6 +73,7 @@ def run(
     chip: ChipOption = DEFAULT_CHIP,
     html: Annotated[Path | None, typer.Option(help="Write the findings as a page.")] = None,
     first_article: ArticleOption = False,
+    sam: SamOption = None,
 ) -> None:
     """Check, prepare, make and inspect a batch, and write its report."""
     from permitcard.centre import Centre
@@ -80,7 +81,8 @@ def run(
     from permitcard.job import Job
 
     console = console_of(context)
-    with Job.open(Centre(centre)) as job:
+    with Job.open(Centre(centre), sam or ()) as job:
+        job.require_sams(stations)
         receipt = job.check(file)
         bad = _show_receipt(console, receipt, file, html)
         if bad and not accept_good:
@@ -107,6 +109,7 @@ def resume(
     centre: CentreOption = Path("centre"),
     stations: StationsOption = 2,
     first_article: ArticleOption = False,
+    sam: SamOption = None,
 ) -> None:
     """Go on with a batch that was stopped or killed: half-made cards first, then what is left."""
     from permitcard.centre import Centre
@@ -114,12 +117,13 @@ def resume(
     from permitcard.job import Job
 
     console = console_of(context)
-    with Job.open(Centre(centre)) as job, console.progress() as bar:
+    with Job.open(Centre(centre), sam or ()) as job, console.progress() as bar:
         identifier = batch or job.latest()
         if go_on(job, identifier):
             console.say("batch.told", batch=identifier)
             console.result({"batch": identifier, "order": None})
             return
+        job.require_sams(stations)
         with _reported(console, job, identifier):
             result = job.resume(identifier, policy_of(job, stations), bar, first_article=first_article)
         console.say("batch.recovered", looked_at=result.recovery.looked_at, half_made=result.recovery.half_made)

@@ -22,6 +22,15 @@ ChipOption = Annotated[
 ]
 
 
+SamOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--sam",
+        help="Reader with a SAM (pcsc:NAME, serial:PORT, …), given again for each station; sams.toml when absent.",
+        metavar="ADDRESS",
+    ),
+]
+
 ReaderModelOption = Annotated[
     str | None,
     typer.Option("--reader-model", help="Reader between card and program; its limits hold.", metavar="NAME"),

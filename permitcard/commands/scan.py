@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from permitcard.commands.options import CentreOption, console_of
+from permitcard.commands.options import CentreOption, SamOption, console_of
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -24,6 +24,7 @@ def scan(
     context: typer.Context,
     batch: Annotated[str | None, typer.Argument(help="Batch; the latest when absent.", metavar="BATCH")] = None,
     centre: CentreOption = Path("centre"),
+    sam: SamOption = None,
 ) -> None:
     """Read barcodes of pre-printed cards from standard input, a line each, and make and inspect each card.
 
@@ -34,7 +35,8 @@ def scan(
     from permitcard.scanning import scan_batch
 
     console = console_of(context)
-    with Job.open(Centre(centre)) as job:
+    with Job.open(Centre(centre), sam or ()) as job:
+        job.require_sams(1)
         identifier = batch or job.latest()
         console.say("scan.ready", batch=identifier)
         result, scans = scan_batch(job, identifier, sys.stdin, lambda found: _tell(console, found))

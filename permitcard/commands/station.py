@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from permitcard.commands.options import CentreOption, console_of
+from permitcard.commands.options import CentreOption, SamOption, console_of
 
 if TYPE_CHECKING:
     from personalization.production.journal.stations import StationFacts
@@ -32,6 +32,7 @@ def run(
     name: Annotated[
         str | None, typer.Option("--name", help="The station's name; machine and process when absent.", metavar="NAME")
     ] = None,
+    sam: SamOption = None,
 ) -> None:
     """Join a running batch as one more station, on this or another machine; Ctrl-C drains it."""
     from permitcard.centre import Centre
@@ -39,7 +40,7 @@ def run(
     from permitcard.job import Job
 
     console = console_of(context)
-    with Job.open(Centre(centre)) as job:
+    with Job.open(Centre(centre), sam or ()) as job:
         shift = join_batch(job, batch or job.latest(), name)
     done = shift.done
     console.say(

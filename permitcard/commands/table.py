@@ -52,6 +52,7 @@ TABLE: Final[Mapping[str, Entry]] = MappingProxyType(
             "Approve an act that takes two; it holds for one day, once, and stands in the audit trail.", ("approve",)
         ),
         "keys": Entry("Make and show the centre's keys.", ("keys", "ceremony", "key_changes")),
+        "sam": Entry("Make, show, list and retire SAMs.", ("sam",)),
         "stock": Entry("Receive, count, sample and destroy cards.", ("stock",)),
         "journal": Entry("Choose and show the journal's database.", ("journal",)),
         "station": Entry("Work on a batch, and steer the stations.", ("station",)),

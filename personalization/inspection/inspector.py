@@ -57,6 +57,8 @@ _UNREAD: Final = b"\x1f"
 _CARD_FAULTS: Final = frozenset(
     {"card-refused", "card-not-genuine", "concealed-number-malformed", "response-not-authentic", "session-over"}
 )
+_OWN_WORDS: Final = frozenset({"card-not-genuine", "sam-gone", "sam-used-up"})
+"""What a SAM that lies in a reader says of the card or of itself."""
 
 
 class ApplicantSource(Protocol):
@@ -129,7 +131,8 @@ class PermitInspector:
 
         Raises:
             ReaderError: an exchange did not complete.
-            PersonalizationError: "sam-unusable" (exit 3), or what the sources raise: nothing was said of the card.
+            PersonalizationError: exit 3: "sam-unusable", "sam-gone", "sam-used-up"; or what the sources raise: nothing
+                was said of the card.
         """
         applicant = self._applicants.applicant(row_number)
         checks = CheckList()
@@ -297,8 +300,8 @@ class _StationSam:
 
 
 def _judged(error: PersonalizationError) -> PersonalizationError:
-    """The card's fault as it is; everything else means that the SAM is unusable."""
-    if error.code == "card-not-genuine":
+    """The card's fault as it is; everything else means that the SAM is unusable, or says why it is."""
+    if error.code in _OWN_WORDS:
         return error
     if isinstance(error, CardRefused) and error.status == SW.AUTHENTICATION_FAILED:
         return PersonalizationError("card-not-genuine")

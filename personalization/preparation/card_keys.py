@@ -110,15 +110,29 @@ class CardKeys:
         secret = [self.key_grouping(card_number), self.pin_grouping(record), self.chip_grouping(record)]
         return [*plain, *secret, *last]
 
-    def sam_groupings(self, card_number: bytes) -> list[DataGrouping]:
-        """Everything that STORE DATA brings to one SAM, in the order of the profile.
+    def sam_groupings(self, card_number: bytes, held: int = 0) -> list[DataGrouping]:
+        """What STORE DATA brings to one SAM, in the order of the profile: load key, masters, own keys, identification.
 
-        A production store's load key is the chip vendor's, who has put it into the chip; in a rehearsal we are the
-        vendor.
+        A production store has no load key to give, for that is the chip vendor's, who has put it into the chip; in a
+        rehearsal we are the vendor.
+
+        Args:
+            card_number: 10 bytes.
+            held: how many of the four the module holds already.
+
+        Raises:
+            PersonalizationError: "sam-without-load-key" (exit 2), a production store is to make one that holds nothing;
+                as `key_grouping`.
         """
-        identification = DataGrouping(self._dgi("identification").number, self._profile.identification)
-        keys = [self.master_grouping(), self.key_grouping(card_number), identification]
-        return keys if self._keystore.production else [self._load_key_grouping(), *keys]
+        steps = (
+            self.load_key_grouping,
+            self.master_grouping,
+            lambda: self.key_grouping(card_number),
+            lambda: DataGrouping(self._dgi("identification").number, self._profile.identification),
+        )
+        if self._keystore.production and not held:
+            raise PersonalizationError("sam-without-load-key", exit_code=2, card_id=card_number.hex().upper())
+        return [step() for step in steps[held:]]
 
     def master_grouping(self) -> DataGrouping:
         """The masters of a SAM, which nobody but a chip with the load key can open."""
@@ -130,7 +144,8 @@ class CardKeys:
                 parts += (bytes((row.reference, 0, 0, len(wrapped))), wrapped, self._keystore.check_value(name))
         return self._grouping("masters", b"".join(parts))
 
-    def _load_key_grouping(self) -> DataGrouping:
+    def load_key_grouping(self) -> DataGrouping:
+        """The load key of a rehearsal's chips, as their make-believe vendor has it."""
         length = KEY_LENGTHS[KeyName.SAM_LOAD]
         return self._grouping("load_key", self._keystore.derive(KeyName.FACTORY, SAM_LOAD_LABEL, b"", length))
 

@@ -79,6 +79,17 @@ class StationState(StrEnum):
     LOST = "lost"
 
 
+class SamState(StrEnum):
+    """Where one SAM of the centre is.
+
+    BEGUN is written before the chip receives its first write. A RETIRED one is never used again.
+    """
+
+    BEGUN = "begun"
+    IN_USE = "in-use"
+    RETIRED = "retired"
+
+
 class Order(StrEnum):
     """What an operator can tell a station, or all stations of a batch, while they work.
 
@@ -130,6 +141,12 @@ STATION_TRANSITIONS: Final[Mapping[StationState, frozenset[StationState]]] = {
     StationState.PAUSED: frozenset({StationState.WORKING, StationState.ENDED, StationState.LOST}),
     StationState.ENDED: frozenset(),
     StationState.LOST: frozenset(),
+}
+
+SAM_TRANSITIONS: Final[Mapping[SamState, frozenset[SamState]]] = {
+    SamState.BEGUN: frozenset({SamState.BEGUN, SamState.IN_USE, SamState.RETIRED}),
+    SamState.IN_USE: frozenset({SamState.RETIRED}),
+    SamState.RETIRED: frozenset(),
 }
 
 LIVE_STATIONS: Final = (StationState.WORKING, StationState.PAUSED)

@@ -49,6 +49,16 @@ def cmac(key: bytes, message: bytes) -> bytes:
     return mac.finalize()
 
 
+def session_keys(share: bytes, other_share: bytes, challenge: bytes, nonce: bytes) -> SessionKeys:
+    """KS.ENC and KS.MAC of K.IFD and K.IC, RND.IC and RND.IFD, 16 bytes each.
+
+    Source: NIST SP 800-108r1, clause 4.1, with CMAC.
+    """
+    seed = bytes(left ^ right for left, right in zip(share, other_share, strict=True))
+    context = challenge + nonce + _SESSION_KEY_BITS
+    return SessionKeys(*(cmac(seed, b"\x01" + label + b"\x00" + context) for label in (b"KS.ENC", b"KS.MAC")))
+
+
 class MutualAuthentication:
     """One run: make the command, then check the response.
 
@@ -93,9 +103,7 @@ class MutualAuthentication:
         plain = decryptor.update(cryptogram)
         if not hmac.compare_digest(plain[:32], self._challenge + self._nonce):
             raise PersonalizationError("card-not-genuine")
-        seed = bytes(left ^ right for left, right in zip(self._share, plain[32:], strict=True))
-        context = self._challenge + self._nonce + _SESSION_KEY_BITS
-        return SessionKeys(*(cmac(seed, b"\x01" + label + b"\x00" + context) for label in (b"KS.ENC", b"KS.MAC")))
+        return session_keys(self._share, plain[32:], self._challenge, self._nonce)
 
     def __repr__(self) -> str:
         return f"MutualAuthentication({self._reference:02X})"

@@ -56,6 +56,10 @@ class What(StrEnum):
     RETURN_OPENED = "return-opened"
     BATCH_ERASED = "batch-erased"
     KEYS_CHANGED = "keys-changed"
+    SAM_BEGUN = "sam-begun"
+    SAM_MADE = "sam-made"
+    SAM_RETIRED = "sam-retired"
+    SAM_TERMINATED = "sam-terminated"
     DOSSIER_SAVED = "dossier-saved"
     CASE_CHANGED = "case-changed"
 

@@ -34,6 +34,7 @@ from personalization.production.states import (
     BlankState,
     RowState,
     RunState,
+    SamState,
     StationState,
 )
 
@@ -317,3 +318,26 @@ class SealedCase(Base):
     version: Mapped[int] = mapped_column(Integer)
     sealed: Mapped[bytes] = mapped_column(LargeBinary)
     changed_at: Mapped[int] = mapped_column(BigInteger)
+
+
+class Sam(Base):
+    """One SAM of the centre; ``card_number`` as hex, ``keys`` a JSON object of check values by name.
+
+    ``generation`` is that of the cards it opens; ``disposal`` says whether a retired chip was put out of service.
+    """
+
+    __tablename__ = "sams"
+    __table_args__ = (CheckConstraint(_one_of(SamState), name="state"),)
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    card_number: Mapped[str] = mapped_column(String(40), unique=True)
+    state: Mapped[str] = mapped_column(String(_STATE_LENGTH))
+    profile: Mapped[str] = mapped_column(String(_CODE_LENGTH))
+    generation: Mapped[int] = mapped_column(Integer)
+    keys: Mapped[str] = mapped_column(String)
+    begun_at: Mapped[int] = mapped_column(BigInteger)
+    made_at: Mapped[int | None] = mapped_column(BigInteger)
+    made_by: Mapped[str] = mapped_column(String(_CODE_LENGTH))
+    retired_at: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))
+    disposal: Mapped[str | None] = mapped_column(String(_CODE_LENGTH))

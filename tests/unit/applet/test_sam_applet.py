@@ -393,6 +393,32 @@ def test_a_load_key_of_another_length_is_refused(length: int) -> None:
     assert caught.value.sw == SW.WRONG_DATA
 
 
+def test_a_module_tells_how_far_its_personalization_is() -> None:
+    """GET DATA DF25: stage and check value of the load key; nothing else until it is personalized, no longer then."""
+    bench = blank(SAM)
+    channel = PlainChannel(bench.on(Interface.CONTACT))
+
+    def told(tag: int = 0xDF25) -> str:
+        select(channel, SAM.application.instance)
+        answer = channel.exchange(CommandApdu(0, 0xCA, *divmod(tag, 256), b"", 256))
+        return answer.data.hex().upper() if answer.sw == SW.OK else str(answer.sw)
+
+    value = cmac(LOAD_KEY, bytes(16))[:3].hex().upper()
+    found = [told()]
+    for identifier, content in (
+        (0x8001, LOAD_KEY),
+        (0x8002, wrapped_masters()),
+        (0x8000, own_keys(bench.card_number)),
+    ):
+        store(bench, identifier, content)
+        found.append(told())
+    assert found == ["00000000", f"01{value}", f"02{value}", f"03{value}"]
+    assert [told(tag) for tag in (0xDF21, 0xDF23, 0xDF24, 0xDF26)] == ["6985"] * 4
+    store(bench, 0x9F01, SAM.identification, last=True)
+    assert told() == "6A88"
+    assert told(0xDF21) == SAM.identification.hex().upper()
+
+
 def changed(at: int, value: int = 0xFF) -> bytes:
     entries = bytearray(wrapped_masters())
     entries[at] ^= value

@@ -29,9 +29,10 @@ from personalization.permit.linked import LinkFault
 from personalization.permit.policy.model import Fact, Ground
 from personalization.permit.recognition import Route
 from personalization.production.account import Place
-from personalization.production.states import BatchState, BlankState, Order, RowState, StationState
+from personalization.production.states import BatchState, BlankState, Order, RowState, SamState, StationState
 from personalization.production.station import Ending
 from personalization.reports.words import catalogue
+from personalization.sams.maker import SamCondition
 from reader_bridge.pcsc.binding import CODES
 from reader_bridge.tear_report import ViolationKind
 
@@ -70,6 +71,8 @@ PARTS = {
     },
     "place": {place.value for place in Place},
     "return.table": {"results", "replaced", "bank", "stations"},
+    "sam.state": {state.value for state in SamState},
+    "sam.condition": {condition.value for condition in SamCondition},
     "view": {"holder", "inspection"},
     "keypad": {"pin", "current", "new", "confirmation"},
     "wear.use": {use.value for use in PageUse},
