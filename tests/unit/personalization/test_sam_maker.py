@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from card_os.card import Card
 from card_os.hardware.image import NvmImage
 from card_os.storage.store import ObjectKind, ObjectStore
 from permitcard.products import open_simulated, permit_profile, sam_profile
@@ -123,8 +124,13 @@ def store(session: SecureSession, groupings: list[DataGrouping], *, complete: bo
         session.transmit(block if complete else block._replace(p1=block.p1 & ~StoreDataFlag.LAST_BLOCK))
 
 
+def firmware(card: SimulatedCard) -> Card:
+    assert isinstance(card.card, Card)
+    return card.card
+
+
 def application_owner(card: SimulatedCard) -> int:
-    application = card.card.platform.registry.by_aid(NAME)
+    application = firmware(card).platform.registry.by_aid(NAME)
     assert application is not None
     return application.owner
 
@@ -267,7 +273,7 @@ def test_no_key_is_on_the_wire_in_clear(chip: SimulatedCard, keys: FileKeyStore,
     for name, secret in secrets.items():
         for half in (secret[:16], secret[16:]):
             assert not half or bytes(half) not in wire.heard, name
-    held = chip.card.platform.store.owned(application_owner(chip), ObjectKind.KEY)
+    held = firmware(chip).platform.store.owned(application_owner(chip), ObjectKind.KEY)
     assert {item.identifier for item in held} == {0x81, 0x82, 0x83, 0x84, 0x85, 0x90}, "the load key is gone"
 
 
@@ -355,7 +361,7 @@ def test_a_sam_has_one_user_at_a_time(chip: SimulatedCard, keys: FileKeyStore, j
 
 def test_a_sam_that_is_used_up_says_so(chip: SimulatedCard, keys: FileKeyStore, journal: Journal) -> None:
     office = made(journal, keys, chip)
-    store, owner = chip.card.platform.store, application_owner(chip)
+    store, owner = firmware(chip).platform.store, application_owner(chip)
     counter = store.find(owner, ObjectKind.COUNTER, 0x80)
     assert counter is not None
     store.write_through(counter, 0, (3).to_bytes(4, "big"))

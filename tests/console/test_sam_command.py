@@ -1,0 +1,170 @@
+"""``permitcard sam`` and ``--sam``: SAMs of a rehearsal that are made, named, shared out, used up and retired."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import shutil
+from typing import Any
+
+import pytest
+
+from permitcard.operator_login import system_user
+from permitcard.products import open_simulated
+from permitcard.sams import blank_chip
+from permitcard.specimen import published_keys
+from personalization.keys.signed_document import read_signed
+from personalization.permit.electronic.claims import CHINA
+from tests.console.conftest import SmallCentre
+
+
+@pytest.fixture
+def centre(small_centre: SmallCentre, monkeypatch: pytest.MonkeyPatch) -> SmallCentre:
+    monkeypatch.delenv("PERMITCARD_SAM", raising=False)
+    return small_centre
+
+
+def made(centre: SmallCentre, *line: str, code: int = 0) -> Any:
+    return centre("sam", "make", *line, code=code)
+
+
+def test_sams_are_made_shown_listed_and_retired(centre: SmallCentre) -> None:
+    first = made(centre).document
+    assert first["found"] == "loaded", "a rehearsal's vendor puts the load key into the chip"
+    assert (first["profile"], first["authentications_left"], first["wrong_cards_left"]) == (
+        "terminal-sam 1.0",
+        1_000_000,
+        1_000,
+    )
+    assert (centre.centre.root / "sams" / "sam-01.card").exists()
+    second = made(centre, "--reader", "sim:other.card").document
+    assert made(centre, "--reader", "sim:other.card", code=2).error["code"] == "sam-made"
+    shown = centre("sam", "show", "--reader", "sim:other.card").document
+    assert shown["card_id"] == second["card_id"]
+    assert shown["authentications_left"] < 1_000_000, "the proof has cost a few"
+    assert shown["known"]["state"] == "in-use"
+    assert shown["known"]["stale_keys"] == []
+    centre("keys", "rotate", "issuer")
+    stale = centre("sam", "show", "--reader", "sim:other.card").document["known"]["stale_keys"]
+    assert stale == ["issuer"]
+    retired = centre("sam", "retire", second["card_id"], "--reason", "worn", "--reader", "sim:other.card").document
+    record = read_signed(centre.prompt.folder / str(retired["record"]))
+    assert (record["card_id"], record["reason"], record["disposal"]) == (second["card_id"], "worn", "terminated")
+    unterminated = centre("sam", "retire", first["card_id"], "--reason", "lost").document
+    assert unterminated["terminated"] is False
+    listed: Any = centre("sam", "list").document["sams"]
+    assert [(one["card_id"], one["state"], one["disposal"]) for one in listed] == [
+        (first["card_id"], "retired", "not-terminated"),
+        (second["card_id"], "retired", "terminated"),
+    ]
+    assert centre("sam", "show", "--reader", "sim:other.card").document["condition"] == "terminated"
+    centre("audit", "verify")
+    words = centre.prompt("sam", "list", "--centre", "centre", "--lang", "zh").out
+    assert "已停用" in words
+
+
+def test_what_is_no_sam_of_this_centre_is_told_apart(centre: SmallCentre) -> None:
+    with blank_chip(centre.prompt.folder / "strange.card", published_keys("another centre: "), 5):
+        pass
+    assert made(centre, "--reader", "sim:strange.card", code=2).error["code"] == "sam-foreign"
+    assert centre("sam", "show", "--reader", "sim:strange.card").document["condition"] == "foreign"
+    assert centre("sam", "retire", "00" * 10, "--reason", "x", code=2).error["code"] == "sam-unknown"
+    assert centre("sam", "retire", "00" * 10, "--reason", "x" * 65, code=2).error["code"] == "usage"
+    assert made(centre, "--reader", "nowhere:1", code=2).error["code"] == "bad-address"
+
+
+def test_making_sams_is_for_who_works_with_keys(centre: SmallCentre) -> None:
+    roster = f'[operators.li]\nsystem_user = "{system_user()}"\nroles = ["run", "prepare", "receive"]\n'
+    (centre.centre.root / "operators.toml").write_text(roster, "utf-8")
+    assert made(centre, code=2).error["code"] == "role-missing"
+    assert centre("sam", "retire", "00" * 10, "--reason", "x", code=2).error["code"] == "role-missing"
+    assert centre("sam", "list").document == {"sams": []}
+
+
+def run(centre: SmallCentre, *options: str, code: int = 0) -> Any:
+    return centre("batch", "run", centre.delivered, "--simulate", *options, code=code)
+
+
+def test_each_station_has_a_sam_of_its_own(centre: SmallCentre) -> None:
+    for name in ("one", "two"):
+        made(centre, "--reader", f"sim:{name}.card")
+    named = ("--sam", "sim:one.card", "--sam", "sim:two.card")
+    for options, code in (
+        (("--sam", "sim:one.card", "--sam", "sim:one.card"), "sam-named-twice"),
+        (("--sam", "sim:one.card"), "sams-too-few"),
+        ((*named, "--stations", "3"), "sams-too-few"),
+    ):
+        refused = run(centre, *options, code=2)
+        assert refused.error["code"] == code
+    assert centre("batch", "status", code=2).error["code"] == "no-batch", "nothing was loaded"
+    assert run(centre, *named).document["good"] == 4
+    assert not list((centre.centre.root / "sams").glob("*")), "no SAM of a rehearsal's own was needed"
+    left = [uses_left(centre, name) for name in ("one", "two")]
+    assert all(uses < 1_000_000 for uses in left)
+
+
+def uses_left(centre: SmallCentre, name: str) -> int:
+    return int(str(centre("sam", "show", "--reader", f"sim:{name}.card").document["authentications_left"]))
+
+
+def test_a_sam_that_is_missing_in_use_or_of_other_keys_stops_a_run_that_goes_on_afterwards(
+    centre: SmallCentre,
+) -> None:
+    made(centre, "--reader", "sim:one.card")
+    named = ("--stations", "1", "--sam", "sim:one.card")
+    away = centre.prompt.folder / "one.card"
+    away.rename(away.with_suffix(".away"))
+    assert run(centre, *named, code=3).error["code"] == "sam-missing"
+    away.with_suffix(".away").rename(away)
+    with open_simulated(away):
+        assert centre("batch", "resume", *named, code=3).error["code"] == "no-sam-free"
+    blank_chip(centre.prompt.folder / "blank.card", published_keys("x"), 5).close()
+    other = ("--stations", "1", "--sam", "sim:blank.card")
+    assert centre("batch", "resume", *other, code=3).error["code"] == "sam-absent"
+    status = centre("batch", "status").document
+    assert (status["left"], status["stock"]["spoiled"]) == (4, 0)
+    spare = (*other, "--sam", "sim:one.card")
+    assert centre("batch", "resume", *spare).document["good"] == 4, "what is of no use is passed over for a spare"
+
+
+@pytest.mark.long
+def test_a_sam_of_keys_that_were_replaced_is_not_used(centre: SmallCentre) -> None:
+    made(centre, "--reader", "sim:one.card")
+    centre("keys", "rotate", "concealment")
+    refused = run(centre, "--stations", "1", "--sam", "sim:one.card", code=3)
+    assert refused.error["code"] == "sam-outdated"
+    assert "concealment" in refused.error["text"]
+    made(centre, "--reader", "sim:two.card")
+    assert centre("batch", "resume", "--stations", "1", "--sam", "sim:two.card").document["good"] == 4
+
+
+def test_the_centres_file_and_the_environment_name_sams_for_stations_and_desks(
+    centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = centre.centre.root
+    made(centre, "--reader", f"sim:{root / 'station.card'}")
+    made(centre, "--reader", "sim:desk.card")
+    (root / "sams.toml").write_text('[sams]\nreaders = ["sim:station.card"]\n', "utf-8")
+    assert run(centre, "--stations", "1").document["good"] == 4
+    card = f"sim:{min((root / 'cards').glob('*.card'))}"
+    desk = ("desk", "inspect", "--card", card, "--area", "330381", "--on", f"{dt.datetime.now(CHINA).date()}")
+    before = uses_left(centre, "desk")
+    monkeypatch.setenv("PERMITCARD_SAM", "sim:desk.card")
+    assert centre(*desk).document["status"] == "valid"
+    assert uses_left(centre, "desk") < before
+    monkeypatch.delenv("PERMITCARD_SAM")
+    shutil.rmtree(root / "sams", ignore_errors=True)
+    assert centre(*desk).document["status"] == "valid"
+    assert not (root / "sams").exists(), "the file named the SAM"
+    (root / "sams.toml").write_text('[sams]\nreaders = "sim:station.card"\n', "utf-8")
+    assert centre(*desk, code=3).error["code"] == "sam-file-malformed"
+
+
+def test_a_sam_record_is_signed(centre: SmallCentre) -> None:
+    number = made(centre).document["card_id"]
+    path = centre.prompt.folder / str(centre("sam", "retire", number, "--reason", "trial").document["record"])
+    changed = json.loads(path.read_bytes())
+    changed["document"]["reason"] = "another"
+    path.write_text(json.dumps(changed), "utf-8")
+    verified = centre.prompt("keys", "transcript", "verify", path, "--json", code=1)
+    assert verified.error["code"] == "document-not-genuine"
