@@ -83,12 +83,12 @@ class Progress(NamedTuple):
     Attributes:
         there: whether there is one.
         stage: what it holds; None once it is personalized.
-        load_key: check value of its load key; empty when it holds nothing.
+        check_value: of its load key; empty when it holds nothing.
     """
 
     there: bool
     stage: SamStage | None = SamStage.NOTHING
-    load_key: bytes = b""
+    check_value: bytes = b""
 
 
 class SamLook(NamedTuple):
@@ -131,7 +131,7 @@ def ask_progress(card: CardConnection, profile: CardProfile) -> Progress:
         raise
     if len(answer) != _PROGRESS_LENGTH or answer[0] not in set(SamStage):
         raise PersonalizationError("sam-answer-malformed", length=len(answer))
-    return Progress(there=True, stage=SamStage(answer[0]), load_key=answer[1:] if answer[0] else b"")
+    return Progress(there=True, stage=SamStage(answer[0]), check_value=answer[1:] if answer[0] else b"")
 
 
 class SamMaker:
@@ -222,7 +222,7 @@ class SamMaker:
             if self._keys.production:
                 raise PersonalizationError("sam-without-load-key", exit_code=2, card_id=number)
             return
-        ours, its = self._keys.check_value(KeyName.SAM_LOAD), look.progress.load_key
+        ours, its = self._keys.check_value(KeyName.SAM_LOAD), look.progress.check_value
         if not hmac.compare_digest(ours, its):
             raise PersonalizationError(
                 "sam-other-load-key",

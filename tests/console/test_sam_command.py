@@ -39,14 +39,14 @@ def test_sams_are_made_shown_listed_and_retired(centre: SmallCentre) -> None:
     assert (centre.centre.root / "sams" / "sam-01.card").exists()
     second = made(centre, "--reader", "sim:other.card").document
     assert made(centre, "--reader", "sim:other.card", code=2).error["code"] == "sam-made"
-    shown = centre("sam", "show", "--reader", "sim:other.card").document
+    shown: Any = centre("sam", "show", "--reader", "sim:other.card").document
     assert shown["card_id"] == second["card_id"]
     assert shown["authentications_left"] < 1_000_000, "the proof has cost a few"
     assert shown["known"]["state"] == "in-use"
     assert shown["known"]["stale_keys"] == []
     centre("keys", "rotate", "issuer")
-    stale = centre("sam", "show", "--reader", "sim:other.card").document["known"]["stale_keys"]
-    assert stale == ["issuer"]
+    shown = centre("sam", "show", "--reader", "sim:other.card").document
+    assert shown["known"]["stale_keys"] == ["issuer"]
     retired = centre("sam", "retire", second["card_id"], "--reason", "worn", "--reader", "sim:other.card").document
     record = read_signed(centre.prompt.folder / str(retired["record"]))
     assert (record["card_id"], record["reason"], record["disposal"]) == (second["card_id"], "worn", "terminated")
@@ -121,7 +121,7 @@ def test_a_sam_that_is_missing_in_use_or_of_other_keys_stops_a_run_that_goes_on_
     blank_chip(centre.prompt.folder / "blank.card", published_keys("x"), 5).close()
     other = ("--stations", "1", "--sam", "sim:blank.card")
     assert centre("batch", "resume", *other, code=3).error["code"] == "sam-absent"
-    status = centre("batch", "status").document
+    status: Any = centre("batch", "status").document
     assert (status["left"], status["stock"]["spoiled"]) == (4, 0)
     spare = (*other, "--sam", "sim:one.card")
     assert centre("batch", "resume", *spare).document["good"] == 4, "what is of no use is passed over for a spare"
