@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from card_os.applet_api import Session
     from card_os.iso7816.apdu import CommandApdu
 
+_DF: Final = FileStructure.DF
 _MAX_IDENTIFIER: Final = 0xFFFF
 _INS_SELECT: Final = 0xA4
 _BUFFERED: Final = 1024
@@ -155,7 +156,7 @@ class FileSystem:
         session.current_record = 0
         if file is None or file.spec.fid == ROOT_FID:
             session.current_df = session.current_ef = None
-        elif file.structure is FileStructure.DF:
+        elif file.structure is _DF:
             session.current_df, session.current_ef = file.identifier, None
         else:
             session.current_df, session.current_ef = file.parent or None, file.identifier

@@ -231,7 +231,8 @@ class RegistryData(NamedTuple):
 
 _SECURITY_DOMAIN: Final = int(Privilege.SECURITY_DOMAIN)
 _SELECTABLE: Final = int(ApplicationLifeCycle.SELECTABLE)
-_SELECTABLE_OR_LOCKED: Final = _SELECTABLE | int(ApplicationLifeCycle.LOCKED)
+_LOCKED: Final = int(ApplicationLifeCycle.LOCKED)
+_SELECTABLE_OR_LOCKED: Final = _SELECTABLE | _LOCKED
 NO_DATA: Final = RegistryData()
 """What the registry keeps of an application of which nothing more was said."""
 
@@ -263,7 +264,7 @@ class Application:
     @property
     def locked(self) -> bool:
         """True when the lock bit is set."""
-        return bool(self.life_cycle & ApplicationLifeCycle.LOCKED)
+        return self.life_cycle & _LOCKED != 0
 
     @property
     def selectable(self) -> bool:

@@ -25,6 +25,11 @@ class ObjectKind(IntEnum):
     CARD = 8
 
 
+_KEY: Final = ObjectKind.KEY
+_PIN: Final = ObjectKind.PIN
+_COUNTER: Final = ObjectKind.COUNTER
+
+
 def counter_bytes(kind: ObjectKind, identifier: int, size: int) -> int:
     """How many bytes at the start of an object are a counter that is written through.
 
@@ -34,15 +39,10 @@ def counter_bytes(kind: ObjectKind, identifier: int, size: int) -> int:
     | KEY with a reference of one byte | tries left, 1 byte |
     | COUNTER | all of it |
     """
-    match kind:
-        case ObjectKind.PIN:
-            return min(_TRIES_BYTES, size)
-        case ObjectKind.KEY:
-            return min(_TRIES_BYTES, size) if identifier <= _LARGEST_REFERENCE else 0
-        case ObjectKind.COUNTER:
-            return size
-        case _:
-            return 0
+    if kind is _COUNTER:
+        return size
+    has_tries = kind is _PIN or (kind is _KEY and identifier <= _LARGEST_REFERENCE)
+    return min(_TRIES_BYTES, size) if has_tries else 0
 
 
 class StoredObject:
