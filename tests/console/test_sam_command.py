@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 import shutil
 from typing import Any
 
@@ -14,8 +12,8 @@ from permitcard.products import open_simulated
 from permitcard.sams import blank_chip
 from permitcard.specimen import published_keys
 from personalization.keys.signed_document import read_signed
-from personalization.permit.electronic.claims import CHINA
-from tests.console.conftest import SmallCentre
+from tests.console.command_line import Prompt
+from tests.console.conftest import MadeCentre, SmallCentre
 
 
 @pytest.fixture
@@ -50,6 +48,10 @@ def test_sams_are_made_shown_listed_and_retired(centre: SmallCentre) -> None:
     retired = centre("sam", "retire", second["card_id"], "--reason", "worn", "--reader", "sim:other.card").document
     record = read_signed(centre.prompt.folder / str(retired["record"]))
     assert (record["card_id"], record["reason"], record["disposal"]) == (second["card_id"], "worn", "terminated")
+    changed = (centre.prompt.folder / str(retired["record"])).read_text("utf-8").replace("worn", "torn")
+    (centre.prompt.folder / "changed.json").write_text(changed, "utf-8")
+    verified = centre.prompt("keys", "transcript", "verify", "changed.json", "--json", code=1)
+    assert verified.error["code"] == "document-not-genuine"
     unterminated = centre("sam", "retire", first["card_id"], "--reason", "lost").document
     assert unterminated["terminated"] is False
     listed: Any = centre("sam", "list").document["sams"]
@@ -85,28 +87,35 @@ def run(centre: SmallCentre, *options: str, code: int = 0) -> Any:
     return centre("batch", "run", centre.delivered, "--simulate", *options, code=code)
 
 
-def test_each_station_has_a_sam_of_its_own(centre: SmallCentre) -> None:
-    for name in ("one", "two"):
-        made(centre, "--reader", f"sim:{name}.card")
-    named = ("--sam", "sim:one.card", "--sam", "sim:two.card")
+NAMED = ("--sam", "sim:one.card", "--sam", "sim:two.card")
+
+
+def test_a_run_needs_a_sam_for_each_station(centre: SmallCentre) -> None:
     for options, code in (
         (("--sam", "sim:one.card", "--sam", "sim:one.card"), "sam-named-twice"),
         (("--sam", "sim:one.card"), "sams-too-few"),
-        ((*named, "--stations", "3"), "sams-too-few"),
+        ((*NAMED, "--stations", "3"), "sams-too-few"),
     ):
-        refused = run(centre, *options, code=2)
-        assert refused.error["code"] == code
+        assert run(centre, *options, code=2).error["code"] == code
     assert centre("batch", "status", code=2).error["code"] == "no-batch", "nothing was loaded"
-    assert run(centre, *named).document["good"] == 4
+
+
+@pytest.mark.long
+def test_each_station_has_a_sam_of_its_own(centre: SmallCentre) -> None:
+    for name in ("one", "two"):
+        made(centre, "--reader", f"sim:{name}.card")
+    assert run(centre, *NAMED).document["good"] == 4
     assert not list((centre.centre.root / "sams").glob("*")), "no SAM of a rehearsal's own was needed"
-    left = [uses_left(centre, name) for name in ("one", "two")]
-    assert all(uses < 1_000_000 for uses in left)
+    assert all(uses_left(centre, name) < 1_000_000 for name in ("one", "two"))
+    (centre.centre.root / "sams.toml").write_text('[sams]\nreaders = ["sim:../one.card"]\n', "utf-8")
+    assert centre("batch", "resume", code=2).error["code"] == "sams-too-few", "the centre's own file names one"
 
 
 def uses_left(centre: SmallCentre, name: str) -> int:
     return int(str(centre("sam", "show", "--reader", f"sim:{name}.card").document["authentications_left"]))
 
 
+@pytest.mark.long
 def test_a_sam_that_is_missing_in_use_or_of_other_keys_stops_a_run_that_goes_on_afterwards(
     centre: SmallCentre,
 ) -> None:
@@ -138,33 +147,31 @@ def test_a_sam_of_keys_that_were_replaced_is_not_used(centre: SmallCentre) -> No
     assert centre("batch", "resume", "--stations", "1", "--sam", "sim:two.card").document["good"] == 4
 
 
-def test_the_centres_file_and_the_environment_name_sams_for_stations_and_desks(
-    centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
+def test_the_environment_and_the_centres_file_name_the_sam_of_a_desk(
+    made_centre: MadeCentre, prompt: Prompt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    root = centre.centre.root
-    made(centre, "--reader", f"sim:{root / 'station.card'}")
-    made(centre, "--reader", "sim:desk.card")
+    root = prompt.folder / "centre"
+    shutil.copytree(made_centre.centre.root, root)
+    shutil.rmtree(root / "sams")
+    for card in ("centre/station.card", "desk.card"):
+        prompt("sam", "make", "--reader", f"sim:{card}")
     (root / "sams.toml").write_text('[sams]\nreaders = ["sim:station.card"]\n', "utf-8")
-    assert run(centre, "--stations", "1").document["good"] == 4
     card = f"sim:{min((root / 'cards').glob('*.card'))}"
-    desk = ("desk", "inspect", "--card", card, "--area", "330381", "--on", f"{dt.datetime.now(CHINA).date()}")
-    before = uses_left(centre, "desk")
+    desk = ("desk", "correct-date", "--card", card, "--area", "330381", "--on", "2020-01-02", "--json")
+
+    def left(name: str) -> int:
+        shown = prompt("sam", "show", "--reader", f"sim:{name}.card", "--json").document
+        return int(str(shown["authentications_left"]))
+
+    before = left("desk"), left("centre/station")
     monkeypatch.setenv("PERMITCARD_SAM", "sim:desk.card")
-    assert centre(*desk).document["status"] == "valid"
-    assert uses_left(centre, "desk") < before
+    assert prompt(*desk).document["after"] == "2020-01-02"
+    after = left("desk"), left("centre/station")
+    assert after[0] < before[0]
+    assert after[1] == before[1]
     monkeypatch.delenv("PERMITCARD_SAM")
-    shutil.rmtree(root / "sams", ignore_errors=True)
-    assert centre(*desk).document["status"] == "valid"
-    assert not (root / "sams").exists(), "the file named the SAM"
+    assert prompt(*desk).document["after"] == "2020-01-02"
+    assert left("centre/station") < before[1]
+    assert not (root / "sams").exists(), "no SAM of a rehearsal's own was needed"
     (root / "sams.toml").write_text('[sams]\nreaders = "sim:station.card"\n', "utf-8")
-    assert centre(*desk, code=3).error["code"] == "sam-file-malformed"
-
-
-def test_a_sam_record_is_signed(centre: SmallCentre) -> None:
-    number = made(centre).document["card_id"]
-    path = centre.prompt.folder / str(centre("sam", "retire", number, "--reason", "trial").document["record"])
-    changed = json.loads(path.read_bytes())
-    changed["document"]["reason"] = "another"
-    path.write_text(json.dumps(changed), "utf-8")
-    verified = centre.prompt("keys", "transcript", "verify", path, "--json", code=1)
-    assert verified.error["code"] == "document-not-genuine"
+    assert prompt(*desk, code=3).error["code"] == "sam-file-malformed"
