@@ -112,7 +112,8 @@ class Port:
         Raises:
             PortMute: the port has no power, or power was cut during this command.
         """
-        with self._lock:
+        self._lock.acquire()  # `with` takes twice as long
+        try:
             dispatcher = self._dispatcher
             if dispatcher is None:
                 raise PortMute("the port has no power")
@@ -126,6 +127,8 @@ class Port:
             clock.now_ns = now = clock.now_ns + self._command_ns + self._byte_ns * (len(command) + len(answer))
             self.last_cost_ns = now - started
             return answer
+        finally:
+            self._lock.release()
 
     def reset(self) -> bytes:
         """Reset this interface (a warm reset): its channels and sessions are gone; returns ATR or ATS.
