@@ -13,6 +13,7 @@ from typing import ClassVar
 
 from card_os.applet_api import Context, Instruction, Platform, instruction_table
 from card_os.globalplatform.authentication import authenticate, initialize_update
+from card_os.globalplatform.channel_policy import load_policy, store_policy
 from card_os.globalplatform.content_management import install
 from card_os.globalplatform.data_objects import get_data, get_value, store_objects
 from card_os.globalplatform.domain_session import domain_session, open_domain_session
@@ -94,16 +95,18 @@ class SecurityDomain:
         self._platform = platform
 
     def install(self, context: Context, parameters: bytes) -> None:
-        """Nothing to make yet: keys and data come by PUT KEY and STORE DATA.
+        """Take over the secure channel policy of the associated domain; keys and data come by PUT KEY and STORE DATA.
 
         Raises:
             WrongData: 6A80, the parameters are no BER-TLV (11.5.2.3.7).
+            NotEnoughMemory: 6A84.
         """
-        del context
         try:
             tlv.parse_all(parameters)
         except tlv.TlvError as error:
             raise WrongData("parameters of a security domain are BER-TLV") from error
+        store, application = context.store, context.application
+        store_policy(store, application.owner, load_policy(store, application.domain))
 
     def select(self, context: Context) -> bytes:
         """FCI: AID and the longest command data field; tells nothing of the card (11.9.3.1)."""

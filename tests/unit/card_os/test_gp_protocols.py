@@ -324,6 +324,27 @@ def test_what_is_not_offered_is_not_found() -> None:
     assert Scp02Host(card.contact.process).sw.hex() == "6a88"
 
 
+def test_a_new_domain_offers_what_its_associated_domain_offers() -> None:
+    """7.2: reached with the keys of that domain, it tells their protocol (tag 66), and gets keys of its own for it."""
+    card = scp02_card(0x55)
+    host = Scp02Host(card.contact.process)
+    host.open(0x01)
+    fields = "07A0000001515350" + "08A000000151535041" + "09A00000015153504101" + "0180" + "02C900" + "00"
+    assert host.transmit(f"80E60C00{len(fields) // 2:02X}{fields}00").endswith("9000")
+    select = bytes.fromhex("00A4040009A0000001515350410100")
+    assert card.contact.process(select)[-2:].hex() == "9000"
+    assert "640b06092a864886fc6b040255" in card.contact.process(bytes.fromhex("80CA006600")).hex()
+    host = Scp02Host(card.contact.process)
+    assert host.open(0x01).hex() == "9000"
+    keys = tuple(bytes((number,)) * 16 for number in (1, 2, 3))
+    data = b"\x21" + b"".join(b"\x80\x10" + host.encrypt(key) + b"\x00" for key in keys)
+    assert host.transmit(f"80D80081{len(data):02X}{data.hex()}00").endswith("9000")
+    card.contact.process(select)
+    host = Scp02Host(card.contact.process, (keys[0], keys[1], keys[2]))
+    assert host.answer[10:12].hex() == "2102"
+    assert host.open(0x03).hex() == "9000"
+
+
 def test_card_data_tells_the_protocols() -> None:
     """Appendix H.2, tag 64 for each protocol."""
     policy = ChannelPolicy(((Protocol.SCP03, 0x60), (Protocol.SCP02, 0x55)))
