@@ -135,8 +135,9 @@ class Decoder:
             return Decoded(entry, command_row(sent.cla, sent.ins).name, status=_plain_status(entry))
         plain, protection = self._opener.command(sent, hidden=hidden)
         decoded = CLASS_BYTES[sent.cla]
-        if decoded is not None and decoded.chained:
-            self._chained += plain.data
+        chained = decoded is not None and decoded.chained
+        if chained or self._opener.collecting:
+            self._chained += plain.data if chained else b""
             title = f"{self._places.title(plain)}, more follows"
             return Decoded(entry, title, status=_plain_status(entry), protection=str(protection))
         if self._chained:

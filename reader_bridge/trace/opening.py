@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass, field
 from typing import Final
 
-from card_os.iso7816.apdu import CLASS_BYTES, CommandApdu, ResponseApdu
+from card_os.iso7816.apdu import CLASS_BYTES, MAX_SHORT_NC, CommandApdu, ResponseApdu
 from reader_bridge.trace.commands import PROPRIETARY, under_iso_messaging
 from reader_bridge.trace.keys import FileKeys, TraceKeys
 from reader_bridge.trace.messaging import MUTUAL_LENGTH, MessagingReader, session_of_mutual
@@ -27,6 +28,10 @@ _ISO_SECURED: Final = 0x08
 _DONE: Final = 0x9000
 _PROPRIETARY_MESSAGING: Final = 0x0C
 _FURTHER: Final = 0x40
+_CUT: Final = frozenset({0xD8, 0xE4, 0xE6})
+"""PUT KEY, DELETE, INSTALL: hosts protect a long one whole and cut it then (GPC 2.3.1, 11.1.5.1)."""
+_MORE: Final = 0x80
+_PIECE: Final = "protected as a whole with what follows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +72,7 @@ class Opener:
     _messaging_failed: bool = False
     _sessions: int = 0
     _challenge: bytes = b""
+    _pieces: bytes = b""
 
     def reset(self) -> None:
         """Power or reset."""
@@ -75,6 +81,12 @@ class Opener:
         self._messaging = None
         self._messaging_failed = False
         self._challenge = b""
+        self._pieces = b""
+
+    @property
+    def collecting(self) -> bool:
+        """True when the last command was a piece of one that is protected as a whole."""
+        return bool(self._pieces)
 
     def command(self, command: CommandApdu, *, hidden: bool) -> tuple[CommandApdu, Protection]:
         """The plain command, or the command as it is."""
@@ -83,7 +95,8 @@ class Opener:
                 return self._external_authenticate(command)
             if self._channel is None or not self._channel_open:
                 return command, Protection("secure channel", reason="no keys for it")
-            return self._taken_off(self._channel, command, hidden=hidden)
+            return self._whole_or_piece(self._channel, command, hidden=hidden)
+        self._pieces = b""
         if _is_iso_secured(command):
             reader = self._session()
             if reader is None:
@@ -109,6 +122,18 @@ class Opener:
         check = self._channel.authenticate(command)
         self._channel_open = True
         return command, Protection(self._channel.name, check, opened=True)
+
+    def _whole_or_piece(
+        self, channel: ChannelReader, command: CommandApdu, *, hidden: bool
+    ) -> tuple[CommandApdu, Protection]:
+        """Bit 8 of P1 tells a piece, or another whole PUT KEY that follows; such a one has its own MAC."""
+        if not hidden and command.ins in _CUT and command.p1 & _MORE and not _is_whole(channel, command):
+            self._pieces += command.data
+            return command._replace(p1=command.p1 & ~_MORE), Protection(channel.name, reason=_PIECE)
+        if self._pieces:
+            data, self._pieces = self._pieces + command.data, b""
+            command = command._replace(data=data, extended=len(data) > MAX_SHORT_NC)
+        return self._taken_off(channel, command, hidden=hidden)
 
     @staticmethod
     def _taken_off(
@@ -182,6 +207,14 @@ class Opener:
     def channel_known(self) -> bool:
         """True when the last INITIALIZE UPDATE was answered with keys that are known."""
         return self._channel is not None
+
+
+def _is_whole(channel: ChannelReader, command: CommandApdu) -> bool:
+    """True when the command is protected by itself; the session stays where it is."""
+    try:
+        return copy(channel).open_command(command, hidden=False).mac is not MacCheck.WRONG
+    except ValueError:
+        return False
 
 
 def _is_gp_secured(command: CommandApdu) -> bool:

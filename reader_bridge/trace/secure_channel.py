@@ -252,7 +252,6 @@ class Scp02Reader:
         self._encrypted_vector = True
         self._response_vector = bytes(DES_BLOCK)
         self._level = 0
-        self._last = b""
 
     def _session(self, key: bytes, constant: bytes) -> bytes:
         return tdes_cbc_encrypt(key, bytes(DES_BLOCK), constant + self._sequence + bytes(12))
@@ -296,7 +295,6 @@ class Scp02Reader:
         data, mac = command.data[:-DES_BLOCK], command.data[-DES_BLOCK:]
         if data and self._level & _C_DECRYPTION:
             data = unpad(tdes_cbc_decrypt(self._enc, bytes(DES_BLOCK), data))
-        self._last = _header(command, len(data) + DES_BLOCK)[:4] + bytes((len(data),)) + data
         return OpenedCommand(_plain(command, data), self._check(command, data, mac))
 
     def open_response(self, response: ResponseApdu, *, hidden: bool) -> OpenedResponse:
