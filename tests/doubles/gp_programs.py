@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -31,15 +31,41 @@ from reader_bridge.connection import CardConnection
 from test_vectors.expected import read_table
 from tests.doubles.load_files import cap_components
 
-TEST_KEY: Final = bytes(range(0x40, 0x50))
 SERIAL: Final = 7
-CARDS: Final[Mapping[str, tuple[str, str]]] = {
-    "test keys, SCP03": ("test-keys", "none"),
-    "diversified keys, SCP03": ("test-keys", "profile"),
-    "test keys, SCP02": ("test-keys-scp02", "none"),
-    "diversified keys, SCP02": ("test-keys-scp02", "visa2"),
+
+
+class CardKind(NamedTuple):
+    """A card that programs manage.
+
+    Attributes:
+        profile: its card profile.
+        scheme: how its keys are diversified from the test key.
+        key_length: bytes of a key.
+    """
+
+    profile: str
+    scheme: str
+    key_length: int = 16
+
+
+CARDS: Final[Mapping[str, CardKind]] = {
+    "test keys, SCP03": CardKind("test-keys", "none"),
+    "diversified keys, SCP03": CardKind("test-keys", "profile"),
+    "test keys, SCP02": CardKind("test-keys-scp02", "none"),
+    "diversified keys, SCP02": CardKind("test-keys-scp02", "visa2"),
 }
-"""Profile and diversification of the cards that programs are played on."""
+"""The cards that programs are played on."""
+
+RECORDED_CARDS: Final[Mapping[str, CardKind]] = {
+    "test keys, SCP03": CARDS["test keys, SCP03"],
+    "keys by KDF3, SCP03": CardKind("test-keys", "cmac:$_ 000000 $k 00 $0 $1 $2 $3 $4 $5 $6 $7 $8 $9"),
+    "AES-192, SCP03": CardKind("test-keys", "none", 24),
+    "AES-256, SCP03": CardKind("test-keys", "none", 32),
+    "test keys, SCP02": CARDS["test keys, SCP02"],
+    "keys by VISA2, SCP02": CardKind("test-keys-scp02", "visa2"),
+    "keys by EMV, SCP02": CardKind("test-keys-scp02", "emv"),
+}
+"""The cards that programs were recorded on; KDF3 is what GlobalPlatformPro calls its template for SCP03."""
 
 _PACKAGE: Final = bytes.fromhex("D27600012401")
 _APPLET: Final = _PACKAGE + b"\x01"
@@ -94,9 +120,9 @@ def programs() -> list[Program]:
 class ProgramCard:
     """A card of a profile, with test keys or with keys that are diversified from them."""
 
-    def __init__(self, name: str) -> None:
-        profile_name, self._scheme = CARDS[name]
-        profile = load_profile(profile_name)
+    def __init__(self, kind: CardKind) -> None:
+        self._kind = kind
+        profile = load_profile(kind.profile)
         (self._set,) = profile.issuer.keys
         protocol, implementation = profile.issuer.channels.protocols[0]
         self.option = SecureChannelOption(int(protocol), implementation)
@@ -108,8 +134,8 @@ class ProgramCard:
         self._profile: CardProfile = replace(profile, issuer=replace(profile.issuer, keys=(made,)))
 
     def keys(self, number: bytes) -> StaticKeys:
-        masters = MasterKeys(TEST_KEY, TEST_KEY, TEST_KEY)
-        return card_keys(masters, diversification_of(self._scheme), self._set.version, number)
+        key = bytes(range(0x40, 0x40 + self._kind.key_length))
+        return card_keys(MasterKeys(key, key, key), diversification_of(self._kind.scheme), self._set.version, number)
 
     def manufacture(self, nvm: Nvm) -> None:
         manufacture_profile(nvm, self._profile, SERIAL)

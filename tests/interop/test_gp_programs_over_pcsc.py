@@ -18,7 +18,7 @@ READERS = dict(zip(CARDS, (CONTACT, CONTACTLESS, CONTACTLESS, CONTACT), strict=T
 @pytest.mark.parametrize("name", CARDS)
 def test_programs_manage_a_served_card(name: str) -> None:
     """Those that leave the card as it was, one after the other, then the first one that spends it."""
-    kind = ProgramCard(name)
+    kind = ProgramCard(CARDS[name])
     with create_card(None, kind.boot, manufacture=kind.manufacture) as card, CardServer(card) as server:
         server.offer_own_pcsc()
         done = subprocess.run(

@@ -8,9 +8,9 @@ from __future__ import annotations
 import sys
 
 from reader_bridge.addresses import ConnectionFactory
-from tests.doubles.gp_programs import Player, ProgramCard, levels_of, programs
+from tests.doubles.gp_programs import CARDS, Player, ProgramCard, levels_of, programs
 
-card = ProgramCard(sys.argv[1])
+card = ProgramCard(CARDS[sys.argv[1]])
 for program in programs():
     for level in levels_of(program, card):
         with ConnectionFactory().connect(f"pcsc:{sys.argv[2]}") as connection:

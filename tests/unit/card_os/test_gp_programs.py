@@ -13,7 +13,7 @@ PROGRAMS = programs()
 @pytest.mark.parametrize("card_name", CARDS)
 @pytest.mark.parametrize("program", PROGRAMS, ids=lambda program: program.name)
 def test_a_program_has_the_answers_that_it_needs(program: Program, card_name: str) -> None:
-    kind = ProgramCard(card_name)
+    kind = ProgramCard(CARDS[card_name])
     for level in levels_of(program, kind):
         card = kind.new()
         connection = PortConnection(card.contact)
@@ -25,7 +25,7 @@ def test_a_program_has_the_answers_that_it_needs(program: Program, card_name: st
 
 
 def test_every_program_names_its_source_and_is_played() -> None:
-    cards = [ProgramCard(name) for name in CARDS]
+    cards = [ProgramCard(kind) for kind in CARDS.values()]
     for program in PROGRAMS:
         assert len(program.source) > 20, program.name
         assert any(list(levels_of(program, card)) for card in cards), program.name
