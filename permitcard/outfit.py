@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from permitcard.blank_list import PLACE_MARK
 from permitcard.products import boot, open_simulated, permit_profile
 from permitcard.recipes import permit_recipe
 from permitcard.sams import STATION_ROLES, a_sam
@@ -95,13 +96,13 @@ class StationOutfit:
         """Open the card at an address of the stock, without power.
 
         Args:
-            location: the address.
+            location: the address; what stands behind `PLACE_MARK` is the feeder's.
             production: whether the keys are for real cards; a card of the other kind gets no command.
 
         Raises:
             ReaderError: "image-in-use" when another process has it, or no card is there.
         """
-        address = CardAddress.parse(location)
+        address = CardAddress.parse(location.partition(PLACE_MARK)[0])
         with ExitStack() as held:
             if address.kind is AddressKind.SIMULATED:
                 card = open_simulated(self.root / address.place)

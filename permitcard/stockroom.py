@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from permitcard.blank_list import read_blank_list
 from personalization.production.acts import Act, Role
 from personalization.production.disposal import (
     destroy_cards,
@@ -21,6 +22,7 @@ from personalization.production.disposal import (
 from personalization.production.operators import require_two
 from personalization.production.reject_reason import RejectReason
 from personalization.production.remake import Rejected, reject_card, require_row, subject_of
+from personalization.production.stock import receive_list
 
 if TYPE_CHECKING:
     from permitcard.job import Job
@@ -42,6 +44,17 @@ class Destruction(NamedTuple):
     cards: int
     witness: str | None
     certificate: Path
+
+
+def receive_delivered(job: Job, file: Path, lot: str) -> int:
+    """Take blanks into stock that a chip vendor delivered with a list; returns how many.
+
+    Raises:
+        PersonalizationError: exit 2: "role-missing", "blank-known", and as `read_blank_list`; nothing is taken then.
+    """
+    job.operator.require(Role.RECEIVE)
+    blanks = read_blank_list(file, production=job.keys.production)
+    return receive_list(job.journal, blanks, lot=lot, who=job.operator.name)
 
 
 def remake(job: Job, identifier: str, row: int, reason: RejectReason) -> Rejected:

@@ -24,25 +24,40 @@ MomentFormats = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 _FAILURES = 1
 _MICROSECONDS = 1_000_000
+_LONGEST_LOT = 64
 
 
 @group.command("receive")
 def receive(
     context: typer.Context,
-    count: Annotated[int, typer.Argument(min=1, help="How many blank cards.", metavar="N")],
+    count: Annotated[int | None, typer.Argument(min=1, help="How many simulated ones to make.", metavar="N")] = None,
     centre: CentreOption = Path("centre"),
-    lot: Annotated[str, typer.Option(help="Delivery lot.")] = "simulated",
+    delivered: Annotated[
+        Path | None,
+        typer.Option("--list", help="CSV of a delivery: card_number, reader, place; see docs/production.md."),
+    ] = None,
+    lot: Annotated[str | None, typer.Option(help="Delivery lot; the list's name, or simulated, when absent.")] = None,
     chip: ChipOption = DEFAULT_CHIP,
 ) -> None:
-    """Make N simulated blank cards, as a chip vendor would deliver them, and take them into stock."""
+    """Take the blank cards of a delivery into stock, or make N simulated ones, as a chip vendor would deliver them."""
+    from permitcard import stockroom
     from permitcard.centre import Centre
     from permitcard.job import Job
 
+    if (count is None) == (delivered is None):
+        raise typer.BadParameter("either N or --list")
+    name = lot or ("simulated" if delivered is None else delivered.stem)
+    if not 0 < len(name) <= _LONGEST_LOT:
+        raise typer.BadParameter(f"{_LONGEST_LOT} characters at most", param_hint="--lot")
     console = console_of(context)
     with Job.open(Centre(centre)) as job, console.progress() as bar:
-        total = job.receive_simulated(count, lot=lot, chip=chip, progress=lambda done: bar("stock", done, count))
+        if delivered is not None:
+            total = stockroom.receive_delivered(job, delivered, name)
+        else:
+            wanted = count or 0
+            total = job.receive_simulated(wanted, lot=name, chip=chip, progress=lambda done: bar("stock", done, wanted))
     console.say("stock.received", count=total)
-    console.result({"received": total, "lot": lot})
+    console.result({"received": total, "lot": name})
 
 
 @group.command("show")

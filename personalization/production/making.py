@@ -31,6 +31,10 @@ CARD_IN_USE: Final = frozenset({"image-in-use", "card-in-use", "reader-in-use"})
 UNREACHABLE: Final = frozenset({"card-in-use", "card-elsewhere"})
 """Codes of `settle` when nothing can be known of a card from here and now."""
 
+READER_MISSING: Final = "reader-missing"
+"""Code of a station that has no reader, or no card in it, where one should be: nothing is known of the card."""
+
+_NOT_THERE: Final = frozenset({"no-pcsc", "no-service", "no-reader", "no-card"})
 _ELSEWHERE: Final = frozenset({"image-missing", "no-pcsc", "no-service", "no-reader", "no-card"})
 _REASON_LENGTH: Final = 64
 _DEAD: Final = frozenset({Condition.TERMINATED, Condition.FOREIGN})
@@ -75,7 +79,7 @@ def make_card(equipment: Equipment, claim: Claim, hold: Hold = _at_ease) -> Resu
 
     Raises:
         SeatLost: the claim is not ours any more.
-        PersonalizationError: the prepared record cannot be had; the card was not touched.
+        PersonalizationError: the prepared record cannot be had; "reader-missing" (exit 3); the card was not touched.
     """
     record = equipment.records.record(claim.prepared_index)
     trace, timer = Trace(), StepTimer()
@@ -84,6 +88,7 @@ def make_card(equipment: Equipment, claim: Claim, hold: Hold = _at_ease) -> Resu
     except ReaderError as error:
         if error.code in CARD_IN_USE:
             return Result(Verdict.RELEASED, Outcome(claim, trace.pack(), timer.finish(), reason=error.code))
+        _require_reader(claim, trace, error)
         return settle(equipment, claim, record, trace, timer, hold, at_hand=True)
     return Result(verdict, Outcome(claim, trace.pack(), timer.finish(), reason=reason), refused)
 
@@ -181,13 +186,18 @@ def settle(
 
 
 def inspect_card(equipment: Equipment, claim: Claim) -> Result:
-    """Have a finished card inspected on both interfaces; an exchange that fails gets one second chance."""
+    """Have a finished card inspected on both interfaces; an exchange that fails gets one second chance.
+
+    Raises:
+        PersonalizationError: "reader-missing" (exit 3), or what the inspector raises; nothing was said of the card.
+    """
     trace, timer = Trace(), StepTimer()
     try:
         checks, reason = _inspect(equipment, claim, trace, timer)
     except ReaderError as error:
         if error.code in CARD_IN_USE:
             return Result(Verdict.RELEASED, Outcome(claim, trace.pack(), timer.finish(), reason=error.code))
+        _require_reader(claim, trace, error)
         try:
             checks, reason = _inspect(equipment, claim, trace, timer)
         except ReaderError as again:
@@ -218,6 +228,16 @@ def terminate_card(equipment: Equipment, location: str) -> bool:
             return equipment.maker.terminate(contact)
     except (ReaderError, KeysRefused, CardFault, WrongBlank):
         return False
+
+
+def _require_reader(claim: Claim, trace: Trace, error: ReaderError) -> None:
+    """A card that never answered, for it is not there, is no bad card.
+
+    Raises:
+        PersonalizationError: "reader-missing", exit 3.
+    """
+    if error.code in _NOT_THERE and trace.empty:
+        raise PersonalizationError("reader-missing", exit_code=3, location=claim.location, reason=error.code) from error
 
 
 def _first_failure(inspection: Inspection) -> str:

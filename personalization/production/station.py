@@ -47,6 +47,7 @@ from personalization.production.journal.stations import Progress, SeatLost, livi
 from personalization.production.lease import Lease
 from personalization.production.lives import LeaseWatch
 from personalization.production.making import (
+    READER_MISSING,
     UNREACHABLE,
     Result,
     Verdict,
@@ -69,6 +70,9 @@ SILENT: Final = "silent"
 """Condition of a card that did not answer."""
 
 JOURNAL_GONE: Final = "journal-unavailable"
+_NOT_BEGUN: Final = OTHER_KIND | {READER_MISSING}
+"""Codes of a card that received no command."""
+
 _PAUSED_S: Final = 0.5
 _WATCH_S: Final = 1.0
 _MOST_LIVES: Final = 16
@@ -295,7 +299,7 @@ class Station:
                     self._unreachable[claim.run_id] = elapsed_s() + _WATCH_S
                     tray.unreachable.append(claim)
                     continue
-                if error.code in OTHER_KIND:
+                if error.code in _NOT_BEGUN:
                     tray.waiting.insert(0, claim)  # it got no command: it goes back with the others
                 # Any other card's run stays open: it may have been touched, and recovery will look at it.
                 self._turn(tray, claim=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
@@ -63,7 +63,17 @@ def receive_blanks(
     return total
 
 
-def _book(journal: Journal, group: list[NewBlank], lot: str, who: str) -> None:
+def receive_list(journal: Journal, blanks: Sequence[NewBlank], *, lot: str, who: str) -> int:
+    """Take the blank cards of a delivery into stock, all or none; returns how many.
+
+    Raises:
+        PersonalizationError: "blank-known", a card number or place is in the stock already.
+    """
+    _book(journal, blanks, lot, who)
+    return len(blanks)
+
+
+def _book(journal: Journal, group: Sequence[NewBlank], lot: str, who: str) -> None:
     at = now_us()
     rows = [
         {

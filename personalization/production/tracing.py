@@ -58,6 +58,11 @@ class Trace:
     def __init__(self) -> None:
         self._entries: list[bytes] = []
 
+    @property
+    def empty(self) -> bool:
+        """Whether no command has been answered."""
+        return not self._entries
+
     def follow(self, connection: CardConnection) -> TracedConnection:
         """The same connection, its exchanges written down here."""
         return TracedConnection(connection, self._entries)

@@ -137,3 +137,17 @@ def test_re_making_and_destroying_take_two(job: Job) -> None:
         done = stockroom.destroy(li, wanted.identifier, WORDS)
         assert (done.cards, done.witness) == (1, "wang")
         assert json.loads(done.certificate.read_bytes())["document"]["witness"] == "wang"
+
+
+def test_a_delivery_is_received_by_its_list_whole_or_not_at_all(small_centre: SmallCentre, tmp_path: Path) -> None:
+    prompt, chips = small_centre, [f"4A5A01440A00000000{number:02X}" for number in range(3)]
+    for name, which in (("first", chips[:2]), ("second", chips[1:])):
+        rows = [f"{chip},sim:cards/{name}-{chip}.card" for chip in which]
+        (tmp_path / f"{name}.csv").write_text("\n".join(("card_number,reader", *rows)), "utf-8")
+    assert prompt("stock", "receive", "--list", "first.csv").document == {"received": 2, "lot": "first"}
+    assert prompt("stock", "receive", "--list", "second.csv", "--lot", "L2", code=2).error["code"] == "blank-known"
+    assert prompt("stock", "show").document["received"] == 2
+    assert prompt("stock", "receive", "--list", "none.csv", code=2).error["code"] == "blank-list-unreadable"
+    for line in ((), ("3", "--list", "first.csv"), ("3", "--lot", "x" * 65)):
+        assert prompt("stock", "receive", *line, code=2).error["code"] == "usage"
+    prompt("stock", "account")

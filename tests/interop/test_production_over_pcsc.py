@@ -25,8 +25,7 @@ from personalization.keys.hsm.making import Maker, create_hsm_store
 from personalization.keys.hsm.token import TokenPlace
 from personalization.keys.keystore import KeyName
 from personalization.keys.passphrase import PassphraseSource
-from personalization.production.journal import open_journal
-from personalization.production.stock import NewBlank, receive_blanks
+from personalization.production.stock import NewBlank
 from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.pcscd import CLIENT_VARIABLE, PcscService
 from reader_bridge.simulated import SimulatedCard, open_card
@@ -119,8 +118,9 @@ def production(tmp_path: Path) -> Iterator[Production]:
             readers.append(held.enter_context(VirtualReader(both, ports)))
         for reader in readers:
             reader.wait_until_inserted(INSERTED_SECONDS)
-        with open_journal(centre.journal) as journal:
-            receive_blanks(journal, blanks, lot="acme", who="li")
+        rows = [f"{blank.card_number.hex()},{blank.location}" for blank in blanks]
+        (tmp_path / "acme.csv").write_text("\n".join(("card_number,reader", *rows)), "utf-8")
+        made("stock", "receive", "--list", "acme.csv")
         yield made
         assert [reader.failure for reader in readers] == [None] * len(readers)
 

@@ -37,9 +37,9 @@ from personalization.production.work import (
 from reader_bridge.connection import CardConnection, ConnectionDescription, Interface, Protocol7816, ReaderError
 
 CONDITIONS = tuple(Condition)
-HONEST, OTHER_KEYS, FAULTY, SILENT, MISREAD, STUBBORN, MUTE_ONCE = range(7)
+HONEST, OTHER_KEYS, FAULTY, SILENT, MISREAD, STUBBORN, MUTE_ONCE, ABSENT = range(8)
 """Behaviours: as it should; unknown keys; fails in the middle; never answers; fails inspection; cannot be terminated;
-is silent at the first power-on."""
+is silent at the first power-on; is not in its reader."""
 
 CONDITION_AT, ROW_AT, BEHAVIOUR_AT, SIZE = 10, 11, 15, 16
 READ, WRITE = 0xB0, 0xD6
@@ -75,6 +75,8 @@ class ScriptedConnection:
         behaviour = os.pread(self._descriptor, 1, BEHAVIOUR_AT)[0]
         if behaviour == MUTE_ONCE:
             os.pwrite(self._descriptor, bytes((HONEST,)), BEHAVIOUR_AT)
+        if behaviour == ABSENT:
+            raise ReaderError("no-card")
         if behaviour in {SILENT, MUTE_ONCE}:
             raise ReaderError("mute")
         return b"\x3b\x00"

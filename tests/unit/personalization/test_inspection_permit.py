@@ -355,7 +355,7 @@ class _BrokenSam:
     """A SAM that refuses everything with one status word."""
 
     def __init__(self, status: int) -> None:
-        self._refusal = CardRefused("PREPARE AUTHENTICATION", StatusWord(status))
+        self._refusal: PersonalizationError = CardRefused("PREPARE AUTHENTICATION", StatusWord(status))
 
     def prepare(self, concealed: bytes, reference: int, challenge: bytes) -> PreparedAuthentication:
         raise self._refusal
@@ -375,6 +375,15 @@ def test_a_sam_that_is_used_up_says_nothing_about_the_card(centre: IssuingCentre
     with pytest.raises(PersonalizationError) as caught:
         look(inspector, card, 2)
     assert (caught.value.code, caught.value.exit_code) == ("sam-unusable", 3)
+
+
+@pytest.mark.parametrize("code", ["sam-used-up", "sam-gone"])
+def test_what_a_sam_in_a_reader_says_of_itself_reaches_the_operator(centre: IssuingCentre, code: str) -> None:
+    sam = _BrokenSam(0x6985)
+    sam._refusal = PersonalizationError(code, exit_code=3, reader="READER")
+    with pytest.raises(PersonalizationError) as caught:
+        look(make_inspector(centre, sam), centre.permit(applicant()), 2)
+    assert (caught.value.code, caught.value.parameters) == (code, {"reader": "READER"})
 
 
 def test_a_sam_that_does_not_know_the_card_is_a_result(centre: IssuingCentre) -> None:

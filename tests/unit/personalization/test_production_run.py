@@ -39,6 +39,7 @@ from personalization.production.stock import count_stock
 from personalization.production.tracing import unpack_trace
 from personalization.production.work import HALF_MADE, Condition
 from tests.unit.personalization.scripted_line import (
+    ABSENT,
     FAULTY,
     HONEST,
     MISREAD,
@@ -250,6 +251,32 @@ def test_a_card_that_another_process_holds_is_left_alone(journal: Journal, tmp_p
         assert work(journal, batch.id, Policy(stop_after_failures=2)) is Ending.REPEATED_FAILURE
     account(journal, tmp_path)
     assert count_stock(journal).by_state[BlankState.IN_STOCK] == 1
+
+
+def behave(path: Path, behaviour: int) -> None:
+    raw = path.read_bytes()
+    path.write_bytes(raw[:-1] + bytes((behaviour,)))
+
+
+def test_a_card_that_is_not_in_its_reader_is_no_bad_card(journal: Journal, tmp_path: Path) -> None:
+    """Nothing was sent: the station stops, the blank stays a blank and a made card is inspected later."""
+    batch = load_batch(journal, 2)
+    first, second = receive(journal, tmp_path, [ABSENT, HONEST])
+    with pytest.raises(PersonalizationError, match="reader-missing"):
+        work(journal, batch.id)
+    account(journal, tmp_path)
+    assert count_stock(journal).by_state[BlankState.IN_STOCK] == 2
+    behave(first, HONEST)
+    assert work(journal, batch.id, orders=iter([False] * 3)) is Ending.DRAINED
+    assert batch_status(journal, "batch").runs[RunState.MADE] == 2
+    behave(second, ABSENT)
+    with pytest.raises(PersonalizationError, match="reader-missing"):
+        work(journal, batch.id)
+    behave(second, HONEST)
+    assert work(journal, batch.id) is Ending.DONE
+    account(journal, tmp_path)
+    status = batch_status(journal, "batch")
+    assert (status.good, status.stock[BlankState.SPOILED]) == (2, 0)
 
 
 def test_another_chip_than_the_stock_says_is_barred(journal: Journal, tmp_path: Path) -> None:
