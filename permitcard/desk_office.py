@@ -1,6 +1,6 @@
 """A desk of an issuing centre at work: its SAM, its dossiers, its bound of the date, and the card at hand.
 
-centre/clock.bound   the newest bound of the date: YYYYMMDD (8) ‖ r ‖ s (64)
+centre/clock.bound   the newest bound of the date: YYYYMMDD (8), and r ‖ s (64) by each key of the clock authority
 """
 
 from __future__ import annotations
@@ -243,8 +243,16 @@ def write_bound(job: Job, until: dt.date) -> Path:
     job.operator.require(Role.KEYS)
     day = f"{until:%Y%m%d}".encode("ascii")
     path = job.centre.root / _BOUND_FILE
-    write_atomically(path, day + job.keys.sign_digest(KeyName.CLOCK, hashlib.sha256(_SIGNED + day).digest()))
+    digest = hashlib.sha256(_SIGNED + day).digest()
+    write_atomically(path, day + b"".join(job.keys.sign_with_all(KeyName.CLOCK, digest)))
     return path
+
+
+def sign_bound_again(job: Job) -> None:
+    """Sign the newest bound, where there is one, with the keys that the clock authority has now."""
+    bound = read_bound(job.centre)
+    if bound is not None:
+        write_bound(job, bound.day)
 
 
 def read_bound(centre: Centre) -> DateBound | None:
@@ -261,9 +269,10 @@ def read_bound(centre: Centre) -> DateBound | None:
         day = dt.date(int(raw[:4]), int(raw[4:6]), int(raw[6:_DATE]))
     except ValueError as error:
         raise PersonalizationError("bound-unreadable", exit_code=3, path=path) from error
-    if len(raw) != _DATE + _SIGNATURE:
+    signed = raw[_DATE:]
+    if not signed or len(signed) % _SIGNATURE:
         raise PersonalizationError("bound-unreadable", exit_code=3, path=path)
-    return DateBound(day, raw[_DATE:])
+    return DateBound(day, tuple(signed[at : at + _SIGNATURE] for at in range(0, len(signed), _SIGNATURE)))
 
 
 def _connected(address: str) -> CardConnection:

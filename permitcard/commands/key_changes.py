@@ -10,7 +10,7 @@ import typer
 
 from permitcard.commands.options import CentreOption, console_of
 from personalization.errors import PersonalizationError
-from personalization.keys.keystore import KEY_PAIRS, KeyName
+from personalization.keys.keystore import KEY_PAIRS, LASTING_PAIRS, KeyName
 
 if TYPE_CHECKING:
     from permitcard.centre import Centre
@@ -26,9 +26,11 @@ WRAPPED_KIND: Final = "permitcard wrapped key"
 def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path("centre")) -> None:
     """Put a new key in use; the one before opens what it sealed until it is destroyed.
 
-    Of document_signer and audit a new pair with a certificate: what the one before has signed stays valid.
+    Of document_signer, audit and clock a new pair with a certificate: what the one before has signed stays valid. The
+    former clock goes on signing, for cards that were made know no other.
     """
     from permitcard.centre import Centre
+    from permitcard.desk_office import sign_bound_again
     from permitcard.job import Job
 
     console = console_of(context)
@@ -40,7 +42,12 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
     facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper()}
     with Job.open(place) as job:
         path = job.changed_key(key, "rotated", facts, approval)
-    said = "keys.pair-rotated" if key in KEY_PAIRS else "keys.rotated"
+        if key is KeyName.CLOCK:
+            sign_bound_again(job)
+    if key in LASTING_PAIRS:
+        said = "keys.lasting-pair-rotated"
+    else:
+        said = "keys.pair-rotated" if key in KEY_PAIRS else "keys.rotated"
     console.say(said, key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
 
@@ -116,6 +123,7 @@ def destroy(
 ) -> None:
     """Destroy a former key, and write a signed record of it."""
     from permitcard.centre import Centre
+    from permitcard.desk_office import sign_bound_again
     from permitcard.job import Job
 
     console = console_of(context)
@@ -130,6 +138,8 @@ def destroy(
     administration(place).destroy(key, value)
     with Job.open(place) as job:
         path = job.changed_key(key, "destroyed", {"check_value": value.hex().upper()}, approval)
+        if key is KeyName.CLOCK:
+            sign_bound_again(job)
     console.say("keys.destroyed", key=key.value, check_value=value.hex().upper(), path=path)
     console.result({"key": key.value, "destroyed": value.hex().upper(), "record": str(path)})
 

@@ -2,8 +2,8 @@
 
 A signer's key pair is replaced by a new one with a certificate of its own under the same authority, valid from the day
 before. The one before stays valid as long as it says, so that what it has signed is verified as ever; its private half
-is destroyed. The authority is not replaced here, for cards and records name it; nor is the clock, whose public key is
-in every card that was made.
+is destroyed. That of the clock goes on signing beside the new one, for its public key is in every card that was made,
+until nobody has such a card any more. The authority is not replaced here, for cards and records name it.
 
 Source: ICAO Doc 9303 part 12, clause 4.1.2 (periods of document signers that overlap).
 """
@@ -22,7 +22,7 @@ from personalization.keys.passphrase import PassphraseSource
 
 _USAGE: Final = 2
 
-ROTATED_PAIRS: Final = frozenset({KeyName.DOCUMENT_SIGNER, KeyName.AUDIT})
+ROTATED_PAIRS: Final = frozenset({KeyName.DOCUMENT_SIGNER, KeyName.AUDIT, KeyName.CLOCK})
 """Signers that may get a new key pair."""
 
 KEPT: Final = frozenset({KeyName.RECOGNITION})

@@ -109,6 +109,10 @@ class BatchKeyStore:
         """See `KeyStore.sign_digest`."""
         return self._store.sign_digest(name, digest)
 
+    def sign_with_all(self, name: KeyName, digest: bytes) -> tuple[bytes, ...]:
+        """See `KeyStore.sign_with_all`."""
+        return self._store.sign_with_all(name, digest)
+
     def certificate(self, name: KeyName) -> bytes:
         """See `KeyStore.certificate`."""
         return self._store.certificate(name)

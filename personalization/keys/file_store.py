@@ -30,9 +30,7 @@ from typing import Final, Self, TypeVar
 from cryptography import x509
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, decode_dss_signature
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap, aes_key_wrap
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -54,12 +52,14 @@ from personalization.keys.keystore import (
     KEY_LENGTHS,
     KEY_PAIRS,
     KEY_USES,
+    LASTING_PAIRS,
     SAM_LOAD_LABEL,
     KeyName,
     KeyStore,
     KeyUse,
     require_use,
 )
+from personalization.keys.pairs import private_hex, private_key, signature
 from personalization.keys.passphrase import PassphraseSource
 from personalization.keys.process import keep_memory_private
 
@@ -71,9 +71,7 @@ BATCH_KEY_FOLDER: Final = "batch-keys"
 """Folder beside the store with the keys of batches; no backup may take it."""
 
 _AES_256: Final = 32
-_P256_BYTES: Final = 32
 _NONCE: Final = 12
-_DIGEST: Final = 32
 _SALT: Final = 16
 _SCRYPT_N: Final = 1 << 15
 _SCRYPT_R: Final = 8
@@ -82,7 +80,6 @@ _MAX_SCRYPT_N: Final = 1 << 20
 _MAX_SCRYPT_R: Final = 8
 _SCRYPT_MEMORY: Final = (1 << 31) - 1 - 1024
 _SHORTEST_PASSPHRASE: Final = 8
-_ECDSA: Final = ec.ECDSA(Prehashed(SHA256()))
 
 T = TypeVar("T")
 
@@ -93,7 +90,16 @@ class FileKeyStore:
     ``production`` is False: stations refuse such a store for real cards.
     """
 
-    __slots__ = ("_batch_keys", "_certificates", "_derivers", "_former", "_pairs", "_sealers", "_symmetric")
+    __slots__ = (
+        "_batch_keys",
+        "_certificates",
+        "_derivers",
+        "_former",
+        "_former_pairs",
+        "_pairs",
+        "_sealers",
+        "_symmetric",
+    )
 
     def __init__(
         self,
@@ -102,7 +108,9 @@ class FileKeyStore:
         certificates: Mapping[KeyName, bytes],
         batch_keys: Path | None = None,
         former: Mapping[KeyName, Sequence[bytes]] | None = None,
+        former_pairs: Mapping[KeyName, Sequence[ec.EllipticCurvePrivateKey]] | None = None,
     ) -> None:
+        self._former_pairs = {name: list(keys) for name, keys in (former_pairs or {}).items() if keys}
         self._former = {name: list(keys) for name, keys in (former or {}).items() if keys}
         self._batch_keys = BatchKeyFiles(batch_keys)
         self._symmetric = dict(symmetric)
@@ -182,21 +190,20 @@ class FileKeyStore:
         symmetric = {name: bytes.fromhex(table["symmetric"][name]) for name in KEY_LENGTHS}
         if any(len(key) != KEY_LENGTHS[name] for name, key in symmetric.items()):
             raise ValueError("a key has another length")
-        pairs = {
-            name: ec.derive_private_key(int.from_bytes(bytes.fromhex(table["private"][name]), "big"), ec.SECP256R1())
-            for name in KEY_PAIRS
-        }
+        pairs = {name: private_key(table["private"][name]) for name in KEY_PAIRS}
         certificates = {name: bytes.fromhex(table["certificates"][name]) for name in KEY_PAIRS}
         former = {KeyName(name): [bytes.fromhex(key) for key in keys.split()] for name, keys in table["former"].items()}
-        return cls(symmetric, pairs, certificates, batch_keys, former)
+        former_pairs = {
+            KeyName(name): [private_key(key) for key in keys.split()]
+            for name, keys in table.get("former_private", {}).items()  # stores of before have none
+        }
+        return cls(symmetric, pairs, certificates, batch_keys, former, former_pairs)
 
     def _table(self) -> dict[str, dict[str, str]]:
         return {
             "symmetric": {name: key.hex() for name, key in self._symmetric.items()},
-            "private": {
-                name: key.private_numbers().private_value.to_bytes(_P256_BYTES, "big").hex()
-                for name, key in self._pairs.items()
-            },
+            "private": {name: private_hex(key) for name, key in self._pairs.items()},
+            "former_private": {name: " ".join(map(private_hex, keys)) for name, keys in self._former_pairs.items()},
             "certificates": {name: der.hex() for name, der in self._certificates.items()},
             "former": {name: " ".join(key.hex() for key in keys) for name, keys in self._former.items()},
         }
@@ -220,7 +227,9 @@ class FileKeyStore:
         return self._with({**self._symmetric, name: value}, former)
 
     def with_new_pair(self, name: KeyName, now: dt.datetime | None = None) -> Self:
-        """The same store with a new pair of a signer, certified by the authority; the private half before is gone.
+        """The same store with a new pair of a signer, certified by the authority.
+
+        The private half before is gone, but that of a pair whose public half is in cards, which is a former one then.
 
         Args:
             name: a signer under the authority.
@@ -237,11 +246,20 @@ class FileKeyStore:
             start_of_validity(now),
             organization=organization_of(authority),
         )
+        former_pairs = dict(self._former_pairs)
+        if name in LASTING_PAIRS:
+            former_pairs[name] = [self._held(self._pairs, name), *former_pairs.get(name, [])]
         pairs, certificates = {**self._pairs, name: key}, {**self._certificates, name: _der(certificate)}
-        return type(self)(self._symmetric, pairs, certificates, self._batch_keys.folder, self._former)
+        return type(self)(self._symmetric, pairs, certificates, self._batch_keys.folder, self._former, former_pairs)
 
     def without_former(self, name: KeyName, check_value: bytes) -> Self | None:
         """The same store without a former key; None when there is none of that check value."""
+        if name in KEY_PAIRS:
+            pairs = self._former_pairs.get(name, [])
+            left = [key for key in pairs if pair_check_value(key.public_key()) != check_value]
+            if len(left) == len(pairs):
+                return None
+            return self._with(self._symmetric, self._former, {**self._former_pairs, name: left})
         kept = [key for key in self._former.get(name, []) if _value_of(name, key) != check_value]
         if len(kept) == len(self._former.get(name, [])):
             return None
@@ -266,8 +284,14 @@ class FileKeyStore:
         """Check values of former keys, newest first."""
         return [_value_of(name, key) for key in self._former.get(name, [])]
 
-    def _with(self, symmetric: Mapping[KeyName, bytes], former: Mapping[KeyName, Sequence[bytes]]) -> Self:
-        return type(self)(symmetric, self._pairs, self._certificates, self._batch_keys.folder, former)
+    def _with(
+        self,
+        symmetric: Mapping[KeyName, bytes],
+        former: Mapping[KeyName, Sequence[bytes]],
+        former_pairs: Mapping[KeyName, Sequence[ec.EllipticCurvePrivateKey]] | None = None,
+    ) -> Self:
+        pairs = self._former_pairs if former_pairs is None else former_pairs
+        return type(self)(symmetric, self._pairs, self._certificates, self._batch_keys.folder, former, pairs)
 
     def __repr__(self) -> str:
         return f"FileKeyStore({REHEARSAL_LABEL})"
@@ -277,7 +301,8 @@ class FileKeyStore:
 
     def close(self) -> None:
         """Let go of the keys; safe to call twice."""
-        for keys in (self._symmetric, self._former, self._pairs, self._certificates, self._derivers, self._sealers):
+        held = (self._symmetric, self._former, self._pairs, self._former_pairs, self._certificates)
+        for keys in (*held, self._derivers, self._sealers):
             keys.clear()
 
     @property
@@ -327,10 +352,13 @@ class FileKeyStore:
     def sign_digest(self, name: KeyName, digest: bytes) -> bytes:
         """ECDSA; see `KeyStore.sign_digest`."""
         require_use(name, KeyUse.SIGN)
-        if len(digest) != _DIGEST:
-            raise ValueError(f"a SHA-256 digest has {_DIGEST} bytes, not {len(digest)}")
-        r, s = decode_dss_signature(self._held(self._pairs, name).sign(digest, _ECDSA))
-        return r.to_bytes(_P256_BYTES, "big") + s.to_bytes(_P256_BYTES, "big")
+        return signature(self._held(self._pairs, name), digest)
+
+    def sign_with_all(self, name: KeyName, digest: bytes) -> tuple[bytes, ...]:
+        """ECDSA by each key of a name; see `KeyStore.sign_with_all`."""
+        require_use(name, KeyUse.SIGN)
+        keys = (self._held(self._pairs, name), *self._former_pairs.get(name, []))
+        return tuple(signature(key, digest) for key in keys)
 
     def certificate(self, name: KeyName) -> bytes:
         """X.509, DER; see `KeyStore.certificate`."""

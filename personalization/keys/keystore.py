@@ -97,6 +97,9 @@ KEY_LENGTHS: Final = MappingProxyType(
 )
 """Bytes of each symmetric key: masters are AES-128 as the cards' keys are, all others have 32 bytes."""
 
+LASTING_PAIRS: Final = frozenset({KeyName.CLOCK})
+"""Pairs whose former private halves go on signing: their public halves are in cards, which nobody can change."""
+
 KEY_PAIRS: Final = tuple(name for name, uses in KEY_USES.items() if KeyUse.CERTIFY in uses)
 """The keys that are pairs on P-256."""
 
@@ -169,6 +172,10 @@ class KeyStore(Protocol):
 
     def sign_digest(self, name: KeyName, digest: bytes) -> bytes:
         """ECDSA P-256 over a SHA-256 digest (32 bytes); r ‖ s, 64 bytes."""
+        ...
+
+    def sign_with_all(self, name: KeyName, digest: bytes) -> tuple[bytes, ...]:
+        """As `sign_digest`, by the key in use and by each former one that was not destroyed, the newest first."""
         ...
 
     def certificate(self, name: KeyName) -> bytes:

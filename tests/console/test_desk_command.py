@@ -97,6 +97,26 @@ def test_the_commands_on_a_dual_reader_through_pcsc(small_centre: SmallCentre) -
     assert again["code"] == "account-active"
 
 
+def test_a_new_clock_signs_the_bound_again(small_centre: SmallCentre) -> None:
+    """Both keys sign until the former one is destroyed; a bound that somebody cut is told."""
+    bound = small_centre.centre.root / "clock.bound"
+    before: Any = small_centre("keys", "rotate", "clock").document
+    assert not bound.exists(), "there was none"
+    small_centre("desk", "bound", "2030-01-01")
+    assert len(bound.read_bytes()) == 8 + 2 * 64
+    again: Any = small_centre("keys", "rotate", "clock").document
+    assert again["before"] == before["after"]
+    assert len(bound.read_bytes()) == 8 + 3 * 64
+    small_centre("keys", "destroy", "clock", str(before["before"]))
+    assert len(bound.read_bytes()) == 8 + 2 * 64
+    assert bound.read_bytes()[:8] == b"20300101"
+    assert small_centre("keys", "destroy", "clock", str(again["after"]), code=2).error["code"] == "former-key-missing"
+    bound.write_bytes(bound.read_bytes()[:-1])
+    line = ("desk", "inspect", "--card", "sim:none.card", "--area", "330381")
+    assert small_centre("keys", "rotate", "clock", code=3).error["code"] == "bound-unreadable"
+    assert small_centre(*line, code=2).error["code"] == "image-missing"
+
+
 def permit_of(centre: SmallCentre, card: str) -> str:
     return _number(centre("card", "read", "--card", card).document)
 

@@ -11,12 +11,19 @@ from pkcs11 import Attribute, Mechanism, ObjectClass, Session, exceptions
 
 from personalization.errors import PersonalizationError
 from personalization.keys.administration import ROTATED_PAIRS, Change, require_replaceable
-from personalization.keys.check_values import AES_CHECK_INPUT, CHECK_VALUE_LENGTH
-from personalization.keys.hsm.making import WRAPPING_KEYS, Maker, make_next_pair, make_symmetric, make_wrapping
+from personalization.keys.check_values import AES_CHECK_INPUT, CHECK_VALUE_LENGTH, pair_check_value
+from personalization.keys.hsm.making import (
+    WRAPPING_KEYS,
+    Maker,
+    make_next_pair,
+    make_symmetric,
+    make_wrapping,
+    public_half,
+)
 from personalization.keys.hsm.store import HsmKeyStore, label_of
 from personalization.keys.hsm.templates import INWARD, capabilities, kept, key_type
 from personalization.keys.hsm.token import Login, logged_in, reported
-from personalization.keys.keystore import KEY_LENGTHS, KeyName
+from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, LASTING_PAIRS, KeyName
 
 _USAGE: Final = 2
 _BITS: Final = 8
@@ -96,6 +103,9 @@ class HsmKeyAdministration:
 
     def destroy(self, name: KeyName, check_value: bytes) -> None:
         """See `KeyAdministration.destroy`."""
+        if name in KEY_PAIRS:
+            self._destroy_former_pair(name, check_value)
+            return
         with self._user() as session:
             for generation in self._found(session, name)[:-1]:
                 key = self._key(session, name, generation)
@@ -105,19 +115,30 @@ class HsmKeyAdministration:
                         for item in list(session.get_objects({Attribute.LABEL: label})):
                             item.destroy()
                     return
-        raise PersonalizationError(
-            "former-key-missing", exit_code=_USAGE, key=name.value, check_value=check_value.hex().upper()
-        )
+        raise _former_missing(name, check_value)
+
+    def _destroy_former_pair(self, name: KeyName, check_value: bytes) -> None:
+        """Destroy the private half of a former pair; that of the one in use stays."""
+        if check_value == self._check_value(name):
+            raise _former_missing(name, check_value)
+        with self._user() as session:
+            for generation in self._found(session, name, ObjectClass.PRIVATE_KEY):
+                label = label_of(name, generation)
+                public = public_half(session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=label))
+                if pair_check_value(public) == check_value:
+                    self._destroy_private(session, label)
+                    return
+        raise _former_missing(name, check_value)
 
     def _replace_pair(self, name: KeyName) -> Change:
-        """A new pair first, and then the private half of every one before is destroyed."""
+        """A new pair first, and then the private half of every one before is destroyed, unless it goes on signing."""
         before = self._check_value(name)
         with self._user() as session:
             old = self._found(session, name, ObjectClass.PRIVATE_KEY)
             authority = self._found(session, KeyName.AUTHORITY, ObjectClass.PRIVATE_KEY)[-1]
             with reported(self.maker.place):
                 make_next_pair(session, name, old[-1] + 1, authority)
-                for generation in old:
+                for generation in () if name in LASTING_PAIRS else old:
                     self._destroy_private(session, label_of(name, generation))
         return Change(before, self._check_value(name))
 
@@ -166,6 +187,12 @@ class HsmKeyAdministration:
 
     def _key(self, session: Session, name: KeyName, generation: int) -> Any:
         return session.get_key(object_class=ObjectClass.SECRET_KEY, label=label_of(name, generation))
+
+
+def _former_missing(name: KeyName, check_value: bytes) -> PersonalizationError:
+    return PersonalizationError(
+        "former-key-missing", exit_code=_USAGE, key=name.value, check_value=check_value.hex().upper()
+    )
 
 
 def _not_exportable(name: KeyName) -> PersonalizationError:

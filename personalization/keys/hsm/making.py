@@ -202,7 +202,7 @@ def make_next_pair(session: Session, name: KeyName, generation: int, authority: 
     """
     label = label_of(KeyName.AUTHORITY, authority)
     kept: Any = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
-    public = _public_half(session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=label))
+    public = public_half(session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=label))
     wanted = {Attribute.CLASS: ObjectClass.CERTIFICATE, Attribute.LABEL: label}
     found = list(session.get_objects(wanted))  # to its end: a search that is left open blocks the session
     issuer, certificate = _TokenKey(public, kept), x509.load_der_x509_certificate(bytes(found[0][Attribute.VALUE]))
@@ -221,10 +221,11 @@ def _make_pair(session: Session, label: str) -> _TokenKey:
         capabilities=MechanismFlag.SIGN | MechanismFlag.VERIFY,
         private_template=dict(PRIVATE_HALF),
     )
-    return _TokenKey(_public_half(public), private)
+    return _TokenKey(public_half(public), private)
 
 
-def _public_half(public: Any) -> ec.EllipticCurvePublicKey:
+def public_half(public: Any) -> ec.EllipticCurvePublicKey:
+    """The public key that an object of the token is."""
     loaded = load_der_public_key(encode_ec_public_key(public))
     if not isinstance(loaded, ec.EllipticCurvePublicKey):
         raise exceptions.KeyTypeInconsistent

@@ -36,7 +36,7 @@ from personalization.keys.hsm import batch_objects
 from personalization.keys.hsm.batch_objects import TokenSealer
 from personalization.keys.hsm.templates import APPLICATION, DESCRIPTOR, INWARD
 from personalization.keys.hsm.token import TokenPlace, close_session, failure, open_session, reported
-from personalization.keys.keystore import KEY_PAIRS, KEY_USES, KeyName, KeyStore, KeyUse, require_use
+from personalization.keys.keystore import KEY_PAIRS, KEY_USES, LASTING_PAIRS, KeyName, KeyStore, KeyUse, require_use
 from personalization.keys.passphrase import PassphraseSource
 from personalization.keys.process import keep_memory_private
 
@@ -179,6 +179,11 @@ class HsmKeyStore:
             raise ValueError(f"a SHA-256 digest has {_DIGEST} bytes, not {len(digest)}")
         return self._mac(self._key(name), digest, Mechanism.ECDSA)
 
+    def sign_with_all(self, name: KeyName, digest: bytes) -> tuple[bytes, ...]:
+        """ECDSA in the token by each key of a name; see `KeyStore.sign_with_all`."""
+        first = self.sign_digest(name, digest)
+        return (first, *(self._mac(key, digest, Mechanism.ECDSA) for key in self._keys[name][1:]))
+
     def certificate(self, name: KeyName) -> bytes:
         """X.509, DER; see `KeyStore.certificate`."""
         require_use(name, KeyUse.CERTIFY)
@@ -261,15 +266,18 @@ class HsmKeyStoreLocation:
         return HsmKeyStore.open(self.place, self.pin.read())
 
 
-def _keep_whole_pairs(*parts: dict[KeyName, dict[int, _Handle]]) -> None:
+def _keep_whole_pairs(private: dict[KeyName, dict[int, _Handle]], *parts: dict[KeyName, dict[int, _Handle]]) -> None:
     """Of each pair, leave the newest generation of which private half, public half and certificate are there.
 
-    The certificate is made last: a pair that was not finished is not in use.
+    The certificate is made last: a pair that was not finished is not in use. Former private halves of a pair that is in
+    cards stay.
     """
     for name in KEY_PAIRS:
-        whole = set.intersection(*(set(part.get(name, ())) for part in parts))
+        whole = set.intersection(*(set(part.get(name, ())) for part in (private, *parts)))
         if whole:
             newest = max(whole)
+            lasting = whole if name in LASTING_PAIRS else {newest}
+            private[name] = {generation: private[name][generation] for generation in lasting}
             for part in parts:
                 part[name] = {newest: part[name][newest]}
 

@@ -41,10 +41,15 @@ _SIGNER_CHECK: Final = "signature.certificate"
 
 
 class DateBound(NamedTuple):
-    """How far terminals may tell the date: the day, and the clock authority's signature r ‖ s (64 bytes)."""
+    """How far terminals may tell the date.
+
+    Attributes:
+        day: the last one.
+        signatures: r ‖ s (64 bytes) by each key of the clock authority that is in cards, the newest first.
+    """
 
     day: dt.date
-    signature: bytes
+    signatures: tuple[bytes, ...]
 
 
 def open_session(
@@ -127,12 +132,7 @@ def tell_date(session: TerminalSession, today: dt.date, bound: DateBound | None)
         PersonalizationError: "date-bound-forged", "terminal-date" (exit 1).
     """
     if bound is not None:
-        try:
-            session.tell_bound(bound.day, bound.signature)
-        except CardRefused as refusal:
-            if refusal.status != SW.SECURITY_STATUS_NOT_SATISFIED:
-                raise
-            raise PersonalizationError("date-bound-forged", bound=bound.day) from refusal
+        _tell_bound(session, bound)
     try:
         session.tell_date(today)
     except CardRefused as refusal:
@@ -140,3 +140,16 @@ def tell_date(session: TerminalSession, today: dt.date, bound: DateBound | None)
             raise
         told, limit = session.clock()
         raise PersonalizationError("terminal-date", today=today, told=told or "-", bound=limit or "-") from refusal
+
+
+def _tell_bound(session: TerminalSession, bound: DateBound) -> None:
+    """A card knows one key of the clock authority, and does not say which; a wrong signature costs it nothing."""
+    for signature in bound.signatures:
+        try:
+            session.tell_bound(bound.day, signature)
+        except CardRefused as refusal:
+            if refusal.status != SW.SECURITY_STATUS_NOT_SATISFIED:
+                raise
+        else:
+            return
+    raise PersonalizationError("date-bound-forged", bound=bound.day)

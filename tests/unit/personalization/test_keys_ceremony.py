@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
@@ -269,6 +270,47 @@ def test_a_signer_gets_a_new_pair_whose_validity_overlaps(administered: Administ
     assert open_document(old_record, "before", authority) == {"kind": "before"}
     assert open_document(sign_document({"kind": "after"}, store), "after", authority) == {"kind": "after"}
     store.close()
+
+
+def verified_by(certificate: bytes, digest: bytes, raw: bytes) -> bool:
+    key = x509.load_der_x509_certificate(certificate).public_key()
+    assert isinstance(key, ec.EllipticCurvePublicKey)
+    der = encode_dss_signature(int.from_bytes(raw[:32], "big"), int.from_bytes(raw[32:], "big"))
+    try:
+        key.verify(der, digest, ec.ECDSA(Prehashed(SHA256())))
+    except InvalidSignature:
+        return False
+    return True
+
+
+def test_the_clock_goes_on_signing_for_the_cards_that_have_it(administered: Administered) -> None:
+    """A card that was made keeps the public key; what is signed for all holds for it, until its key is destroyed."""
+    digest, changes = bytes(range(32)), administered.administration
+    certificates: list[bytes] = []
+
+    def holds() -> list[list[bool]]:
+        """Which signature holds under which certificate, the newest first."""
+        store = administered.open()
+        if store.certificate(KeyName.CLOCK) not in certificates:
+            certificates.insert(0, store.certificate(KeyName.CLOCK))
+        signatures = store.sign_with_all(KeyName.CLOCK, digest)
+        assert verified_by(certificates[0], digest, store.sign_digest(KeyName.CLOCK, digest))
+        assert len(store.sign_with_all(KeyName.AUDIT, digest)) == 1
+        store.close()
+        return [[verified_by(one, digest, raw) for raw in signatures] for one in certificates]
+
+    first = administered.check_value(KeyName.CLOCK)
+    assert holds() == [[True]]
+    for count in (2, 3):
+        newest = changes.replace(KeyName.CLOCK).after
+        assert holds() == [[row == column for column in range(count)] for row in range(count)]
+    for value, name in ((newest, KeyName.CLOCK), (administered.check_value(KeyName.AUDIT), KeyName.AUDIT)):
+        with pytest.raises(PersonalizationError, match="former-key-missing"):
+            changes.destroy(name, value)
+    changes.destroy(KeyName.CLOCK, first)
+    with pytest.raises(PersonalizationError, match="former-key-missing"):
+        changes.destroy(KeyName.CLOCK, first)
+    assert holds() == [[True, False], [False, True], [False, False]]
 
 
 def test_a_pair_whose_certificate_was_not_made_any_more_is_not_used(tmp_path: Path) -> None:

@@ -113,7 +113,7 @@ def as_produced_image() -> bytes:
 
 def signed_bound(day: dt.date, keys: FileKeyStore) -> DateBound:
     message = b"permitcard date bound" + f"{day:%Y%m%d}".encode("ascii")
-    return DateBound(day, keys.sign_digest(KeyName.CLOCK, hashlib.sha256(message).digest()))
+    return DateBound(day, keys.sign_with_all(KeyName.CLOCK, hashlib.sha256(message).digest()))
 
 
 @dataclass(frozen=True)
@@ -148,7 +148,7 @@ CASES = [
     Case(
         "bound-moved-under-its-signature",
         "date-bound-forged",
-        bound=lambda: DateBound(BOUND, signed_bound(TODAY, specimen_keys()).signature),
+        bound=lambda: DateBound(BOUND, signed_bound(TODAY, specimen_keys()).signatures),
     ),
     Case(
         "date-before-the-card-s",
@@ -371,3 +371,35 @@ def test_a_police_terminal_sees_what_waits_and_writes_nothing(known: MemoryDossi
         said(caught.value)
     assert compare_cards(before, card.fork()) == []
     assert dossier_in(known) == record
+
+
+# ---------------------------------------------------------------- a new clock
+
+
+def produced_with(keys: FileKeyStore) -> BenchCard:
+    return card_made_with(keys, Preparer(permit_profile(), keys).prepare(specimen_applicant()).record)
+
+
+def test_cards_of_the_former_clock_and_of_the_new_one_take_the_same_bound() -> None:
+    """After a rotation; the former one's cards take no further bound when its key is destroyed."""
+    before = specimen_keys()
+    rotated = before.with_new_pair(KeyName.CLOCK)
+    old, new = produced_with(before), produced_with(rotated)
+    far, further = TODAY + dt.timedelta(days=300), TODAY + dt.timedelta(days=600)
+    for card in (old, new):
+        with card.tap(far, bound=signed_bound(far, rotated)) as tap:
+            assert tap.session.clock() == (far, far)
+    for card, bound in ((new, signed_bound(further, before)), (old, signed_bound(further, strangers()))):
+        with pytest.raises(PersonalizationError, match="date-bound-forged"), card.tap(further, bound=bound):
+            pass
+    left = rotated.without_former(KeyName.CLOCK, before.check_value(KeyName.CLOCK))
+    assert left is not None
+    with new.tap(further, bound=signed_bound(further, left)) as tap:
+        assert tap.session.clock() == (further, further)
+    with (
+        pytest.raises(PersonalizationError, match="date-bound-forged"),
+        old.tap(further, bound=signed_bound(further, left)),
+    ):
+        pass
+    with old.tap(far) as tap:
+        assert tap.session.clock() == (far, far), "within its bound it is used as before"
