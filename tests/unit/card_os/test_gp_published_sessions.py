@@ -1,4 +1,7 @@
-"""The card's end of sessions that others published, and of what was spoilt in them (GPC 2.3.1 E; Amendment D)."""
+"""The card's end of sessions of other programs, published or recorded, and of what was spoilt in them.
+
+Source: GPC 2.3.1, appendix E; Amendment D v1.1.1.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from personalization.globalplatform.aes_messaging import SecureMessaging
 from test_vectors import Vector, load
 
 SCP02 = load("scp02/published_sessions.json")
-SCP03 = load("scp03/published_sessions.json")
+SCP03 = load("scp03/published_sessions.json") + load("scp03/recorded_sessions.json")
 MOST_COMMANDS = 6
 RESPONSE_AT = 13
 SEQUENCE_AT = slice(12, 14)

@@ -1,4 +1,4 @@
-"""The host in sessions that other programs have published, under SCP02 and SCP03, and in false ones made from them."""
+"""The host in sessions of other programs under SCP02 and SCP03, published or recorded, and in false ones of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,11 @@ from personalization.globalplatform.handshake import Handshake, KeyedSession
 from personalization.globalplatform.scp03 import StaticKeys
 from test_vectors import Vector, load
 
-VECTORS = [vector for name in ("scp02", "scp03") for vector in load(f"{name}/published_sessions.json")]
+VECTORS = [
+    vector
+    for name in ("scp02/published", "scp03/published", "scp03/recorded")
+    for vector in load(f"{name}_sessions.json")
+]
 R_MAC = 0x10
 
 
@@ -58,9 +62,9 @@ def published(vector: Vector) -> list[str]:
     """What the vector has of the same.
 
     Some of these programs leave Le out where the response has nothing but its R-MAC; ours asks for it, for a card
-    behind T=0 could not send it else. Le is not under the C-MAC.
+    behind T=0 could not send it else. Some authenticate with Le, ours does not. Le is not under the C-MAC.
     """
-    line = [str(vector.values["external_authenticate"])]
+    line = [CommandApdu.parse(vector.bytes("external_authenticate"))._replace(ne=0).encode().hex()]
     number = 1
     while f"plain_command_{number}" in vector.values:
         command = CommandApdu.parse(vector.bytes(f"command_{number}"))
