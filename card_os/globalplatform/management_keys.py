@@ -4,7 +4,7 @@ Which key it is follows from its key version number, the one that cards in the f
 
 Source: GlobalPlatform Card Specification 2.3.1, clauses B.1 to B.4 (algorithms), C.1 (keys) and C.2 (hashes); the
 version numbers 70, 71, 73 and 75 are those of the GlobalPlatform UICC Configuration, which the specification leaves
-open ("unambiguously identified").
+open ("unambiguously identified"); libglobalplatform 8.0 names the same four (GP211_KEY_VERSION_…).
 """
 
 from __future__ import annotations

@@ -67,6 +67,7 @@ __all__ = [
 ISSUER_DOMAIN_AID: Final = Aid(bytes.fromhex("A000000151000000"))
 
 _INTERINDUSTRY: Final = 0x00
+_DEFAULT_SET: Final = 0
 _PROPRIETARY: Final = 0x80
 _BY_NAME: Final = 0x04
 _TLV_RESPONSE: Final = 0x02
@@ -118,8 +119,21 @@ def get_data(tag: int, data: bytes = b"") -> CommandApdu:
 
 
 def initialize_update(key_version: int, host_challenge: bytes) -> CommandApdu:
-    """INITIALIZE UPDATE; key version 00 asks for the default set."""
+    """INITIALIZE UPDATE; key version 00 asks for the default set (see `reference_of_set`)."""
     return CommandApdu(_PROPRIETARY, _Instruction.INITIALIZE_UPDATE, key_version, 0, host_challenge, MAX_SHORT_NE)
+
+
+def reference_of_set(version: int, *, alone: bool = True) -> int:
+    """How INITIALIZE UPDATE names a key set.
+
+    P1 goes up to 7F, and cards in the field refuse FF there (6A86), the version of the set that they are delivered
+    with. Where that set is alone, it is the default.
+
+    Args:
+        version: key version of the set.
+        alone: the card has no other set, as far as is known.
+    """
+    return _DEFAULT_SET if version == FACTORY_KEY_VERSION and alone else version
 
 
 def begin_r_mac_session(protection: int, data: bytes = b"") -> CommandApdu:

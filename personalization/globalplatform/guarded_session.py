@@ -258,7 +258,8 @@ class CardGuard:
         """INITIALIZE UPDATE, counted before it is sent; its answer is kept until a session opens."""
         self._ledger.update(facts.identity, lambda record: record.begun(version, self._time()))
         challenge = self._randomness(_scp03(facts).challenge_length)
-        response = exchange_plain(connection, commands.initialize_update(version, challenge))
+        reference = commands.reference_of_set(version, alone=set(facts.key_versions) <= {version})
+        response = exchange_plain(connection, commands.initialize_update(reference, challenge))
         if response.sw == SW.METHOD_BLOCKED:
             raise PersonalizationError("key-set-blocked", command="INITIALIZE UPDATE")
         if response.sw != SW.OK:

@@ -124,7 +124,8 @@ class SecureSession:
             _plain(connection, commands.select(aid), "SELECT", accept=(SW.OK, SW.FILE_DEACTIVATED_WARNING))
         wanted = key_version if key_version is not None else keys.version if isinstance(keys, StaticKeys) else 0
         host_challenge = randomness(CHALLENGE_LENGTH if option is None else option.challenge_length)
-        answer = _plain(connection, commands.initialize_update(wanted, host_challenge), "INITIALIZE UPDATE")
+        command = commands.initialize_update(commands.reference_of_set(wanted), host_challenge)
+        answer = _plain(connection, command, "INITIALIZE UPDATE")
         handshake = Handshake.of(host_challenge, answer, aid, None if option is None else option.implementation)
         card = handshake.card
         if wanted and card.key_version != wanted:

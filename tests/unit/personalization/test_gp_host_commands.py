@@ -21,6 +21,12 @@ def decrypt(data: bytes) -> bytes:
     return Cipher(algorithms.AES(DEK), modes.CBC(bytes(16))).decryptor().update(data)
 
 
+def test_the_factory_set_is_the_default_where_it_is_alone() -> None:
+    """P1 of INITIALIZE UPDATE goes up to 7F (E.5.1.3; JCOP 4 answers 6A86 to FF)."""
+    assert [commands.reference_of_set(version) for version in (0x00, 0x01, 0x7F, 0xFF)] == [0x00, 0x01, 0x7F, 0x00]
+    assert commands.reference_of_set(0xFF, alone=False) == 0xFF
+
+
 def test_fixed_commands() -> None:
     assert commands.select(AID).encode().hex().upper() == "00A4040007F05A4A4A5A010100"
     assert commands.get_data(0x9F7F).encode().hex().upper() == "80CA9F7F00"

@@ -39,7 +39,8 @@ from personalization.globalplatform.key_diversification import (
     card_keys as keys_of_card,
 )
 from personalization.globalplatform.scp03 import StaticKeys
-from tests.doubles.counting_card import LIMIT, CountingConnection
+from personalization.globalplatform.session import SecureSession
+from tests.doubles.counting_card import INS_INITIALIZE_UPDATE, LIMIT, CountingConnection
 from tests.doubles.issuer_card import (
     CARD_NUMBER,
     FACTORY,
@@ -56,6 +57,9 @@ CUSTOM = "aes:$0 $1 $2 $3 $4 $5 $6 $7 $8 $9 00 00 00 00 AA $k"
 MASTERS = MasterKeys(bytes(range(16)), bytes(range(16, 32)), bytes(range(32, 48)))
 OTHER_MASTERS = MasterKeys(bytes(range(1, 17)), bytes(range(2, 18)), bytes(range(3, 19)))
 SCHEME_NAMES = ("none", "emv", "visa2", "profile", CUSTOM)
+
+
+DEFAULT = 0x00
 
 
 def candidate(scheme: str, masters: MasterKeys = MASTERS, version: int | None = None) -> KeyCandidate:
@@ -81,14 +85,18 @@ def guard(ledger: GuardLedger, *, fresh: bool = False) -> CardGuard:
     return CardGuard(ledger, fresh=fresh, now=lambda: NOW, randomness=SeededRandomness(b"guard").bytes)
 
 
-def card_with(sets: Sequence[StaticKeys], life_cycle: CardLifeCycle = CardLifeCycle.INITIALIZED) -> CountingConnection:
+def card_with(
+    sets: Sequence[StaticKeys],
+    life_cycle: CardLifeCycle = CardLifeCycle.INITIALIZED,
+    kind: type[CountingConnection] = CountingConnection,
+) -> CountingConnection:
     """A card that counts, with these sets."""
     image = NvmImage.create()
     manufacture(image.nvm(), PRODUCTION, key_set(sets[0]), life_cycle=life_cycle)
     card = Card(image.nvm(), [NotebookApplet], randomness=SeededRandomness(b"card"))
     for further in sets[1:]:
         card_keys.create_key_set(card.platform.store, ISSUER_DOMAIN, key_set(further))
-    connection = CountingConnection(card.contact)
+    connection = kind(card.contact)
     connection.power_on()
     return connection
 
@@ -199,7 +207,7 @@ def test_a_session_opens_with_one_initialize_update(ledger: GuardLedger) -> None
     connection = card_with([FACTORY])
     session = guard(ledger).open(connection, [fixed(OURS), fixed(FACTORY)])
     assert (session.card, session.key_version, session.level) == (CARD_NUMBER, 0xFF, 0x33)
-    assert connection.asked_versions() == [0xFF]
+    assert connection.asked_versions() == [DEFAULT]
     assert connection.authentications == 1
     assert ledger.record(f"card {CARD_NUMBER.hex().upper()}") == CardRecord()
 
@@ -210,7 +218,7 @@ def test_wrong_keys_of_a_card_that_tells_its_number_are_tried_on_the_kept_answer
         guard(ledger).open(connection, [fixed(OURS)])
     with pytest.raises(PersonalizationError, match="no-key-set-fits-kept"):
         guard(ledger).open(connection, [fixed(OURS)])
-    assert connection.asked_versions() == [0xFF]
+    assert connection.asked_versions() == [DEFAULT]
     assert guard(ledger).open(connection, [fixed(FACTORY)]).key_version == 0xFF
     assert connection.left == LIMIT
 
@@ -221,10 +229,29 @@ def test_fresh_takes_no_kept_answer(ledger: GuardLedger) -> None:
         guard(ledger).open(connection, [fixed(OURS)])
     with pytest.raises(PersonalizationError, match=r"no-key-set-fits: "):
         guard(ledger, fresh=True).open(connection, [fixed(OURS)])
-    assert connection.asked_versions() == [0xFF, 0xFF]
+    assert connection.asked_versions() == [DEFAULT, DEFAULT]
     with pytest.raises(PersonalizationError, match=r"authentication-halted: .*unfinished=2, refused=0"):
         guard(ledger, fresh=True).open(connection, [fixed(OURS)])
-    assert connection.asked_versions() == [0xFF, 0xFF]
+    assert connection.asked_versions() == [DEFAULT, DEFAULT]
+
+
+class FieldConnection(CountingConnection):
+    """A card that knows P1 of INITIALIZE UPDATE up to 7F only, as JCOP 4 does, its factory set being version FF."""
+
+    def transmit(self, command: bytes) -> bytes:
+        if command[1] == INS_INITIALIZE_UPDATE and command[2] > 0x7F:
+            return b"\x6a\x86"
+        return super().transmit(command)
+
+
+@pytest.mark.parametrize("key_version", [None, 0xFF])
+def test_the_factory_set_of_a_card_that_does_not_take_its_number(ledger: GuardLedger, key_version: int | None) -> None:
+    """E.5.1.3: it is asked for as the default set."""
+    connection = card_with([FACTORY], kind=FieldConnection)
+    session = guard(ledger).open(connection, [fixed(FACTORY)], key_version=key_version)
+    assert session.key_version == 0xFF
+    connection.reset()
+    assert SecureSession.open(connection, FACTORY).key_version == 0xFF
 
 
 def test_a_refused_authentication_halts_until_a_person_forgives(ledger: GuardLedger) -> None:
