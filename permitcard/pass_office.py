@@ -103,8 +103,8 @@ def issue_for(job: Job, applicant: Applicant, due: dt.date, now: dt.datetime) ->
 
 
 def trust_bundle(job: Job) -> bytes:
-    """What a verifier needs: the authority's certificate, then those of its signers, PEM."""
-    certificates = (job.keys.certificate(KeyName.AUTHORITY), job.keys.certificate(KeyName.DOCUMENT_SIGNER))
+    """What a verifier needs: the authority's certificate, then those of its signers, former ones too, PEM."""
+    certificates = (job.keys.certificate(KeyName.AUTHORITY), *job.keys.certificates(KeyName.DOCUMENT_SIGNER))
     return b"".join(x509.load_der_x509_certificate(raw).public_bytes(Encoding.PEM) for raw in certificates)
 
 
@@ -149,7 +149,7 @@ def latest_list(job: Job, now: dt.datetime) -> StatusList | None:
 
 def _read_list(job: Job, path: Path, now: dt.datetime) -> StatusList:
     signers = TrustedSigners(
-        job.keys.certificate(KeyName.AUTHORITY), [job.keys.certificate(KeyName.DOCUMENT_SIGNER)], now
+        job.keys.certificate(KeyName.AUTHORITY), job.keys.certificates(KeyName.DOCUMENT_SIGNER), now
     )
     return read_status_list(path.read_bytes(), signers)
 

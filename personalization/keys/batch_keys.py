@@ -117,6 +117,10 @@ class BatchKeyStore:
         """See `KeyStore.certificate`."""
         return self._store.certificate(name)
 
+    def certificates(self, name: KeyName) -> tuple[bytes, ...]:
+        """See `KeyStore.certificates`."""
+        return self._store.certificates(name)
+
     def make_batch_keys(self, batch: str) -> dict[KeyName, bytes]:
         """See `KeyStore.make_batch_keys`."""
         return self._store.make_batch_keys(batch)

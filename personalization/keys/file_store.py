@@ -95,6 +95,7 @@ class FileKeyStore:
         "_certificates",
         "_derivers",
         "_former",
+        "_former_certificates",
         "_former_pairs",
         "_pairs",
         "_sealers",
@@ -109,7 +110,9 @@ class FileKeyStore:
         batch_keys: Path | None = None,
         former: Mapping[KeyName, Sequence[bytes]] | None = None,
         former_pairs: Mapping[KeyName, Sequence[ec.EllipticCurvePrivateKey]] | None = None,
+        former_certificates: Mapping[KeyName, Sequence[bytes]] | None = None,
     ) -> None:
+        self._former_certificates = {name: list(found) for name, found in (former_certificates or {}).items()}
         self._former_pairs = {name: list(keys) for name, keys in (former_pairs or {}).items() if keys}
         self._former = {name: list(keys) for name, keys in (former or {}).items() if keys}
         self._batch_keys = BatchKeyFiles(batch_keys)
@@ -197,7 +200,11 @@ class FileKeyStore:
             KeyName(name): [private_key(key) for key in keys.split()]
             for name, keys in table.get("former_private", {}).items()  # stores of before have none
         }
-        return cls(symmetric, pairs, certificates, batch_keys, former, former_pairs)
+        former_certificates = {
+            KeyName(name): [bytes.fromhex(one) for one in found.split()]
+            for name, found in table.get("former_certificates", {}).items()
+        }
+        return cls(symmetric, pairs, certificates, batch_keys, former, former_pairs, former_certificates)
 
     def _table(self) -> dict[str, dict[str, str]]:
         return {
@@ -205,6 +212,9 @@ class FileKeyStore:
             "private": {name: private_hex(key) for name, key in self._pairs.items()},
             "former_private": {name: " ".join(map(private_hex, keys)) for name, keys in self._former_pairs.items()},
             "certificates": {name: der.hex() for name, der in self._certificates.items()},
+            "former_certificates": {
+                name: " ".join(one.hex() for one in found) for name, found in self._former_certificates.items()
+            },
             "former": {name: " ".join(key.hex() for key in keys) for name, keys in self._former.items()},
         }
 
@@ -250,7 +260,9 @@ class FileKeyStore:
         if name in LASTING_PAIRS:
             former_pairs[name] = [self._held(self._pairs, name), *former_pairs.get(name, [])]
         pairs, certificates = {**self._pairs, name: key}, {**self._certificates, name: _der(certificate)}
-        return type(self)(self._symmetric, pairs, certificates, self._batch_keys.folder, self._former, former_pairs)
+        former_certificates = {**self._former_certificates, name: list(self.certificates(name))}
+        folder = self._batch_keys.folder
+        return type(self)(self._symmetric, pairs, certificates, folder, self._former, former_pairs, former_certificates)
 
     def without_former(self, name: KeyName, check_value: bytes) -> Self | None:
         """The same store without a former key; None when there is none of that check value."""
@@ -290,8 +302,15 @@ class FileKeyStore:
         former: Mapping[KeyName, Sequence[bytes]],
         former_pairs: Mapping[KeyName, Sequence[ec.EllipticCurvePrivateKey]] | None = None,
     ) -> Self:
-        pairs = self._former_pairs if former_pairs is None else former_pairs
-        return type(self)(symmetric, self._pairs, self._certificates, self._batch_keys.folder, former, pairs)
+        return type(self)(
+            symmetric,
+            self._pairs,
+            self._certificates,
+            self._batch_keys.folder,
+            former,
+            self._former_pairs if former_pairs is None else former_pairs,
+            self._former_certificates,
+        )
 
     def __repr__(self) -> str:
         return f"FileKeyStore({REHEARSAL_LABEL})"
@@ -364,6 +383,10 @@ class FileKeyStore:
         """X.509, DER; see `KeyStore.certificate`."""
         require_use(name, KeyUse.CERTIFY)
         return self._held(self._certificates, name)
+
+    def certificates(self, name: KeyName) -> tuple[bytes, ...]:
+        """X.509, DER, the newest first; see `KeyStore.certificates`."""
+        return (self.certificate(name), *self._former_certificates.get(name, []))
 
     def make_batch_keys(self, batch: str) -> dict[KeyName, bytes]:
         """See `KeyStore.make_batch_keys`."""

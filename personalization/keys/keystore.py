@@ -182,6 +182,10 @@ class KeyStore(Protocol):
         """X.509 certificate, DER."""
         ...
 
+    def certificates(self, name: KeyName) -> tuple[bytes, ...]:
+        """Certificates of the pair in use and of all before it, DER, newest first, for what they signed is still out."""
+        ...
+
     def make_batch_keys(self, batch: str) -> dict[KeyName, bytes]:
         """Make the sealing keys of one batch, in the place of any that are there; returns their check values."""
         ...

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from permitcard.job import Job
+from permitcard.pass_office import read_trust, trust_bundle
 from permitcard.products import open_simulated
 from personalization.keys.keystore import KeyName
 from personalization.permit.electronic.claims import CHINA
@@ -115,6 +116,25 @@ def test_a_new_clock_signs_the_bound_again(small_centre: SmallCentre) -> None:
     line = ("desk", "inspect", "--card", "sim:none.card", "--area", "330381")
     assert small_centre("keys", "rotate", "clock", code=3).error["code"] == "bound-unreadable"
     assert small_centre(*line, code=2).error["code"] == "image-missing"
+
+
+def test_the_status_list_goes_on_under_a_new_signer(small_centre: SmallCentre) -> None:
+    """What the former one signed is read as ever, also by who has the new bundle of trust only."""
+    small_centre.make()
+    root = small_centre.centre.root
+    first, second = (permit_of(small_centre, f"sim:{card}") for card in sorted((root / "cards").glob("*.card"))[:2])
+    withdraw = ("desk", "withdraw", "lost", "--area", "330381", "--permit")
+    before: Any = small_centre(*withdraw, first).document
+    small_centre("keys", "rotate", "document_signer")
+    after: Any = small_centre(*withdraw, second).document
+    assert Path(after["status_list"]) != Path(before["status_list"])
+    with Job.open(small_centre.centre) as job:
+        (small_centre.prompt.folder / "trust.pem").write_bytes(trust_bundle(job))
+    signers = read_trust(small_centre.prompt.folder / "trust.pem", dt.datetime.now(dt.UTC))
+    assert len(signers) == 2
+    for listed in (before, after):
+        path = small_centre.prompt.folder / str(listed["status_list"])
+        assert read_status_list(path.read_bytes(), signers).standing(Kind.PERMIT, first.encode()) is Standing.LOST
 
 
 def permit_of(centre: SmallCentre, card: str) -> str:

@@ -57,7 +57,17 @@ class HsmKeyStore:
     A session belongs to the process that opened it and does not travel.
     """
 
-    __slots__ = ("_certificates", "_inward", "_keys", "_pin", "_place", "_production", "_public", "_session")
+    __slots__ = (
+        "_certificates",
+        "_former_certificates",
+        "_inward",
+        "_keys",
+        "_pin",
+        "_place",
+        "_production",
+        "_public",
+        "_session",
+    )
 
     def __init__(self, session: Session, place: TokenPlace, objects: Iterable[Object]) -> None:
         self._session = session
@@ -66,6 +76,7 @@ class HsmKeyStore:
         self._inward: dict[KeyName, _Handle] = {}
         self._public: dict[KeyName, ec.EllipticCurvePublicKey] = {}
         self._certificates: dict[KeyName, bytes] = {}
+        self._former_certificates: dict[KeyName, list[bytes]] = {}
         self._production: bool | None = None
         found: dict[KeyName, dict[int, _Handle]] = defaultdict(dict)
         publics: dict[KeyName, dict[int, _Handle]] = defaultdict(dict)
@@ -87,13 +98,17 @@ class HsmKeyStore:
                 certificates[name][generation] = item
             else:
                 found[name][generation] = item
+        every = {name: dict(generations) for name, generations in certificates.items()}
         _keep_whole_pairs(found, publics, certificates)
         for name, generations in found.items():
             self._keys[name] = [generations[number] for number in sorted(generations, reverse=True)]
         for name, generations in publics.items():
             self._public[name] = _public_key(generations[max(generations)])
         for name, generations in certificates.items():
-            self._certificates[name] = bytes(generations[max(generations)][Attribute.VALUE])
+            newest = max(generations)
+            self._certificates[name] = bytes(generations[newest][Attribute.VALUE])
+            former = sorted((number for number in every[name] if number < newest), reverse=True)
+            self._former_certificates[name] = [bytes(every[name][number][Attribute.VALUE]) for number in former]
 
     @classmethod
     def open(cls, place: TokenPlace, pin: bytes) -> Self:
@@ -190,6 +205,10 @@ class HsmKeyStore:
         if name not in self._certificates:
             raise self._missing(name)
         return self._certificates[name]
+
+    def certificates(self, name: KeyName) -> tuple[bytes, ...]:
+        """X.509, DER, the newest first; see `KeyStore.certificates`."""
+        return (self.certificate(name), *self._former_certificates.get(name, []))
 
     def make_batch_keys(self, batch: str) -> dict[KeyName, bytes]:
         """Make the sealing keys of a batch in the token; see `KeyStore.make_batch_keys`."""

@@ -267,6 +267,8 @@ def test_a_signer_gets_a_new_pair_whose_validity_overlaps(administered: Administ
         assert certificate.not_valid_before_utc < dt.datetime.now(dt.UTC) < certificate.not_valid_after_utc
     assert former.public_key() != current.public_key()
     assert former.subject == current.subject
+    held = store.certificates(name)
+    assert (len(held), held[0], held[-1]) == (3, store.certificate(name), old)
     assert open_document(old_record, "before", authority) == {"kind": "before"}
     assert open_document(sign_document({"kind": "after"}, store), "after", authority) == {"kind": "after"}
     store.close()
