@@ -22,6 +22,7 @@ from permitcard.sams import a_sam
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.inspection.signature_check import SignatureVerifier
+from personalization.keys.authorities import authorities_of
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.permit.desk.bank_section import BRANCH_ROLE
 from personalization.permit.desk.desk import Desk, Office, Outcome
@@ -115,7 +116,7 @@ class DeskAtWork:
                 connection,
                 self.sam,
                 permit_profile(),
-                SignatureVerifier(self.job.keys.certificate(KeyName.AUTHORITY)),
+                SignatureVerifier(authorities_of(self.job.keys)),
                 self.today,
                 read_bound(self.job.centre),
                 role=role,
@@ -126,7 +127,7 @@ class DeskAtWork:
         """The card at a bank branch: proved genuine by a terminal that reads it, then in the branch's role."""
         profile = permit_profile()
         with _connected(address) as connection:
-            verifier = SignatureVerifier(self.job.keys.certificate(KeyName.AUTHORITY))
+            verifier = SignatureVerifier(authorities_of(self.job.keys))
             bound = read_bound(self.job.centre)
             tap = open_tap(connection, self.sam, profile, verifier, self.today, bound, role=READING_ROLE)
             yield tap, open_session(connection, self.sam, profile, BRANCH_ROLE)

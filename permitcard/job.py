@@ -31,6 +31,7 @@ from personalization.errors import PersonalizationError
 from personalization.intake.applicant import RESIDENCE_COLUMNS, Severity
 from personalization.intake.receipt import Receipt, receive_batch
 from personalization.intake.rejects import write_rejects
+from personalization.keys.authorities import authorities_of
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.signed_document import sign_document, written
 from personalization.preparation.mailer import MailerFile, PinLetter
@@ -380,7 +381,7 @@ class Job:
         path = self.centre.batch(identifier) / f"{identifier}{MANIFEST_ENDING}"
         if not path.exists():
             return frozenset()
-        manifest = Manifest.read(path, self.keys.certificate(KeyName.AUTHORITY))
+        manifest = Manifest.read(path, authorities_of(self.keys))
         return frozenset(bytes.fromhex(digest) for digest in manifest.delivered_sha256)
 
     def status(self, identifier: str) -> BatchStatus:

@@ -13,7 +13,8 @@ from permitcard.products import boot, open_simulated, permit_profile
 from permitcard.recipes import permit_recipe
 from permitcard.sams import STATION_ROLES, a_sam
 from personalization.inspection.inspector import PermitInspector
-from personalization.keys.keystore import KeyName, KeyStoreLocation
+from personalization.keys.authorities import authorities_of
+from personalization.keys.keystore import KeyStoreLocation
 from personalization.preparation.faces import FaceFile
 from personalization.preparation.prepared_file import PreparedFile
 from personalization.preparation.printing import print_document
@@ -72,7 +73,7 @@ class StationOutfit:
             faces = held.enter_context(FaceFile(self.faces, sealed, batch=self.batch))
             equipment = Equipment(
                 GlobalPlatformMaker(permit_recipe(keys)),
-                PermitInspector(sam, permit_profile(), keys.certificate(KeyName.AUTHORITY), source, faces=faces),
+                PermitInspector(sam, permit_profile(), authorities_of(keys), source, faces=faces),
                 records,
                 functools.partial(self.connect, production=keys.production),
                 Results(sealed),

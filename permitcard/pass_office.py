@@ -21,6 +21,7 @@ from permitcard.job import Job
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant
+from personalization.keys.authorities import authorities_of, is_authority
 from personalization.keys.keystore import KeyName
 from personalization.permit.electronic.claims import IDENTIFIER_LENGTH, ElectronicPermit
 from personalization.permit.electronic.passes import electronic_permit, issue_pass
@@ -103,8 +104,11 @@ def issue_for(job: Job, applicant: Applicant, due: dt.date, now: dt.datetime) ->
 
 
 def trust_bundle(job: Job) -> bytes:
-    """What a verifier needs: the authority's certificate, then those of its signers, former ones too, PEM."""
-    certificates = (job.keys.certificate(KeyName.AUTHORITY), *job.keys.certificates(KeyName.DOCUMENT_SIGNER))
+    """What a verifier needs: the authority's certificates, then those of its signers, former ones of both too, PEM."""
+    certificates = (
+        *job.keys.certificates(KeyName.AUTHORITY),
+        *job.keys.certificates(KeyName.DOCUMENT_SIGNER),
+    )
     return b"".join(x509.load_der_x509_certificate(raw).public_bytes(Encoding.PEM) for raw in certificates)
 
 
@@ -114,25 +118,31 @@ def read_trust(path: Path, now: dt.datetime) -> TrustedSigners:
     Raises:
         PersonalizationError: "trust-unreadable" (exit 2).
     """
-    authority, *signers = _certificates(path)
-    return TrustedSigners(authority, signers, now)
+    authorities, signers = _certificates(path)
+    return TrustedSigners(b"".join(authorities), signers, now)
 
 
 def read_authority(path: Path) -> bytes:
-    """The authority of a bundle, DER.
+    """The authorities of a bundle, DER, one behind the other.
 
     Raises:
         PersonalizationError: "trust-unreadable" (exit 2).
     """
-    return _certificates(path)[0]
+    return b"".join(_certificates(path)[0])
 
 
-def _certificates(path: Path) -> list[bytes]:
+def _certificates(path: Path) -> tuple[list[bytes], list[bytes]]:
+    """Authorities and signers of a bundle; the file is trusted as a whole."""
     try:
         certificates = x509.load_pem_x509_certificates(path.read_bytes())
     except (OSError, ValueError) as error:
         raise PersonalizationError("trust-unreadable", exit_code=2, path=path) from error
-    return [certificate.public_bytes(Encoding.DER) for certificate in certificates]
+    found: tuple[list[bytes], list[bytes]] = [], []
+    for certificate in certificates:
+        found[not is_authority(certificate)].append(certificate.public_bytes(Encoding.DER))
+    if not found[0]:
+        raise PersonalizationError("trust-unreadable", exit_code=2, path=path)
+    return found
 
 
 def latest_list(job: Job, now: dt.datetime) -> StatusList | None:
@@ -148,9 +158,7 @@ def latest_list(job: Job, now: dt.datetime) -> StatusList | None:
 
 
 def _read_list(job: Job, path: Path, now: dt.datetime) -> StatusList:
-    signers = TrustedSigners(
-        job.keys.certificate(KeyName.AUTHORITY), job.keys.certificates(KeyName.DOCUMENT_SIGNER), now
-    )
+    signers = TrustedSigners(authorities_of(job.keys), job.keys.certificates(KeyName.DOCUMENT_SIGNER), now)
     return read_status_list(path.read_bytes(), signers)
 
 

@@ -28,8 +28,9 @@ from personalization.errors import PersonalizationError
 from personalization.inspection.inspector import PermitInspector
 from personalization.intake.history import RememberedBatches
 from personalization.intake.receipt import receive_batch
+from personalization.keys.authorities import authorities_of
 from personalization.keys.file_store import FileKeyStore
-from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.keystore import KeyStore
 from personalization.preparation.prepare import PreparedCard, Preparer
 from personalization.production.card_kind import GuardedCard
 from personalization.production.maker import GlobalPlatformMaker
@@ -231,7 +232,7 @@ def _bench(setting: Setting, model: ReaderModel) -> Generator[_Bench]:
         held.callback(keys.close)
         sam = held.enter_context(open_sam(new_sam(keys, 1), keys))
         people = _People()
-        authority = keys.certificate(KeyName.AUTHORITY)
+        authority = authorities_of(keys)
         inspector = PermitInspector(sam, permit_profile(), authority, people, faces=people)
         yield _Bench(setting, model, keys, people, inspector)
 

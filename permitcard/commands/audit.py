@@ -25,13 +25,13 @@ def verify(
     centre: CentreOption = Path("centre"),
     export: Annotated[Path | None, typer.Option(help="Verify this export instead of a centre's journal.")] = None,
     authority: Annotated[
-        Path | None, typer.Option(help="Certificate (DER) of the authority that you trust; for an export.")
+        Path | None, typer.Option(help="Certificates (DER) of the authority that you trust; for an export.")
     ] = None,
 ) -> None:
     """Find any change, gap or reordering up to the last checkpoint; say what lies after it."""
     from permitcard.centre import Centre
     from permitcard.job import Job
-    from personalization.keys.keystore import KeyName
+    from personalization.keys.authorities import authorities_of
     from personalization.production.audit import read_checkpoints, read_trail, verify_export, verify_trail
 
     console = console_of(context)
@@ -39,7 +39,7 @@ def verify(
         verdict = verify_export(export, None if authority is None else authority.read_bytes())
     else:
         with Job.open(Centre(centre)) as job:
-            root = job.keys.certificate(KeyName.AUTHORITY)
+            root = authorities_of(job.keys)
             entries, head = read_trail(job.journal)
             verdict = verify_trail(entries, read_checkpoints(job.centre.checkpoints, root), head)
     _show(console, verdict)

@@ -154,7 +154,7 @@ def verify(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Signed JSON: a transcript, a certificate, a record.", metavar="FILE")],
     authority: Annotated[
-        Path | None, typer.Option(help="Certificate (DER) of the authority that you trust; else the one inside.")
+        Path | None, typer.Option(help="Certificates (DER) of the authority that you trust; else the one inside.")
     ] = None,
 ) -> None:
     """Check the signature of a transcript, certificate or record, and show what it says."""

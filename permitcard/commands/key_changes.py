@@ -27,7 +27,8 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
     """Put a new key in use; the one before opens what it sealed until it is destroyed.
 
     Of document_signer, audit and clock a new pair with a certificate: what the one before has signed stays valid. The
-    former clock goes on signing, for cards that were made know no other.
+    former clock goes on signing, for cards that were made know no other. An authority signs its successor; signers get
+    certificates of the new one when they are rotated.
     """
     from permitcard.centre import Centre
     from permitcard.desk_office import sign_bound_again
@@ -44,12 +45,36 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
         path = job.changed_key(key, "rotated", facts, approval)
         if key is KeyName.CLOCK:
             sign_bound_again(job)
-    if key in LASTING_PAIRS:
+    if key is KeyName.AUTHORITY:
+        said = "keys.authority-rotated"
+    elif key in LASTING_PAIRS:
         said = "keys.lasting-pair-rotated"
     else:
         said = "keys.pair-rotated" if key in KEY_PAIRS else "keys.rotated"
     console.say(said, key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
+
+
+@group.command("authority")
+def authority(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="File to write.", metavar="FILE")],
+    centre: CentreOption = Path("centre"),
+) -> None:
+    """Write the certificates of the authority, the former ones and the links between them too, for auditors."""
+    from permitcard.centre import Centre
+    from personalization.atomic_file import write_atomically
+    from personalization.keys.authorities import authorities_of
+
+    console = console_of(context)
+    store = Centre(centre).key_store().open()
+    try:
+        certificates = authorities_of(store)
+    finally:
+        store.close()
+    write_atomically(file, certificates)
+    console.say("keys.authority", path=file)
+    console.result({"authority": str(file)})
 
 
 @group.command("export")

@@ -83,7 +83,7 @@ class PermitInspector:
     Args:
         sam: an authenticated SAM that holds the masters of inspection and bank branch.
         profile: the permit's profile.
-        authority: certificate of the authority over document signers, DER.
+        authority: certificates of the authorities over document signers, DER, one behind the other.
         applicants: the source data.
         faces: what was printed; None leaves that comparison out.
         bank: what the bank should have written on every card.

@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from card_os.iso7816.tlv import Tlv, TlvError, parse_all
 from personalization.errors import PersonalizationError
 from personalization.inspection.checks import CheckList
+from personalization.keys.authorities import Authorities
 
 SIGNED_FILES: Final = (0x0101, 0x0102, 0x0103, 0x0105)
 
@@ -45,10 +46,10 @@ _NO_CERTIFICATE: Final = (
 
 
 class SignatureVerifier:
-    """Verifies EF.SIGNATURE under one authority; a certificate that was found good is not verified again.
+    """Verifies EF.SIGNATURE under a centre's authorities; a certificate that was found good is not verified again.
 
     Args:
-        authority: certificate of the authority, DER.
+        authority: certificates of the authorities that are trusted, DER, one behind the other.
 
     Raises:
         PersonalizationError: "authority-unreadable" (exit 3).
@@ -58,7 +59,7 @@ class SignatureVerifier:
 
     def __init__(self, authority: bytes) -> None:
         try:
-            self._authority = x509.load_der_x509_certificate(authority)
+            self._authority = Authorities(authority)
         except ValueError as error:
             raise PersonalizationError("authority-unreadable", exit_code=3) from error
         self._known: tuple[bytes, dt.date] | None = None
@@ -142,11 +143,11 @@ def _hash_list(hashes: Tlv) -> dict[int, bytes] | None:
     return found if len(found) == len(rows) else None
 
 
-def _verified_key(certificate: bytes, authority: x509.Certificate, today: dt.date) -> ec.EllipticCurvePublicKey | None:
-    """The key in a certificate that the authority issued, that is valid today, and that may sign data."""
+def _verified_key(certificate: bytes, authorities: Authorities, today: dt.date) -> ec.EllipticCurvePublicKey | None:
+    """The key in a certificate that an authority issued, that is valid today, and that may sign data."""
     try:
         signer = x509.load_der_x509_certificate(certificate)
-        signer.verify_directly_issued_by(authority)
+        issuer = authorities.issuer_of(signer)
         usage = signer.extensions.get_extension_for_class(x509.KeyUsage).value
         constraints = signer.extensions.get_extension_for_class(x509.BasicConstraints).value
         key = signer.public_key()
@@ -155,7 +156,10 @@ def _verified_key(certificate: bytes, authority: x509.Certificate, today: dt.dat
     # The parser takes a bit string whose last bits are said to be unused; a certificate has one form only.
     if not certificate.endswith(_NO_UNUSED_BITS + signer.signature):
         return None
-    valid = signer.not_valid_before_utc.date() <= today <= signer.not_valid_after_utc.date()
-    if not valid or constraints.ca or not usage.digital_signature:
+    if issuer is None or not all(
+        one.not_valid_before_utc.date() <= today <= one.not_valid_after_utc.date() for one in (signer, issuer)
+    ):
+        return None
+    if constraints.ca or not usage.digital_signature:
         return None
     return key if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1) else None

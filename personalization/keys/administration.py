@@ -3,9 +3,10 @@
 A signer's key pair is replaced by a new one with a certificate of its own under the same authority, valid from the day
 before. The one before stays valid as long as it says, so that what it has signed is verified as ever; its private half
 is destroyed. That of the clock goes on signing beside the new one, for its public key is in every card that was made,
-until nobody has such a card any more. The authority is not replaced here, for cards and records name it.
+until nobody has such a card any more. An authority signs its successor before its own private half is destroyed, and
+what it certified stays valid under it, which is kept beside the new one.
 
-Source: ICAO Doc 9303 part 12, clause 4.1.2 (periods of document signers that overlap).
+Source: ICAO Doc 9303 part 12, clause 4.1.2 (periods that overlap); RFC 4210, clause 4.4 (root key update).
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from typing import Final, NamedTuple, Protocol
 
 from personalization.errors import PersonalizationError
 from personalization.keys.file_store import FileKeyStore
-from personalization.keys.keystore import KEY_LENGTHS, KeyName
+from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, KeyName
 from personalization.keys.passphrase import PassphraseSource
 
 _USAGE: Final = 2
 
-ROTATED_PAIRS: Final = frozenset({KeyName.DOCUMENT_SIGNER, KeyName.AUDIT, KeyName.CLOCK})
-"""Signers that may get a new key pair."""
+ROTATED_PAIRS: Final = frozenset(KEY_PAIRS)
+"""Pairs that may be replaced by new ones."""
 
 KEPT: Final = frozenset({KeyName.RECOGNITION})
 """Keys that are never replaced: earlier issues would not be known again."""

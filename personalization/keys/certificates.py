@@ -83,6 +83,31 @@ def make_authority(key: IssuerKey, not_before: dt.datetime, *, organization: str
     return _signed(builder, key)
 
 
+def make_link(
+    key: ec.EllipticCurvePublicKey, former: x509.Certificate, former_key: IssuerKey, not_before: dt.datetime
+) -> x509.Certificate:
+    """The link from an authority to the one that replaces it: the new key, signed by the former one.
+
+    It is valid as long as the former authority, for whoever trusts that one and nobody else.
+
+    Source: RFC 4210, clause 4.4 (new with old).
+    """
+    builder = (
+        x509.CertificateBuilder()
+        .subject_name(former.subject)
+        .issuer_name(former.subject)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(not_before)
+        .not_valid_after(former.not_valid_after_utc)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(former_key.public_key()), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(_CERTIFICATES_ONLY), critical=True)
+    )
+    return _signed(builder, former_key)
+
+
 def make_signer(
     purpose: Purpose,
     key: ec.EllipticCurvePublicKey,

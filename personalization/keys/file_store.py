@@ -42,6 +42,7 @@ from personalization.keys.certificates import (
     CERTIFIED,
     REHEARSAL_LABEL,
     make_authority,
+    make_link,
     make_signer,
     organization_of,
     start_of_validity,
@@ -237,30 +238,29 @@ class FileKeyStore:
         return self._with({**self._symmetric, name: value}, former)
 
     def with_new_pair(self, name: KeyName, now: dt.datetime | None = None) -> Self:
-        """The same store with a new pair of a signer, certified by the authority.
+        """The same store with a new pair of a signer, certified by the authority, or of the authority itself.
 
         The private half before is gone, but that of a pair whose public half is in cards, which is a former one then.
 
         Args:
-            name: a signer under the authority.
+            name: a signer under the authority, or the authority, which signs its successor before it goes.
             now: time from which the certificate is valid, aware; the present by default.
         """
         authority = x509.load_der_x509_certificate(self.certificate(KeyName.AUTHORITY))
         issuer = self._held(self._pairs, KeyName.AUTHORITY)
         key = ec.generate_private_key(ec.SECP256R1())
-        certificate = make_signer(
-            CERTIFIED[name],
-            key.public_key(),
-            authority,
-            issuer,
-            start_of_validity(now),
-            organization=organization_of(authority),
-        )
+        start, organization, links = start_of_validity(now), organization_of(authority), list[bytes]()
+        if name is KeyName.AUTHORITY:
+            certificate = make_authority(key, start, organization=organization)
+            links = [_der(make_link(key.public_key(), authority, issuer, start))]
+        else:
+            public = key.public_key()
+            certificate = make_signer(CERTIFIED[name], public, authority, issuer, start, organization=organization)
         former_pairs = dict(self._former_pairs)
         if name in LASTING_PAIRS:
             former_pairs[name] = [self._held(self._pairs, name), *former_pairs.get(name, [])]
         pairs, certificates = {**self._pairs, name: key}, {**self._certificates, name: _der(certificate)}
-        former_certificates = {**self._former_certificates, name: list(self.certificates(name))}
+        former_certificates = {**self._former_certificates, name: [*self.certificates(name), *links]}
         folder = self._batch_keys.folder
         return type(self)(self._symmetric, pairs, certificates, folder, self._former, former_pairs, former_certificates)
 

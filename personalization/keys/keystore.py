@@ -183,7 +183,10 @@ class KeyStore(Protocol):
         ...
 
     def certificates(self, name: KeyName) -> tuple[bytes, ...]:
-        """Certificates of the pair in use and of all before it, DER, newest first, for what they signed is still out."""
+        """Certificates of the pair in use and of all before it, DER, newest first: what they signed is still about.
+
+        Of the authority also its links: each has the key that came after one, signed by that one.
+        """
         ...
 
     def make_batch_keys(self, batch: str) -> dict[KeyName, bytes]:

@@ -1,11 +1,11 @@
 """Documents that somebody may have to prove years later: JSON, signed by the audit key, with what verifying needs.
 
 ```
-{"document": {…}, "signature": {"algorithm", "value", "certificate", "authority"}}
+{"document": {…}, "signature": {"algorithm", "value", "certificate", "authority", "links": […]}}
 ```
 
 What is signed is the document as JSON, UTF-8, keys sorted, no spaces. The certificate of the authority goes along to be
-compared with one that the verifier trusts; by itself it proves nothing.
+compared with one that the verifier trusts; by itself it proves nothing. Links lead to it from authorities before it.
 
 Source: FIPS 186-5, clause 6.4 (ECDSA); RFC 5280, clause 6.1 (the path is two certificates long).
 """
@@ -23,8 +23,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from personalization.errors import PersonalizationError
+from personalization.keys.authorities import Authorities, is_issued_by, is_link
 from personalization.keys.keystore import KeyName, KeyStore
 
 ALGORITHM: Final = "ECDSA P-256 SHA-256"
@@ -45,13 +47,18 @@ def sign_document(document: Document, keys: KeyStore) -> dict[str, object]:
         PersonalizationError: the store cannot sign.
     """
     digest = hashlib.sha256(encode_document(document)).digest()
+    certificate = keys.certificate(KeyName.AUDIT)
+    known = [x509.load_der_x509_certificate(raw) for raw in keys.certificates(KeyName.AUTHORITY)]
+    signer = x509.load_der_x509_certificate(certificate)
+    issuer = next((one for one in known if not is_link(one) and is_issued_by(signer, one)), known[0])
     return {
         "document": dict(document),
         "signature": {
             "algorithm": ALGORITHM,
             "value": keys.sign_digest(KeyName.AUDIT, digest).hex(),
-            "certificate": keys.certificate(KeyName.AUDIT).hex(),
-            "authority": keys.certificate(KeyName.AUTHORITY).hex(),
+            "certificate": certificate.hex(),
+            "authority": issuer.public_bytes(Encoding.DER).hex(),
+            "links": [one.public_bytes(Encoding.DER).hex() for one in known if is_link(one)],
         },
     }
 
@@ -62,7 +69,8 @@ def open_document(signed: object, place: str, authority: bytes | None = None) ->
     Args:
         signed: as `sign_document` gives it, read from JSON.
         place: where it was, for the error.
-        authority: certificate (DER) that the verifier trusts; None takes the one that came along.
+        authority: certificates (DER, one behind the other) that the verifier trusts; None takes what came along. The
+            document's own links lead from a former authority to the one that certified the signer.
 
     Raises:
         PersonalizationError: "document-malformed", "document-not-genuine" (changed, or signed by somebody else).
@@ -74,29 +82,28 @@ def open_document(signed: object, place: str, authority: bytes | None = None) ->
         signature = signed["signature"]
         raw = bytes.fromhex(signature["value"])
         signer = x509.load_der_x509_certificate(bytes.fromhex(signature["certificate"]))
-        root = x509.load_der_x509_certificate(authority or bytes.fromhex(signature["authority"]))
+        links = [bytes.fromhex(link) for link in signature.get("links", ())]  # none in documents of before
+        authorities = Authorities(authority or bytes.fromhex(signature["authority"]), links)
         known = signature["algorithm"] == ALGORITHM and len(raw) == 2 * _HALF
     except (KeyError, TypeError, ValueError, AttributeError):
         raise PersonalizationError("document-malformed", place=place) from None
     if not known:
         raise PersonalizationError("document-malformed", place=place)
-    if not _holds(document, raw, signer, root):
+    if authorities.issuer_of(signer) is None or not _holds(document, raw, signer):
         raise PersonalizationError("document-not-genuine", place=place)
     return document
 
 
-def _holds(document: Document, raw: bytes, signer: x509.Certificate, root: x509.Certificate) -> bool:
+def _holds(document: Document, raw: bytes, signer: x509.Certificate) -> bool:
     public = signer.public_key()
     if not isinstance(public, ec.EllipticCurvePublicKey):
         return False
     der = encode_dss_signature(int.from_bytes(raw[:_HALF], "big"), int.from_bytes(raw[_HALF:], "big"))
     try:
-        signer.verify_directly_issued_by(root)
-        constraints = root.extensions.get_extension_for_class(x509.BasicConstraints).value
         public.verify(der, hashlib.sha256(encode_document(document)).digest(), ec.ECDSA(Prehashed(SHA256())))
-    except (InvalidSignature, ValueError, TypeError, x509.ExtensionNotFound):
+    except (InvalidSignature, ValueError):
         return False
-    return constraints.ca
+    return True
 
 
 def read_signed(path: Path, authority: bytes | None = None) -> dict[str, Any]:

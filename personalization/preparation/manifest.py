@@ -23,7 +23,8 @@ from typing import Any, Final, Self
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
-from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.authorities import authorities_of
+from personalization.keys.keystore import KeyStore
 from personalization.keys.signed_document import read_signed, sign_document, written
 from personalization.preparation.sealed_file import Purpose, SealedReader
 
@@ -120,7 +121,7 @@ class ChunkedReader:
     __slots__ = ("_chunks", "_ends", "_folder", "_keystore", "_open", "_purpose", "batch")
 
     def __init__(self, path: Path, purpose: Purpose, keystore: KeyStore, *, batch: str | None = None) -> None:
-        manifest = Manifest.read(path, keystore.certificate(KeyName.AUTHORITY))
+        manifest = Manifest.read(path, authorities_of(keystore))
         if batch is not None and batch != manifest.batch:
             raise PersonalizationError("sealed-file-other-batch", file=str(path), batch=batch, found=manifest.batch)
         self._folder = path.parent

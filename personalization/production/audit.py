@@ -20,6 +20,7 @@ from sqlalchemy import select
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.keys.authorities import authorities_of
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.signed_document import open_document, sign_document, written
 from personalization.production.journal.chain import CHAINED_FIELDS, FIRST_LINK, HEAD_ROW, link_of
@@ -154,7 +155,7 @@ def make_checkpoint(journal: Journal, folder: Path, keys: KeyStore, who: str) ->
         PersonalizationError: journal or key store fail; "checkpoint-not-of-trail", the trail was changed: a new
             checkpoint would whitewash it.
     """
-    authority = keys.certificate(KeyName.AUTHORITY)
+    authority = authorities_of(keys)
     with journal.transaction() as connection:
         facts = {"key": keys.check_value(KeyName.AUDIT).hex()}
         record(connection, who, [Entry(What.CHECKPOINT, facts=facts)])
@@ -217,7 +218,7 @@ def export_trail(journal: Journal, folder: Path, keys: KeyStore) -> dict[str, ob
     return {
         "kind": EXPORT_KIND,
         "version": VERSION,
-        "authority": keys.certificate(KeyName.AUTHORITY).hex(),
+        "authority": authorities_of(keys).hex(),
         "head": {"number": number, "link": link.hex()},
         "checkpoints": checkpoints,
         "entries": [{**entry, "link": _hex(entry["link"])} for entry in entries],

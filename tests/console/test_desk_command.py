@@ -12,6 +12,7 @@ import pytest
 from permitcard.job import Job
 from permitcard.pass_office import read_trust, trust_bundle
 from permitcard.products import open_simulated
+from personalization.keys.authorities import split_certificates
 from personalization.keys.keystore import KeyName
 from personalization.permit.electronic.claims import CHINA
 from personalization.permit.electronic.signed_message import TrustedSigners
@@ -135,6 +136,31 @@ def test_the_status_list_goes_on_under_a_new_signer(small_centre: SmallCentre) -
     for listed in (before, after):
         path = small_centre.prompt.folder / str(listed["status_list"])
         assert read_status_list(path.read_bytes(), signers).standing(Kind.PERMIT, first.encode()) is Standing.LOST
+
+
+def test_a_new_authority_certifies_what_the_former_one_is_trusted_for(small_centre: SmallCentre) -> None:
+    """A batch under the new one, its records checked by who holds the former certificate, the trail over both."""
+    folder = small_centre.prompt.folder
+    small_centre("keys", "authority", "former.der")
+    small_centre("audit", "checkpoint")
+    rotated: Any = small_centre("keys", "rotate", "authority").document
+    for name in ("document_signer", "audit"):
+        record: Any = small_centre("keys", "rotate", name).document
+    assert small_centre.make()["good"] == 4
+    card = f"sim:{min((small_centre.centre.root / 'cards').glob('*.card'))}"
+    small_centre("desk", "bound", "2099-01-01")
+    small_centre("desk", "inspect", "--card", card, "--area", "330381")
+    small_centre("keys", "authority", "all.der")
+    assert len(split_certificates((folder / "all.der").read_bytes())) == 3
+    verify = ("keys", "transcript", "verify", "--json", "--authority")
+    for trusted in ("former.der", "all.der"):
+        for one in (rotated, record):
+            assert small_centre.prompt(*verify, trusted, str(one["record"])).document["trusted"] is True
+    assert small_centre("audit", "verify").document["genuine"] is True
+    small_centre("audit", "export", "trail.json")
+    for trusted in ("former.der", "all.der"):
+        told = small_centre.prompt("audit", "verify", "--export", "trail.json", "--authority", trusted, "--json")
+        assert told.document["genuine"] is True
 
 
 def permit_of(centre: SmallCentre, card: str) -> str:

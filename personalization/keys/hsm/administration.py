@@ -15,6 +15,7 @@ from personalization.keys.check_values import AES_CHECK_INPUT, CHECK_VALUE_LENGT
 from personalization.keys.hsm.making import (
     WRAPPING_KEYS,
     Maker,
+    make_next_authority,
     make_next_pair,
     make_symmetric,
     make_wrapping,
@@ -135,12 +136,24 @@ class HsmKeyAdministration:
         before = self._check_value(name)
         with self._user() as session:
             old = self._found(session, name, ObjectClass.PRIVATE_KEY)
-            authority = self._found(session, KeyName.AUTHORITY, ObjectClass.PRIVATE_KEY)[-1]
+            authority = self._authority(session)
             with reported(self.maker.place):
-                make_next_pair(session, name, old[-1] + 1, authority)
+                if name is KeyName.AUTHORITY:
+                    make_next_authority(session, old[-1] + 1, authority)
+                else:
+                    make_next_pair(session, name, old[-1] + 1, authority)
                 for generation in () if name in LASTING_PAIRS else old:
                     self._destroy_private(session, label_of(name, generation))
         return Change(before, self._check_value(name))
+
+    def _authority(self, session: Session) -> int:
+        """Generation of the authority in use; one that was not finished has no certificate.
+
+        Raises:
+            PersonalizationError: "key-missing", exit 3.
+        """
+        kinds = (ObjectClass.PRIVATE_KEY, ObjectClass.CERTIFICATE)
+        return max(set.intersection(*(set(self._found(session, KeyName.AUTHORITY, kind)) for kind in kinds)))
 
     @staticmethod
     def _destroy_private(session: Session, label: str) -> None:

@@ -22,6 +22,7 @@ from personalization.keys.certificates import (
     CERTIFIED,
     REHEARSAL_LABEL,
     make_authority,
+    make_link,
     make_signer,
     organization_of,
     start_of_validity,
@@ -32,6 +33,7 @@ from personalization.keys.hsm.templates import (
     APPLICATION,
     DESCRIPTOR,
     INWARD,
+    LINK,
     PRIVATE_HALF,
     capabilities,
     data_object,
@@ -200,16 +202,38 @@ def make_next_pair(session: Session, name: KeyName, generation: int, authority: 
         generation: of the new pair.
         authority: generation of the authority.
     """
-    label = label_of(KeyName.AUTHORITY, authority)
-    kept: Any = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
-    public = public_half(session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=label))
-    wanted = {Attribute.CLASS: ObjectClass.CERTIFICATE, Attribute.LABEL: label}
-    found = list(session.get_objects(wanted))  # to its end: a search that is left open blocks the session
-    issuer, certificate = _TokenKey(public, kept), x509.load_der_x509_certificate(bytes(found[0][Attribute.VALUE]))
+    issuer, certificate = _authority(session, authority)
     key = _make_pair(session, label_of(name, generation)).public_key()
     organization = organization_of(certificate)
     made = make_signer(CERTIFIED[name], key, certificate, issuer, start_of_validity(), organization=organization)
     _keep(session, name, made, generation)
+
+
+def make_next_authority(session: Session, generation: int, former: int) -> None:
+    """Make another pair of the authority, with the link that the former one signs, and then its own certificate.
+
+    Args:
+        session: the user's, for writing.
+        generation: of the new pair.
+        former: generation of the authority in use.
+    """
+    issuer, before = _authority(session, former)
+    key = _make_pair(session, label_of(KeyName.AUTHORITY, generation))
+    start = start_of_validity()
+    link = make_link(key.public_key(), before, issuer, start)
+    _keep(session, KeyName.AUTHORITY, link, generation, f".{LINK}")
+    made = make_authority(key, start, organization=organization_of(before))
+    _keep(session, KeyName.AUTHORITY, made, generation)
+
+
+def _authority(session: Session, generation: int) -> tuple[_TokenKey, x509.Certificate]:
+    """The authority of a generation, as an issuer, and its certificate."""
+    label = label_of(KeyName.AUTHORITY, generation)
+    kept: Any = session.get_key(object_class=ObjectClass.PRIVATE_KEY, label=label)
+    public = public_half(session.get_key(object_class=ObjectClass.PUBLIC_KEY, label=label))
+    wanted = {Attribute.CLASS: ObjectClass.CERTIFICATE, Attribute.LABEL: label}
+    found = list(session.get_objects(wanted))  # to its end: a search that is left open blocks the session
+    return _TokenKey(public, kept), x509.load_der_x509_certificate(bytes(found[0][Attribute.VALUE]))
 
 
 def _make_pair(session: Session, label: str) -> _TokenKey:
@@ -232,14 +256,16 @@ def public_half(public: Any) -> ec.EllipticCurvePublicKey:
     return loaded
 
 
-def _keep(session: Session, name: KeyName, certificate: x509.Certificate, generation: int = _FIRST) -> None:
+def _keep(
+    session: Session, name: KeyName, certificate: x509.Certificate, generation: int = _FIRST, suffix: str = ""
+) -> None:
     session.create_object(
         {
             Attribute.CLASS: ObjectClass.CERTIFICATE,
             Attribute.CERTIFICATE_TYPE: CertificateType.X_509,
             Attribute.TOKEN: True,
             Attribute.PRIVATE: False,
-            Attribute.LABEL: label_of(name, generation),
+            Attribute.LABEL: label_of(name, generation) + suffix,
             Attribute.SUBJECT: certificate.subject.public_bytes(),
             Attribute.VALUE: certificate.public_bytes(Encoding.DER),
         }

@@ -14,7 +14,7 @@ import json
 from collections import defaultdict
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -34,7 +34,7 @@ from personalization.keys.check_values import (
 from personalization.keys.derivation import derivation_inputs
 from personalization.keys.hsm import batch_objects
 from personalization.keys.hsm.batch_objects import TokenSealer
-from personalization.keys.hsm.templates import APPLICATION, DESCRIPTOR, INWARD
+from personalization.keys.hsm.templates import APPLICATION, DESCRIPTOR, INWARD, LINK
 from personalization.keys.hsm.token import TokenPlace, close_session, failure, open_session, reported
 from personalization.keys.keystore import KEY_PAIRS, KEY_USES, LASTING_PAIRS, KeyName, KeyStore, KeyUse, require_use
 from personalization.keys.passphrase import PassphraseSource
@@ -49,6 +49,37 @@ _DIGEST: Final = 32
 T = TypeVar("T")
 _Handle = Any
 """A key object: which operations it has depends on its kind, which the library decides at run time."""
+
+
+_Generations = dict[KeyName, dict[int, _Handle]]
+
+
+@dataclass(slots=True)
+class _Found:
+    """Objects of a token by name and generation."""
+
+    keys: _Generations = field(default_factory=lambda: defaultdict(dict))
+    inward: dict[KeyName, _Handle] = field(default_factory=dict[KeyName, Any])
+    publics: _Generations = field(default_factory=lambda: defaultdict(dict))
+    certificates: _Generations = field(default_factory=lambda: defaultdict(dict))
+    links: dict[int, bytes] = field(default_factory=dict[int, bytes])
+
+    def note(self, label: str, item: Object) -> None:
+        """Take an object in, when its label is one of ours."""
+        name, generation, suffix = _parse(label)
+        if name is None:
+            return
+        kind = item[Attribute.CLASS]
+        if suffix == INWARD:
+            self.inward[name] = item
+        elif suffix == LINK:
+            self.links[generation] = bytes(item[Attribute.VALUE])
+        elif kind is ObjectClass.PUBLIC_KEY:
+            self.publics[name][generation] = item
+        elif kind is ObjectClass.CERTIFICATE:
+            self.certificates[name][generation] = item
+        else:
+            self.keys[name][generation] = item
 
 
 class HsmKeyStore:
@@ -75,40 +106,31 @@ class HsmKeyStore:
         self._keys: dict[KeyName, list[_Handle]] = {}
         self._inward: dict[KeyName, _Handle] = {}
         self._public: dict[KeyName, ec.EllipticCurvePublicKey] = {}
-        self._certificates: dict[KeyName, bytes] = {}
-        self._former_certificates: dict[KeyName, list[bytes]] = {}
+        self._certificates: dict[KeyName, list[bytes]] = {}
         self._production: bool | None = None
-        found: dict[KeyName, dict[int, _Handle]] = defaultdict(dict)
-        publics: dict[KeyName, dict[int, _Handle]] = defaultdict(dict)
-        certificates: dict[KeyName, dict[int, _Handle]] = defaultdict(dict)
+        found = _Found()
         for item in objects:
             label = str(item[Attribute.LABEL])
             if label == DESCRIPTOR:
                 self._production = _read_descriptor(bytes(item[Attribute.VALUE]), place)
-                continue
-            name, generation, inward = _parse(label)
-            if name is None:
-                continue
-            kind = item[Attribute.CLASS]
-            if inward:
-                self._inward[name] = item
-            elif kind is ObjectClass.PUBLIC_KEY:
-                publics[name][generation] = item
-            elif kind is ObjectClass.CERTIFICATE:
-                certificates[name][generation] = item
             else:
-                found[name][generation] = item
-        every = {name: dict(generations) for name, generations in certificates.items()}
-        _keep_whole_pairs(found, publics, certificates)
-        for name, generations in found.items():
+                found.note(label, item)
+        self._take(found)
+
+    def _take(self, found: _Found) -> None:
+        """Put what was found in use, the newest generation of each name first."""
+        every = {name: dict(generations) for name, generations in found.certificates.items()}
+        _keep_whole_pairs(found.keys, found.publics, found.certificates)
+        self._inward = found.inward
+        for name, generations in found.keys.items():
             self._keys[name] = [generations[number] for number in sorted(generations, reverse=True)]
-        for name, generations in publics.items():
+        for name, generations in found.publics.items():
             self._public[name] = _public_key(generations[max(generations)])
-        for name, generations in certificates.items():
-            newest = max(generations)
-            self._certificates[name] = bytes(generations[newest][Attribute.VALUE])
-            former = sorted((number for number in every[name] if number < newest), reverse=True)
-            self._former_certificates[name] = [bytes(every[name][number][Attribute.VALUE]) for number in former]
+        for name, generations in found.certificates.items():
+            numbers = sorted((number for number in every[name] if number <= max(generations)), reverse=True)
+            self._certificates[name] = [bytes(every[name][number][Attribute.VALUE]) for number in numbers]
+            if name is KeyName.AUTHORITY:
+                self._certificates[name] += [found.links[number] for number in numbers if number in found.links]
 
     @classmethod
     def open(cls, place: TokenPlace, pin: bytes) -> Self:
@@ -204,11 +226,11 @@ class HsmKeyStore:
         require_use(name, KeyUse.CERTIFY)
         if name not in self._certificates:
             raise self._missing(name)
-        return self._certificates[name]
+        return self._certificates[name][0]
 
     def certificates(self, name: KeyName) -> tuple[bytes, ...]:
         """X.509, DER, the newest first; see `KeyStore.certificates`."""
-        return (self.certificate(name), *self._former_certificates.get(name, []))
+        return (self.certificate(name), *self._certificates[name][1:])
 
     def make_batch_keys(self, batch: str) -> dict[KeyName, bytes]:
         """Make the sealing keys of a batch in the token; see `KeyStore.make_batch_keys`."""
@@ -323,14 +345,14 @@ def _read_descriptor(value: bytes, place: TokenPlace) -> bool:
     return production
 
 
-def _parse(label: str) -> tuple[KeyName | None, int, bool]:
-    """Name, generation, and whether it is the inward half, of a label of ours; no name for any other label."""
+def _parse(label: str) -> tuple[KeyName | None, int, str]:
+    """Name, generation and what stands behind them in a label of ours; no name for any other label."""
     parts = label.removeprefix(_PREFIX).split(".")
     if not label.startswith(_PREFIX) or not 2 <= len(parts) <= 3 or not parts[1].isdecimal():  # noqa: PLR2004 - below
-        return None, 0, False
-    if parts[0] not in set(KeyName) or parts[2:] not in ([], [INWARD]):
-        return None, 0, False
-    return KeyName(parts[0]), int(parts[1]), bool(parts[2:])
+        return None, 0, ""
+    if parts[0] not in set(KeyName) or parts[2:] not in ([], [INWARD], [LINK]):
+        return None, 0, ""
+    return KeyName(parts[0]), int(parts[1]), "".join(parts[2:])
 
 
 def _public_key(item: Object) -> ec.EllipticCurvePublicKey:

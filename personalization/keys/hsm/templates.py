@@ -70,6 +70,10 @@ def kept(name: KeyName) -> dict[Attribute, object]:
     return {**(_LEAVES_FOR_A_TRUSTED_KEY if leaves else _NEVER_LEAVES), **_KEPT}
 
 
+LINK: Final = "link"
+"""Behind the label of an authority's certificate: that which the authority before it signed."""
+
+
 def outward_wrapping(label: str, value: bytes) -> dict[Attribute, object]:
     """A trusted key that wraps; to be made by the security officer."""
     return {**_wrapping(label, value), Attribute.TRUSTED: True, Attribute.WRAP: True, Attribute.UNWRAP: False}

@@ -15,13 +15,13 @@ from typing import Any, Final
 
 import cbor2
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
 from cwt import COSE, COSEAlgs, COSEHeaders, COSEKey
 from cwt.cose_key_interface import COSEKeyInterface
 from cwt.exceptions import DecodeError, VerifyError
 
+from personalization.keys.authorities import Authorities
 from personalization.keys.keystore import KeyName, KeyStore
 
 KEY_IDENTIFIER_LENGTH: Final = 8
@@ -89,8 +89,8 @@ class TrustedSigners:
     """Signers that an authority certified, by their names.
 
     Args:
-        authority: certificate of the authority, DER.
-        signers: certificates of document signers, DER; one that the authority did not sign, or that is not valid at
+        authority: certificates of the authorities that are trusted, DER, one behind the other.
+        signers: certificates of document signers, DER; one that no authority signed, or that is not valid at
             ``now``, is left out.
         now: the verifier's time, aware.
     """
@@ -98,13 +98,13 @@ class TrustedSigners:
     __slots__ = ("_certificates",)
 
     def __init__(self, authority: bytes, signers: Iterable[bytes], now: dt.datetime) -> None:
-        trusted = x509.load_der_x509_certificate(authority)
+        trusted = Authorities(authority)
         certificates: dict[bytes, x509.Certificate] = {}
         for raw in signers:
             certificate = x509.load_der_x509_certificate(raw)
             valid = certificate.not_valid_before_utc <= now <= certificate.not_valid_after_utc
             curve = isinstance(certificate.public_key(), ec.EllipticCurvePublicKey)
-            if valid and curve and _is_issued_by(certificate, trusted):
+            if valid and curve and trusted.issuer_of(certificate, now) is not None:
                 certificates[key_identifier(raw)] = certificate
         self._certificates: Mapping[bytes, x509.Certificate] = certificates
 
@@ -146,11 +146,3 @@ def _named_signer(message: bytes) -> bytes:
     if cbor2.dumps(tagged) != message:
         raise SignatureRefused("form")  # something behind it, or another encoding of it
     return name
-
-
-def _is_issued_by(certificate: x509.Certificate, authority: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature, UnsupportedAlgorithm):
-        return False
-    return True

@@ -25,7 +25,8 @@ from typing import Final, Protocol
 from personalization.errors import PersonalizationError
 from personalization.intake.receipt import batch_identifier
 from personalization.intake.rejects import seal_rejects
-from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.authorities import authorities_of
+from personalization.keys.keystore import KeyStore
 from personalization.keys.signed_document import read_signed
 from personalization.preparation.bulk.dealing import deal_out
 from personalization.preparation.bulk.delivered import DeliveredFiles, locate
@@ -260,7 +261,7 @@ class _Engine:
 
     def _close(self, plan: Plan) -> Manifest:
         """List the chunks; each statement is verified, so that the manifest vouches for what workers made."""
-        authority = self._keys.certificate(KeyName.AUTHORITY)
+        authority = authorities_of(self._keys)
         if self._folder.manifest.exists():
             return Manifest.read(self._folder.manifest, authority)
         entries: list[ChunkEntry] = []

@@ -16,6 +16,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
 from hypothesis import given
 from hypothesis import strategies as st
 from pkcs11 import Attribute, ObjectClass
@@ -23,6 +24,7 @@ from pkcs11 import Attribute, ObjectClass
 from permitcard.specimen import specimen_keys
 from personalization.errors import PersonalizationError
 from personalization.keys.administration import ROTATED_PAIRS, FileKeyAdministration, KeyAdministration
+from personalization.keys.authorities import Authorities, authorities_of, split_certificates
 from personalization.keys.ceremony import (
     Component,
     combine,
@@ -32,6 +34,7 @@ from personalization.keys.ceremony import (
     transcript,
     write_component,
 )
+from personalization.keys.certificates import CERTIFIED, Purpose, make_authority, make_link, make_signer
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.hsm import making
 from personalization.keys.hsm.administration import HsmKeyAdministration
@@ -247,7 +250,7 @@ def signed_by(store: KeyStore, name: KeyName, digest: bytes) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", sorted(ROTATED_PAIRS))
+@pytest.mark.parametrize("name", sorted(CERTIFIED))
 def test_a_signer_gets_a_new_pair_whose_validity_overlaps(administered: Administered, name: KeyName) -> None:
     """ICAO Doc 9303 part 12, 4.1.2: what the former signer signed is verified as ever; the new one signs."""
     store = administered.open()
@@ -313,6 +316,103 @@ def test_the_clock_goes_on_signing_for_the_cards_that_have_it(administered: Admi
     with pytest.raises(PersonalizationError, match="former-key-missing"):
         changes.destroy(KeyName.CLOCK, first)
     assert holds() == [[True, False], [False, True], [False, False]]
+
+
+@pytest.mark.clause("RFC 4210, 4.4: whoever trusts the former authority takes what the new one certified")
+def test_an_authority_is_replaced_and_linked(administered: Administered) -> None:
+    documents: dict[str, dict[str, object]] = {}
+    roots: list[bytes] = []
+
+    def sign(name: str) -> bytes:
+        store = administered.open()
+        documents[name] = sign_document({"kind": name}, store)
+        roots.append(store.certificate(KeyName.AUTHORITY))
+        everything = authorities_of(store)
+        store.close()
+        return everything
+
+    sign("first")
+    first = administered.check_value(KeyName.AUTHORITY)
+    assert administered.administration.replace(KeyName.AUTHORITY).before == first
+    sign("by the former's signer")
+    administered.administration.replace(KeyName.AUDIT)
+    sign("second")
+    administered.administration.replace(KeyName.AUTHORITY)
+    administered.administration.replace(KeyName.AUDIT)
+    everything = sign("third")
+    assert len(split_certificates(everything)) == 5, "three authorities and two links"
+    root = {"first": roots[0], "second": roots[2], "third": roots[3]}
+    opened = {(name, trusted): opens(documents[name], root[trusted]) for name in documents for trusted in root} | {
+        (name, "all"): opens(documents[name], everything) for name in documents
+    }
+    never = {("first", "second"), ("by the former's signer", "second")}
+    never |= {(name, "third") for name in documents if name != "third"}
+    assert {pair for pair, genuine in opened.items() if not genuine} == never, "a link leads forward, not back"
+    unlinked = json.loads(written(documents["second"]))
+    unlinked["signature"]["links"] = []
+    assert not opens(unlinked, root["first"])
+    assert opens(unlinked, root["second"])
+    with pytest.raises(PersonalizationError, match="former-key-missing"):
+        administered.administration.destroy(KeyName.AUTHORITY, first)
+
+
+def opens(signed: dict[str, object], trusted: bytes) -> bool:
+    try:
+        open_document(signed, "here", trusted)
+    except PersonalizationError as error:
+        assert error.code == "document-not-genuine"  # noqa: PT017 - any other code is a failure
+        return False
+    return True
+
+
+def test_a_link_counts_when_a_trusted_authority_signed_it_and_in_its_dates() -> None:
+    now = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+    keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(3)]
+    old, new, strange = (make_authority(key, now) for key in keys)
+    signer = make_signer(Purpose.AUDIT, keys[0].public_key(), new, keys[1], now)
+    raw = {name: one.public_bytes(Encoding.DER) for name, one in (("old", old), ("new", new), ("strange", strange))}
+    link = make_link(keys[1].public_key(), old, keys[0], now).public_bytes(Encoding.DER)
+    foreign = make_link(keys[1].public_key(), strange, keys[2], now).public_bytes(Encoding.DER)
+    no_authority = make_signer(Purpose.AUDIT, keys[1].public_key(), old, keys[0], now).public_bytes(Encoding.DER)
+    year = dt.timedelta(days=365)
+
+    def trusts(trusted: bytes, *links: bytes, at: dt.datetime = now) -> bool:
+        return Authorities(trusted, links, at).issuer_of(signer) is not None
+
+    assert trusts(raw["new"])
+    assert trusts(raw["old"] + raw["new"])
+    assert not trusts(raw["old"])
+    assert trusts(raw["old"], link)
+    assert trusts(raw["old"], foreign, no_authority, link)
+    assert not trusts(raw["old"], foreign)
+    assert not trusts(raw["old"], raw["new"]), "an authority that speaks for itself"
+    assert not trusts(raw["old"], no_authority)
+    assert not trusts(raw["old"], link, at=now - 2 * year)
+    assert not trusts(raw["old"], link, at=now + 21 * year)
+    assert Authorities(raw["new"]).issuer_of(signer, now + 21 * year) is None
+    for nothing in (b"", b"\x30", raw["old"][:-1], raw["old"] + b"\x00", b"\x31" + raw["old"][1:]):
+        with pytest.raises(ValueError, match=r"."):
+            split_certificates(nothing)
+
+
+def test_an_authority_that_was_not_finished_is_not_used(tmp_path: Path) -> None:
+    """Power fails between pair and certificate: the former one certifies on, and the next change is whole."""
+    administered = Administered("hsm", tmp_path)
+    before, place = administered.check_value(KeyName.AUTHORITY), administered.place
+    assert place is not None
+    with logged_in(place, USER_PIN.encode(), write=True) as session:
+        making._make_pair(session, "permitcard.authority.2")
+    assert administered.check_value(KeyName.AUTHORITY) == before
+    administered.administration.replace(KeyName.DOCUMENT_SIGNER)
+    assert administered.administration.replace(KeyName.AUTHORITY).before == before
+    with logged_in(place, USER_PIN.encode()) as session:
+        labels = [
+            str(item[Attribute.LABEL]) for item in session.get_objects({Attribute.CLASS: ObjectClass.PRIVATE_KEY})
+        ]
+    assert [label for label in labels if "authority" in label] == ["permitcard.authority.3"]
+    store = administered.open()
+    assert len(split_certificates(authorities_of(store))) == 3
+    store.close()
 
 
 def test_a_pair_whose_certificate_was_not_made_any_more_is_not_used(tmp_path: Path) -> None:

@@ -20,6 +20,8 @@ from permitcard.sams import new_sam, open_sam
 from permitcard.specimen import published_keys, specimen_applicant, specimen_keys, specimen_record
 from permitcard.translation import Language, Translator
 from personalization.errors import PersonalizationError
+from personalization.inspection.signature_check import SignatureVerifier
+from personalization.keys.authorities import authorities_of
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KeyName
 from personalization.permit.desk.desk import NewResidence
@@ -378,6 +380,24 @@ def test_a_police_terminal_sees_what_waits_and_writes_nothing(known: MemoryDossi
 
 def produced_with(keys: FileKeyStore) -> BenchCard:
     return card_made_with(keys, Preparer(permit_profile(), keys).prepare(specimen_applicant()).record)
+
+
+def test_cards_of_the_former_authority_and_of_the_new_one_are_both_genuine() -> None:
+    before = specimen_keys()
+    rotated = before.with_new_pair(KeyName.AUTHORITY).with_new_pair(KeyName.DOCUMENT_SIGNER)
+    old, new = produced_with(before), produced_with(rotated)
+    day = dt.datetime.now(dt.UTC).date()
+    bound = signed_bound(day, before)
+    for card in (old, new):
+        with card.tap(day, bound=bound, authority=SignatureVerifier(authorities_of(rotated))):
+            pass
+    for card, keys in ((old, rotated), (new, before)):
+        alone = SignatureVerifier(keys.certificate(KeyName.AUTHORITY))
+        with (
+            pytest.raises(PersonalizationError, match="card-signer-unknown"),
+            card.tap(day, bound=bound, authority=alone),
+        ):
+            pass
 
 
 def test_cards_of_the_former_clock_and_of_the_new_one_take_the_same_bound() -> None:
