@@ -85,7 +85,7 @@ class Job:
         journal: its open journal.
         roster: who may do what.
         operator: who is at work.
-        sams: addresses of readers with SAMs.
+        named: addresses of readers with SAMs that were named on the command line.
     """
 
     centre: Centre
@@ -93,7 +93,7 @@ class Job:
     journal: Journal
     roster: Roster
     operator: Operator
-    sams: tuple[str, ...] = ()
+    named: tuple[str, ...] = ()
 
     @classmethod
     def open(cls, centre: Centre, sams: Sequence[str] = ()) -> Self:
@@ -107,12 +107,11 @@ class Job:
             PersonalizationError: no such centre, no passphrase or a wrong one, journal unreadable, an operator whom
                 the centre does not know.
         """
-        readers = tuple(sams) or centre.sams()
         keys = centre.key_store().open()
         try:
             roster = Roster.load(centre.operators, production=keys.production)
             operator = operator_of(roster)
-            return cls(centre, keys, open_journal(centre.journal_place()), roster, operator, readers)
+            return cls(centre, keys, open_journal(centre.journal_place()), roster, operator, tuple(sams))
         except BaseException:
             keys.close()
             raise
@@ -125,6 +124,15 @@ class Job:
     ) -> None:
         # The keys stay open: who asked for them may hold them longer than the job, and they end with the process.
         self.journal.close()
+
+    @property
+    def sams(self) -> tuple[str, ...]:
+        """Addresses of readers with SAMs: those that were named, else the centre's own list.
+
+        Raises:
+            PersonalizationError: "sam-file-malformed", exit 3.
+        """
+        return self.named or self.centre.sams()
 
     def require_sams(self, stations: int) -> None:
         """Refuse, before anything is begun, a run whose stations could not have a SAM each; see `sams.require_sams`."""

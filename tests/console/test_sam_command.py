@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import random
 import shutil
+import subprocess
+import time
 from typing import Any
 
 import pytest
 
+from card_os.card import Card
+from card_os.storage.store import ObjectKind
 from permitcard.operator_login import system_user
 from permitcard.products import open_simulated
 from permitcard.sams import blank_chip
 from permitcard.specimen import published_keys
 from personalization.keys.signed_document import read_signed
-from tests.console.command_line import Prompt
+from tests.console.command_line import CommandLine, Prompt
 from tests.console.conftest import MadeCentre, SmallCentre
 
 
@@ -137,6 +143,26 @@ def test_a_sam_that_is_missing_in_use_or_of_other_keys_stops_a_run_that_goes_on_
 
 
 @pytest.mark.long
+def test_a_sam_that_is_used_up_in_mid_batch_spoils_no_card(centre: SmallCentre) -> None:
+    for name in ("one", "two"):
+        made(centre, "--reader", f"sim:{name}.card")
+    with open_simulated(centre.prompt.folder / "one.card") as chip:
+        assert isinstance(chip.card, Card)
+        store = chip.card.platform.store
+        (counter,) = (item for item in store.objects() if (item.kind, item.identifier) == (ObjectKind.COUNTER, 0x80))
+        store.write_through(counter, 0, (8).to_bytes(4, "big"))  # its proof, one card and half of another
+    used_up = run(centre, "--stations", "1", "--sam", "sim:one.card", code=3)
+    assert used_up.error["code"] == "sam-used-up"
+    status: Any = centre("batch", "status").document
+    assert 0 < status["good"] < 4
+    assert status["stock"]["spoiled"] == 0
+    both = ("--stations", "1", *NAMED)
+    assert centre("batch", "resume", "--stations", "1", "--sam", "sim:one.card", code=3).error["code"] == "sam-used-up"
+    assert centre("batch", "resume", *both).document["good"] == 4, "it is passed over for the spare one"
+    assert centre("sam", "show", "--reader", "sim:one.card", code=1).document["authentications_left"] == 0
+
+
+@pytest.mark.long
 def test_a_sam_of_keys_that_were_replaced_is_not_used(centre: SmallCentre) -> None:
     made(centre, "--reader", "sim:one.card")
     centre("keys", "rotate", "concealment")
@@ -175,3 +201,30 @@ def test_the_environment_and_the_centres_file_name_the_sam_of_a_desk(
     assert not (root / "sams").exists(), "no SAM of a rehearsal's own was needed"
     (root / "sams.toml").write_text('[sams]\nreaders = "sim:station.card"\n', "utf-8")
     assert prompt(*desk, code=3).error["code"] == "sam-file-malformed"
+    prompt("stock", "show")
+
+
+@pytest.mark.long
+def test_a_maker_that_is_killed_anywhere_leaves_a_sam_that_is_made_by_the_next(centre: SmallCentre) -> None:
+    """The chip is asked and not the journal: kill -9 of the command, thirty times, at moments that a seed chose."""
+    moments, folder = random.Random(94), centre.prompt.folder
+    command, seen = CommandLine(folder), set[str]()
+    line = ("sam", "make", "--centre", "centre", "--reader", "sim:torn.card")
+    began = time.monotonic()
+    made(centre, "--reader", "sim:whole.card")
+    whole = time.monotonic() - began
+    for _ in range(30):
+        with command.start(*line) as process, contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(moments.uniform(0.2, 2 * whole + 1.0))
+        if (folder / "torn.card").exists():
+            seen.add(str(centre("sam", "show", "--reader", "sim:torn.card").document["condition"]))
+    assert seen, "not every kill came before the chip was there"
+    if [one["state"] for one in all_sams(centre)] != ["in-use", "in-use"]:
+        made(centre, "--reader", "sim:torn.card")
+    assert [one["state"] for one in all_sams(centre)] == ["in-use", "in-use"]
+    assert centre("audit", "verify").document["findings"] == []
+
+
+def all_sams(centre: SmallCentre) -> list[dict[str, object]]:
+    found: Any = centre("sam", "list").document["sams"]
+    return list(found)

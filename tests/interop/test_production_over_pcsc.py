@@ -6,7 +6,11 @@ The chips are simulated, behind pcscd and vpcd; nothing between the reader's nam
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +29,6 @@ from personalization.keys.hsm.making import Maker, create_hsm_store
 from personalization.keys.hsm.token import TokenPlace
 from personalization.keys.keystore import KeyName
 from personalization.keys.passphrase import PassphraseSource
-from personalization.production.stock import NewBlank
 from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.pcscd import CLIENT_VARIABLE, PcscService
 from reader_bridge.simulated import SimulatedCard, open_card
@@ -33,7 +36,7 @@ from reader_bridge.stack import Wrapper
 from reader_bridge.vpcd import VirtualReader
 from tests.console.command_line import CommandLine
 from tests.doubles.softhsm import OFFICER_PIN, USER_PIN, fresh_token
-from tests.interop.test_pcsc_stack import line, start
+from tests.interop.test_pcsc_stack import PROGRAMS, line, start
 
 READER: Final = "Acme Line"
 SAM: Final = f"pcsc:{READER} 00 00"
@@ -41,6 +44,8 @@ OTHER_SAM: Final = f"pcsc:{READER} 00 01"
 CARDS: Final = 3
 ROLES: Final = '["receive", "prepare", "run", "inspect", "release", "keys"]'
 INSERTED_SECONDS: Final = 60.0
+SEEN_SECONDS: Final = 3.0  # a busy service looks at its slots once in this time
+T0_ONLY: Final = bytes.fromhex("3B00")
 
 
 class Watched(Wrapper):
@@ -89,65 +94,81 @@ class Production:
         return outcome.error if outcome.err.startswith("{") else outcome.document
 
 
-@pytest.fixture
-def production(tmp_path: Path) -> Iterator[Production]:
-    """A token with known keys, SAM chips and blanks of a vendor who has the same, all in their readers."""
+def production_centre(held: ExitStack, folder: Path, slots: int, *, atr: bytes | None = None) -> Production:
+    """A token with known keys, a PC/SC service, and a reader with two SAM chips of a vendor who has the same keys.
+
+    Args:
+        held: closes all.
+        folder: for everything.
+        slots: of readers for cards, behind the two of the SAMs.
+        atr: what the SAMs show instead of their own.
+    """
     vendor = published_keys("a chip vendor's and a ceremony's: ")
     hsm, label = fresh_token()
-    token = tmp_path / "pins"
-    token.mkdir()
     for name, pin in (("user", USER_PIN), ("officer", OFFICER_PIN)):
-        (token / name).write_text(pin)
+        (folder / name).write_text(pin)
     place = TokenPlace(hsm.module, label)
-    pins = (PassphraseSource.file(token / "user"), PassphraseSource.file(token / "officer"))
+    pins = (PassphraseSource.file(folder / "user"), PassphraseSource.file(folder / "officer"))
     create_hsm_store(Maker(place, *pins), production=True, given=vendor._symmetric)
-    centre = Centre(tmp_path / "centre")
+    centre = Centre(folder / "centre")
     centre.make_root()
     centre.name_token(place)
     centre.operators.write_text(f'[operators.li]\nsystem_user = "{system_user()}"\nroles = {ROLES}\n', "utf-8")
-    with ExitStack() as held:
-        service = held.enter_context(PcscService(reader_name=READER, slots=2 * (CARDS + 1)))
-        variables = {**hsm.variables, "PERMITCARD_PKCS11_TOKEN": label, CLIENT_VARIABLE: service.socket_path}
-        made = Production(CommandLine(tmp_path, variables), centre, service, vendor)
-        readers = [sam_reader(held, tmp_path, made)]
-        blanks: list[NewBlank] = []
-        for number in range(1, CARDS + 1):
-            card = blank_card(held, tmp_path / f"{number}.card", vendor, number, blanks)
-            ports = service.ports[2 * number : 2 * number + 2]
-            both = [card.connect(interface) for interface in (Interface.CONTACT, Interface.CONTACTLESS)]
-            readers.append(held.enter_context(VirtualReader(both, ports)))
-        for reader in readers:
-            reader.wait_until_inserted(INSERTED_SECONDS)
-        rows = [f"{blank.card_number.hex()},{blank.location}" for blank in blanks]
-        (tmp_path / "acme.csv").write_text("\n".join(("card_number,reader", *rows)), "utf-8")
-        made("stock", "receive", "--list", "acme.csv")
-        yield made
-        assert [reader.failure for reader in readers] == [None] * len(readers)
-
-
-def sam_reader(held: ExitStack, folder: Path, production: Production) -> VirtualReader:
-    """A reader with two SAM chips, as they were delivered."""
+    service = held.enter_context(PcscService(reader_name=READER, slots=2 + slots))
+    variables = {**hsm.variables, "PERMITCARD_PKCS11_TOKEN": label, CLIENT_VARIABLE: service.socket_path}
+    production = Production(CommandLine(folder, variables), centre, service, vendor)
     for name in ("sam-a", "sam-b"):
-        deliver_chip(folder / name, production.vendor)
+        deliver_chip(folder / name, vendor)
         chip = held.enter_context(open_card(folder / name, boot))
         production.sams.append(Watched(chip.connect(Interface.CONTACT)))
-    reader = held.enter_context(VirtualReader(production.sams, production.service.ports[:2], one_card=False))
+    reader = VirtualReader(production.sams, service.ports[:2], one_card=False, atr=atr)
+    held.enter_context(reader)
+    reader.wait_until_inserted(INSERTED_SECONDS)
     for slot, sam in zip(reader.slots, production.sams, strict=True):
         sam.pull = slot.remove_card
     production.put_back = lambda: put_back(reader)
-    return reader
+    return production
+
+
+def card_reader(held: ExitStack, card: SimulatedCard, ports: Sequence[int]) -> VirtualReader:
+    """A reader with both interfaces of a card."""
+    both = [card.connect(interface) for interface in (Interface.CONTACT, Interface.CONTACTLESS)]
+    return held.enter_context(VirtualReader(both, ports))
+
+
+def receive(production: Production, rows: Sequence[str]) -> None:
+    (production.command.folder / "acme.csv").write_text("\n".join(("card_number,reader,place", *rows)), "utf-8")
+    assert production("stock", "receive", "--list", "acme.csv")["received"] == len(rows)
+
+
+def blank_card(held: ExitStack, folder: Path, vendor: FileKeyStore, number: int) -> tuple[SimulatedCard, str]:
+    """A blank in a file, and its number."""
+    image, card_number = make_blank(folder / f"{number}.card", vendor, 0x0A00, number, dt.date(2026, 11, 1))
+    return held.enter_context(SimulatedCard(image, boot, f"card {number}")), card_number.hex()
+
+
+@pytest.fixture
+def production(tmp_path: Path) -> Iterator[Production]:
+    """A centre with as many readers as there are cards."""
+    with ExitStack() as held:
+        made = production_centre(held, tmp_path, 2 * CARDS)
+        rows: list[str] = []
+        readers: list[VirtualReader] = []
+        for number in range(1, CARDS + 1):
+            card, card_number = blank_card(held, tmp_path, made.vendor, number)
+            readers.append(card_reader(held, card, made.service.ports[2 * number : 2 * number + 2]))
+            rows.append(f"{card_number},pcsc:{READER} {number} 00,")
+        for reader in readers:
+            reader.wait_until_inserted(INSERTED_SECONDS)
+        receive(made, rows)
+        yield made
+        assert [reader.failure for reader in readers] == [None] * len(readers)
 
 
 def put_back(reader: VirtualReader) -> None:
     for slot in reader.slots:
         slot.insert_card()
         assert slot.wait_until_inserted(INSERTED_SECONDS)
-
-
-def blank_card(held: ExitStack, path: Path, vendor: FileKeyStore, number: int, blanks: list[NewBlank]) -> SimulatedCard:
-    image, card_number = make_blank(path, vendor, 0x0A00, number, dt.date(2026, 11, 1))
-    blanks.append(NewBlank(card_number, f"pcsc:{READER} {number} 00"))
-    return held.enter_context(SimulatedCard(image, boot, str(path)))
 
 
 def test_a_batch_is_made_and_inspected_with_a_sam_in_a_reader(production: Production) -> None:
@@ -203,6 +224,52 @@ def test_two_stations_have_a_sam_each(production: Production) -> None:
     number = production("sam", "list")["sams"][1]["card_id"]
     assert production("sam", "retire", number, "--reason", "end of trial", "--reader", OTHER_SAM)["terminated"] is True
     assert production("audit", "verify")["genuine"] is True
+
+
+def feed(folder: Path, reader: VirtualReader, cards: Mapping[str, SimulatedCard], stop: threading.Event) -> None:
+    """Plays the machine: puts the card of the wanted place into the reader."""
+    while not stop.wait(0.05):
+        wanted = (folder / "wanted").read_text()
+        if wanted != (folder / "there").read_text():
+            for slot in reader.slots:
+                slot.remove_card()
+            time.sleep(SEEN_SECONDS)
+            for slot, interface in zip(reader.slots, (Interface.CONTACT, Interface.CONTACTLESS), strict=True):
+                slot.insert_card(cards[wanted].connect(interface))
+                assert slot.wait_until_inserted(INSERTED_SECONDS)
+            (folder / "there").write_text(wanted)
+
+
+@pytest.mark.long
+@pytest.mark.clause(
+    "ISO/IEC 7816-3, 12.2: a SAM that speaks T=0 only, and one reader to which a feeder brings all cards"
+)
+def test_a_feeder_brings_the_cards_to_one_reader(tmp_path: Path) -> None:
+    with ExitStack() as held:
+        made = production_centre(held, tmp_path, 2, atr=T0_ONLY)
+        cards, rows = dict[str, SimulatedCard](), list[str]()
+        for number in range(1, CARDS + 1):
+            place = f"tray 1/{number:03}"
+            cards[place], card_number = blank_card(held, tmp_path, made.vendor, number)
+            rows.append(f"{card_number},pcsc:{READER} 1 00,{place}")
+        reader = card_reader(held, cards["tray 1/001"], made.service.ports[2:])
+        reader.wait_until_inserted(INSERTED_SECONDS)
+        receive(made, rows)
+        made("sam", "make", "--reader", SAM)
+        for name in ("wanted", "there"):
+            (tmp_path / name).write_text("tray 1/001")
+        command = [sys.executable, str(PROGRAMS / "feeder.py"), str(tmp_path)]
+        made.centre.hooks.write_text(f"[position]\nbefore = {json.dumps(command)}\ntimeout_s = 90\n", "utf-8")
+        stop = threading.Event()
+        machine = threading.Thread(target=feed, args=(tmp_path, reader, cards, stop))
+        machine.start()
+        held.callback(machine.join)
+        held.callback(stop.set)
+        made.command("sample", str(CARDS), "delivered", "--seed", "13")
+        file = next((tmp_path / "delivered").glob("*.zip"))
+        done = made("batch", "run", file, "--stations", "1", "--sam", f"{SAM.replace('pcsc', 'pcsc,t0')}")
+        assert (done["good"], done["stock"]["spoiled"]) == (CARDS, 0)
+        assert reader.failure is None
 
 
 def assert_no_key_on_the_wire(production: Production, card_id: str) -> None:
