@@ -26,11 +26,12 @@ from personalization.globalplatform import commands
 from personalization.globalplatform.session import SecureSession
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
+from personalization.production.card_kind import refuse_other_kind
 from personalization.production.journal.database import Journal
 from personalization.sams.maker import SamMaker
 from personalization.sams.office import SamOffice, open_session
 from personalization.terminal.sam import CardAuthenticator, SamSession
-from reader_bridge.addresses import ConnectionFactory
+from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
 from reader_bridge.connection import CardConnection, Interface, ReaderError
 from reader_bridge.simulated import SimulatedCard
 
@@ -71,7 +72,8 @@ def require_sams(sams: Sequence[str], users: int, *, production: bool) -> None:
 
     Raises:
         PersonalizationError: exit 2: "sams-not-named", a production store has none of its own; "sam-named-twice";
-            "sams-too-few".
+            "sams-too-few"; a card file under production keys.
+        ReaderError: "bad-address".
     """
     if not sams:
         if production:
@@ -80,6 +82,9 @@ def require_sams(sams: Sequence[str], users: int, *, production: bool) -> None:
     twice = next((address for address in sams if sams.count(address) > 1), None)
     if twice is not None:
         raise PersonalizationError("sam-named-twice", exit_code=2, reader=twice)
+    for address in sams:
+        if CardAddress.parse(address).kind is AddressKind.SIMULATED:
+            refuse_other_kind(production=production, simulated=True, card=address)
     if users > len(sams):
         raise PersonalizationError("sams-too-few", exit_code=2, sams=len(sams), stations=users)
 

@@ -101,6 +101,7 @@ def test_a_run_needs_a_sam_for_each_station(centre: SmallCentre) -> None:
         (("--sam", "sim:one.card", "--sam", "sim:one.card"), "sam-named-twice"),
         (("--sam", "sim:one.card"), "sams-too-few"),
         ((*NAMED, "--stations", "3"), "sams-too-few"),
+        (("--sam", "reader one", "--stations", "1"), "bad-address"),
     ):
         assert run(centre, *options, code=2).error["code"] == code
     assert centre("batch", "status", code=2).error["code"] == "no-batch", "nothing was loaded"

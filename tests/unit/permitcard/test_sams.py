@@ -5,8 +5,11 @@ from __future__ import annotations
 import multiprocessing
 from pathlib import Path
 
-from permitcard.sams import make_sam, open_sam, take_sam
+import pytest
+
+from permitcard.sams import make_sam, open_sam, require_sams, take_sam
 from permitcard.specimen import specimen_keys
+from personalization.errors import PersonalizationError
 
 
 def take_one(folder: Path) -> str:
@@ -44,3 +47,10 @@ def test_a_sam_appears_whole(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["sam-01.card"]
     with take_sam(tmp_path, keys) as card:
         assert card.name.endswith("sam-01.card")
+
+
+def test_production_keys_name_no_card_file() -> None:
+    require_sams(("sim:a.card",), 1, production=False)
+    with pytest.raises(PersonalizationError, match="production-keys-simulated-card"):
+        require_sams(("pcsc:A", "sim:a.card"), 1, production=True)
+    require_sams(("pcsc:A", "serial:/dev/ttyS0"), 2, production=True)

@@ -91,12 +91,6 @@ def chip(tmp_path: Path, keys: FileKeyStore) -> Iterator[SimulatedCard]:
         yield card
 
 
-@pytest.fixture
-def journal(tmp_path: Path) -> Iterator[Journal]:
-    with open_journal(tmp_path / "journal.sqlite") as opened:
-        yield opened
-
-
 def bring_to(card: SimulatedCard, keys: FileKeyStore, condition: SamCondition, stage: SamStage | None = None) -> None:
     """Do what a maker does, up to a condition."""
     wanted = [SamCondition.LOADED, SamCondition.HALF_MADE, SamCondition.PERSONALIZED, SamCondition.FINISHED]
