@@ -15,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from card_os.card import Card
 from card_os.globalplatform.card_profile import CardProfile, load_profile
+from card_os.globalplatform.channel_policy import ChannelPolicy
 from card_os.globalplatform.keys import KeySet
+from card_os.globalplatform.secure_channel import Protocol
 from card_os.hardware.image import NvmImage
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.randomness import SeededRandomness
@@ -41,11 +43,13 @@ class CardKind(NamedTuple):
         profile: its card profile.
         scheme: how its keys are diversified from the test key.
         key_length: bytes of a key.
+        channels: secure channel protocols instead of those of the profile.
     """
 
     profile: str
     scheme: str
     key_length: int = 16
+    channels: ChannelPolicy | None = None
 
 
 CARDS: Final[Mapping[str, CardKind]] = {
@@ -56,11 +60,16 @@ CARDS: Final[Mapping[str, CardKind]] = {
 }
 """The cards that programs are played on."""
 
+_S16: Final = ChannelPolicy(((Protocol.SCP03, 0x71),))
+
 RECORDED_CARDS: Final[Mapping[str, CardKind]] = {
     "test keys, SCP03": CARDS["test keys, SCP03"],
     "keys by KDF3, SCP03": CardKind("test-keys", "cmac:$_ 000000 $k 00 $0 $1 $2 $3 $4 $5 $6 $7 $8 $9"),
     "AES-192, SCP03": CardKind("test-keys", "none", 24),
     "AES-256, SCP03": CardKind("test-keys", "none", 32),
+    "AES-128, SCP03 S16": CardKind("test-keys", "none", 16, _S16),
+    "AES-192, SCP03 S16": CardKind("test-keys", "none", 24, _S16),
+    "AES-256, SCP03 S16": CardKind("test-keys", "none", 32, _S16),
     "test keys, SCP02": CARDS["test keys, SCP02"],
     "keys by VISA2, SCP02": CardKind("test-keys-scp02", "visa2"),
     "keys by EMV, SCP02": CardKind("test-keys-scp02", "emv"),
@@ -123,6 +132,8 @@ class ProgramCard:
     def __init__(self, kind: CardKind) -> None:
         self._kind = kind
         profile = load_profile(kind.profile)
+        if kind.channels is not None:
+            profile = replace(profile, issuer=replace(profile.issuer, channels=kind.channels))
         (self._set,) = profile.issuer.keys
         protocol, implementation = profile.issuer.channels.protocols[0]
         self.option = SecureChannelOption(int(protocol), implementation)

@@ -78,8 +78,9 @@ def test_card_cryptogram(vector: Vector) -> None:
 
 @pytest.mark.parametrize("vector", [vector for vector in SCP03 if vector.valid and "aid" in vector.values], ids=str)
 def test_pseudo_random_challenge(vector: Vector) -> None:
-    answer = vector.bytes("response")
-    assert scp03.card_challenge(vector.bytes("enc"), answer[-3:], vector.bytes("aid")) == answer[13:21]
+    answer, length = vector.bytes("response"), scp03.challenge_length(vector.number("implementation"))
+    challenge = scp03.card_challenge(vector.bytes("enc"), answer[-3:], vector.bytes("aid"), length)
+    assert challenge == answer[RESPONSE_AT : RESPONSE_AT + length]
 
 
 @chosen(SCP02 + SCP03)
