@@ -20,9 +20,11 @@ from card_os.globalplatform.key_records import (
     TAG_CARD_AUTHORITIES,
     TAG_CERTIFICATE_STORE,
     TAG_HOST_AUTHORITIES,
+    TAG_KEY,
     TAG_REFERENCE_TEMPLATE,
     authorities,
     certificate_store,
+    reference_of_authority,
     store_key_records,
 )
 from card_os.globalplatform.privileges import Privilege
@@ -91,13 +93,20 @@ PRODUCTION_FIELDS: Final[Mapping[int, int]] = {DataTag.PRE_PERSONALIZER: 26, Dat
 """Offset in the CPLC of what STORE DATA completes; the tags are the industry's, as those of the CPLC itself."""
 PRODUCTION_FIELD_LENGTH: Final = 8
 _TAG_LIST: Final = bytes.fromhex("5C00")
+_AUTHORITIES: Final = frozenset({TAG_HOST_AUTHORITIES, TAG_CARD_AUTHORITIES})
+_NAMED: Final[Mapping[int, Callable[[ObjectStore, int, bytes], bytes]]] = {
+    TAG_CERTIFICATE_STORE: certificate_store,
+    TAG_KEY: reference_of_authority,
+}
+"""Data objects of the key or the authority that the data field names."""
 _RECORDED_LENGTH: Final = 4
 
 
 def get_data(context: Context, command: CommandApdu) -> bytes:
     """GET DATA: the data object whose tag is P1-P2; with an interindustry class byte its value only (11.3.3.1).
 
-    The list of applications (2F00) takes the tag list 5C00 in its data field, certificates (BF21) the name of a key.
+    The list of applications (2F00) takes the tag list 5C00 in its data field, certificates (BF21) the name of a key
+    and the reference of a key (0083) that of an authority.
 
     Raises:
         WrongLength: 6700, another data field.
@@ -107,16 +116,15 @@ def get_data(context: Context, command: CommandApdu) -> bytes:
     """
     domain_session(context)
     tag, store, owner = command.p1 << 8 | command.p2, context.store, context.application.owner
-    if tag == TAG_CERTIFICATE_STORE:
-        return certificate_store(store, owner, command.data)
+    named = _NAMED.get(tag)
+    if named is not None:
+        return named(store, owner, command.data)
+    reader = _READERS.get(tag)
+    if reader is None and tag not in _AUTHORITIES:
+        raise ReferenceDataNotFound("no such data object")
     if command.data and (tag != DataTag.APPLICATIONS or command.data != _TAG_LIST):
         raise WrongLength("GET DATA has no data field")
-    if tag in (TAG_HOST_AUTHORITIES, TAG_CARD_AUTHORITIES):
-        return authorities(store, owner, tag)
-    reader = _READERS.get(tag)
-    if reader is None:
-        raise ReferenceDataNotFound("no such data object")
-    return reader(context)
+    return authorities(store, owner, tag) if reader is None else reader(context)
 
 
 def get_value(context: Context, command: CommandApdu) -> bytes:

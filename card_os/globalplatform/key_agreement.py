@@ -46,6 +46,9 @@ _MORE_BLOCKS: Final = 0x80
 _MORE_CERTIFICATES: Final = 0x80
 _NUMBER: Final = 0x7F
 _CHAINED: Final = 0x10
+_VARIANT_BITS: Final = 0x07
+"""Of the parameter in a request: 1 and 2 name the variant, 3 asks for identifiers in the derivation. Hosts in the field
+(libglobalplatform) fill the others with those of the parameter `i`."""
 MAX_CERTIFICATE: Final = 4096
 """The longest certificate in bytes that may come in pieces."""
 
@@ -132,7 +135,7 @@ def _authenticate(context: Context, command: CommandApdu, *, host_is_proved: boo
     proof, state.host_proof = state.host_proof, None
     variant, key = _card_key(context, command, host_is_proved=host_is_proved)
     request = AgreementRequest.parse(command.data)
-    if request.parameter != variant.parameter:
+    if request.parameter & _VARIANT_BITS != variant.parameter:
         raise WrongData("the request is for another variant")
     curve, host_point = key.curve, request.host_point
     if variant.host_is_proved:

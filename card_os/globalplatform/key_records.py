@@ -44,7 +44,7 @@ TAG_REFERENCE_TEMPLATE: Final = 0xA6
 TAG_CERTIFICATE_STORE: Final = 0xBF21
 TAG_HOST_AUTHORITIES: Final = 0xFF33
 TAG_CARD_AUTHORITIES: Final = 0xFF34
-_TAG_KEY: Final = 0x83
+TAG_KEY: Final = 0x83
 _TAG_FOR_CARDS: Final = 0x80
 _TAG_AUTHORITY: Final = 0x42
 _TAG_ALLOWLIST: Final = 0x70
@@ -121,7 +121,7 @@ def _reference(value: bytes) -> tuple[int, int, tuple[RecordKind, bytes] | None]
         parts = {item.tag: item.value for item in tlv.parse_all(value)}
     except tlv.TlvError as error:
         raise WrongData("the reference to a key is malformed") from error
-    name = parts.pop(_TAG_KEY, b"")
+    name = parts.pop(TAG_KEY, b"")
     if len(name) != _REFERENCE_LENGTH:
         raise WrongData("a key is named by identifier and version")
     if not parts:
@@ -149,6 +149,17 @@ def is_allowed(store: ObjectStore, owner: int, identifier: int, version: int, se
     return value is None or serial in _serial_numbers(value)
 
 
+def _template(data: bytes) -> bytes:
+    """The value of the reference template that a data field is."""
+    try:
+        template = tlv.parse_one(data)
+    except tlv.TlvError as error:
+        raise WrongData("the data field is not one reference") from error
+    if template.tag != TAG_REFERENCE_TEMPLATE:
+        raise WrongData("the data field is not one reference")
+    return template.value
+
+
 def certificate_store(store: ObjectStore, owner: int, data: bytes) -> bytes:
     """GET DATA BF21: the certificates of the key that the data field names.
 
@@ -156,13 +167,7 @@ def certificate_store(store: ObjectStore, owner: int, data: bytes) -> bytes:
         WrongData: 6A80, the data field names no key.
         ReferenceDataNotFound: 6A88, the key has no certificates.
     """
-    try:
-        template = tlv.parse_one(data)
-    except tlv.TlvError as error:
-        raise WrongData("the data field is not one reference to a key") from error
-    if template.tag != TAG_REFERENCE_TEMPLATE:
-        raise WrongData("the data field is not one reference to a key")
-    identifier, version, _ = _reference(template.value)
+    identifier, version, _ = _reference(_template(data))
     value = load_record(store, owner, RecordKind.CERTIFICATES, identifier, version)
     if value is None:
         raise ReferenceDataNotFound("the key has no certificates")
@@ -178,13 +183,34 @@ def authorities(store: ObjectStore, owner: int, tag: int) -> bytes:
     kind = _AUTHORITY_LISTS[tag]
     rows = [
         tlv.encode(_TAG_AUTHORITY, store.read(item))
-        + tlv.encode(_TAG_KEY, (item.identifier & 0xFFFF).to_bytes(_REFERENCE_LENGTH, "big"))
+        + tlv.encode(TAG_KEY, (item.identifier & 0xFFFF).to_bytes(_REFERENCE_LENGTH, "big"))
         for item in sorted(store.owned(owner, ObjectKind.DATA), key=lambda entry: entry.identifier)
         if item.identifier >> _KIND_SHIFT == kind
     ]
     if not rows:
         raise ReferenceDataNotFound("no key has an authority")
     return tlv.encode(tag, *rows)
+
+
+def reference_of_authority(store: ObjectStore, owner: int, data: bytes) -> bytes:
+    """GET DATA 0083: 83 identifier, version of the key of the authority of hosts that the data field names.
+
+    Source: libglobalplatform 8.0, GP211_ca_kloc_kid_kvn.
+
+    Raises:
+        WrongData: 6A80, the data field is not A6 { 42 authority }.
+        ReferenceDataNotFound: 6A88, no key has this authority.
+    """
+    try:
+        item = tlv.parse_one(_template(data))
+    except tlv.TlvError as error:
+        raise WrongData("the data field names no authority") from error
+    if item.tag != _TAG_AUTHORITY:
+        raise WrongData("the data field names no authority")
+    found = key_of_authority(store, owner, item.value)
+    if found is None:
+        raise ReferenceDataNotFound("no key has this authority")
+    return tlv.encode(TAG_KEY, bytes(found))
 
 
 def key_of_authority(store: ObjectStore, owner: int, authority: bytes) -> tuple[int, int] | None:

@@ -100,7 +100,7 @@ def test_its_first_keys_come_under_the_keys_above_and_personalize_it(connection:
     domain_session(connection, BANK, FACTORY).put_keys(BANK_KEYS, replace=0)
     assert entry(card, BANK).life_cycle == ApplicationLifeCycle.PERSONALIZED
     bank_session(connection)
-    with pytest.raises(PersonalizationError, match="6A88"):
+    with pytest.raises(PersonalizationError, match="key-version-mismatch"):
         domain_session(connection, BANK, FACTORY)
 
 

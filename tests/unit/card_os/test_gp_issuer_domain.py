@@ -367,7 +367,7 @@ def test_put_key_takes_the_place_of_the_factory_set(session: SecureSession, conn
     session.put_keys(OURS, replace=0xFF)
     send(connection, SELECT.hex())
     assert send(connection, "80CA00E000") == "E012C00401018810C00402018810C004030188109000"
-    with pytest.raises(PersonalizationError, match="6A88"):
+    with pytest.raises(PersonalizationError, match="key-version-mismatch"):
         SecureSession.open(connection, FACTORY)
     assert SecureSession.open(connection, OURS).key_version == 1
     assert SecureSession.open(connection, lambda _: OURS).card == CARD_NUMBER

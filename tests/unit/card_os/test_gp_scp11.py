@@ -260,6 +260,18 @@ def test_a_certified_host_manages_the_card(identifier: int, usage: int, length: 
     assert host.transmit("80CA004200") == "6A88"
 
 
+@pytest.mark.parametrize(
+    ("parameter", "sw"), [(0x19, "9000"), (0xF9, "9000"), (0x05, "6a80"), (0x03, "6a80"), (0x00, "6a80")]
+)
+def test_the_parameter_names_the_variant(card: Card, parameter: int, sw: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its low three bits do; libglobalplatform puts those of `i` into the others; the receipt covers all."""
+    monkeypatch.setitem(PARAMETERS, 0x11, parameter)
+    assert offer(card, own_certificate(HOST, AUTHORITY)) == "9000"
+    host = Scp11Host(card)
+    assert host.sw.hex() == sw
+    assert sw != "9000" or host.transmit(GET_STATUS).endswith("9000")
+
+
 @pytest.mark.parametrize("reference", sorted(CURVES))
 def test_on_every_curve(reference: int) -> None:
     card = made(reference=reference)
@@ -381,6 +393,7 @@ def test_keys_of_authorities_that_are_not_there(card: Card) -> None:
     assert offer(card, own_certificate(HOST, AUTHORITY), version=4) == "6a88"
     assert offer(card, own_certificate(HOST, AUTHORITY), identifier=0x11) == "6a88"
     assert offer(card, bytes(250)) == "6a80"
+    answer = ""
     for _ in range(40):
         answer = send(card, "802A8310", bytes(250)).hex()
         if answer != "9000":
@@ -480,6 +493,19 @@ def test_authorities_are_told(card: Card, manager: Scp03Host) -> None:
     assert store(manager, "A6", "8001014203DDEEFF83021303") == "9000"
     assert send(card, "80CAFF33").hex() == "ff33094203aabbcc830210039000"
     assert send(card, "80CAFF34").hex() == "ff34094203ddeeff830213039000"
+
+
+def test_the_key_of_an_authority_is_told(card: Card, manager: Scp03Host) -> None:
+    """GET DATA 0083, as libglobalplatform asks before it brings a certificate; no tag is 6A88 always."""
+    assert send(card, "80CA0083", bytes.fromhex("A6054203AABBCC")).hex() == "6a88"
+    assert store(manager, "A6", "8001004203AABBCC83021003") == "9000"
+    assert store(manager, "A6", "8001014203DDEEFF83021303") == "9000"
+    assert send(card, "80CA0083", bytes.fromhex("A6054203AABBCC")).hex() == "830210039000"
+    assert send(card, "80CA0083", bytes.fromhex("A6054203DDEEFF")).hex() == "6a88"
+    for malformed in ("", "A600", "A6054203AABB", "A705420AAABBCC", "A6058303AABBCC", "A60A4203AABBCC4203AABBCC"):
+        assert send(card, "80CA0083", bytes.fromhex(malformed)).hex() == "6a80"
+    assert send(card, "80CA0084", bytes.fromhex("A6054203AABBCC")).hex() == "6a88"
+    assert send(card, "80CAFF33", bytes.fromhex("A6054203AABBCC")).hex() == "6700"
 
 
 def test_an_allowlist_lets_in_what_is_on_it(card: Card, manager: Scp03Host) -> None:
