@@ -61,6 +61,7 @@ CARDS: Final[Mapping[str, CardKind]] = {
 """The cards that programs are played on."""
 
 _S16: Final = ChannelPolicy(((Protocol.SCP03, 0x71),))
+_SCP11: Final = ChannelPolicy(((Protocol.SCP03, 0x70), (Protocol.SCP11, 0x1B)))
 
 RECORDED_CARDS: Final[Mapping[str, CardKind]] = {
     "test keys, SCP03": CARDS["test keys, SCP03"],
@@ -70,6 +71,7 @@ RECORDED_CARDS: Final[Mapping[str, CardKind]] = {
     "AES-128, SCP03 S16": CardKind("test-keys", "none", 16, _S16),
     "AES-192, SCP03 S16": CardKind("test-keys", "none", 24, _S16),
     "AES-256, SCP03 S16": CardKind("test-keys", "none", 32, _S16),
+    "test keys, SCP03 and SCP11": CardKind("test-keys", "none", 16, _SCP11),
     "test keys, SCP02": CARDS["test keys, SCP02"],
     "keys by VISA2, SCP02": CardKind("test-keys-scp02", "visa2"),
     "keys by EMV, SCP02": CardKind("test-keys-scp02", "emv"),
