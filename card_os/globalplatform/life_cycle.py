@@ -2,6 +2,10 @@
 
 Source: GlobalPlatform Card Specification 2.3.1, clauses 5.1 (card), 5.3 (applications and domains), 9.6 (locking) and
 11.10 (SET STATUS); Amendment C, clause 11.7 (contactless activation).
+
+Deviates: 9.6.3 and 9.6.4 let applications that are selected go on to the end of their sessions when the card is
+locked or terminated; here those sessions end at once, but the one in which it was asked for: nothing runs on a locked
+card.
 """
 
 from __future__ import annotations
@@ -189,12 +193,14 @@ def _require_no_final(application: Application) -> None:
 
 
 def _lock(platform: Platform, application: Application, *, locked: bool) -> None:
-    """Change the lock bit; who is unlocked gets the contactless state that it began with (Amendment C, 8.3)."""
+    """Change the lock bit; who is unlocked gets the contactless state that it began with (Amendment C, 8.3).
+
+    Where it is selected it stays so until that session ends; nobody selects it again (9.6.2).
+    """
     application.life_cycle ^= _LOCK
     if not locked and application.data.initial_contactless is not ContactlessState.UNMANAGED:
         application.data = application.data._replace(contactless=application.data.initial_contactless)
     platform.registry.update(application)
-    platform.end_sessions(application)
 
 
 _SETTERS: Final[Mapping[int, Callable[[Platform, Application, CommandApdu], None]]] = {

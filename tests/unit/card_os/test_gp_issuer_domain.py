@@ -791,6 +791,37 @@ def test_application_is_locked_and_unlocked(session: SecureSession, connection: 
     assert send(connection, commands.select(INSTANCE).encode().hex()) == "6F009000"
 
 
+def test_an_application_that_is_locked_stays_selected_where_it_is(
+    session: SecureSession, connection: PortConnection, card: Card
+) -> None:
+    """9.6.2: to the end of its session on that channel; after that it is selected nowhere, until it is unlocked."""
+    install_notebook(session)
+    session.personalize(INSTANCE, [DataGrouping(1, b"\x01")])
+    select = "01" + commands.select(INSTANCE).encode().hex()[2:]
+    assert send(connection, "0070000001") == "019000"
+    assert send(connection, select) == "6F009000"
+    session.set_application_state(INSTANCE, 0x80)
+    assert application_state(card) == 0x8F
+    assert send(connection, "81B0000100") == "019000"
+    assert send(connection, "0070800100") == "9000"
+    assert send(connection, "0070000001") == "019000"
+    assert send(connection, select) == "6A82"
+    session.set_application_state(INSTANCE, 0x0F)
+    assert send(connection, select) == "6F009000"
+
+
+def test_a_card_that_is_locked_ends_sessions_at_once(session: SecureSession, connection: PortConnection) -> None:
+    """Other than 9.6.3 lets it: nothing runs on a locked card but the session that locked it."""
+    install_notebook(session)
+    session.personalize(INSTANCE, [DataGrouping(1, b"\x01")])
+    session.set_card_state(CardState.SECURED)
+    assert send(connection, "0070000001") == "019000"
+    assert send(connection, "01" + commands.select(INSTANCE).encode().hex()[2:]) == "6F009000"
+    assert send(connection, "81B0000100") == "019000"
+    session.set_card_state(CardState.CARD_LOCKED)
+    assert send(connection, "81B0000100") == "6D00"
+
+
 def test_get_status_of_everything(session: SecureSession) -> None:
     install_notebook(session)
     (domain,) = session.get_status(StatusScope.ISSUER_DOMAIN)
