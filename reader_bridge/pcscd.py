@@ -18,6 +18,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -55,6 +56,8 @@ _HAND_OVER: Final = (
     "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
     "os.execv(sys.argv[3], sys.argv[3:])\n"
 )
+_OWN_GUARD: Final = "--disable-polkit"
+"""The socket of our own service admits its owner alone; a machine's policy would ask who sits at its screen."""
 _KERNEL_TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENING: Final = "0A"
 _STATE_COLUMN: Final = 3
@@ -190,7 +193,7 @@ class PcscService:
             follow = "follow" if threading.current_thread() is threading.main_thread() else "stay"
             command = [sys.executable, "-I", "-S", "-c", _HAND_OVER, str(handed), follow, service]
             self._process = subprocess.Popen(  # noqa: S603 - fixed program, no shell
-                [*command, "--foreground", "--error", "-c", str(configuration)],
+                [*command, "--foreground", "--error", *_guard_options(service), "-c", str(configuration)],
                 pass_fds=(handed,),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -264,6 +267,16 @@ class PcscService:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+@cache
+def _guard_options(service: str) -> tuple[str, ...]:
+    """What keeps polkit out of our own service: built without it, a service does not know the option, and ends."""
+    try:
+        told = subprocess.run([service, "--help"], capture_output=True, timeout=_START_SECONDS, check=False)  # noqa: S603 - fixed program, no shell
+    except (OSError, subprocess.TimeoutExpired):
+        return ()  # starting it will tell what is wrong
+    return (_OWN_GUARD,) if _OWN_GUARD.encode() in told.stdout + told.stderr else ()
 
 
 def _entry(name: str, device: str, driver: str, channel: int) -> str:

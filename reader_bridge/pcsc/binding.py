@@ -30,8 +30,8 @@ CODES: Final = {
     "SCARD_E_NOT_TRANSACTED": "transmission-failed",
     "SCARD_F_COMM_ERROR": "transmission-failed",
     "SCARD_E_INSUFFICIENT_BUFFER": "response-too-long",
-    "SCARD_W_SECURITY_VIOLATION": "not-allowed",
-    "SCARD_E_NO_ACCESS": "not-allowed",
+    "SCARD_W_SECURITY_VIOLATION": "pcsc-not-allowed",
+    "SCARD_E_NO_ACCESS": "pcsc-not-allowed",
     "SCARD_E_UNSUPPORTED_FEATURE": "not-supported",
 }
 """Results of the library by name, and our codes."""

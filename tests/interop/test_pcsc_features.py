@@ -136,7 +136,7 @@ def test_the_monitor_tells_of_cards_that_come_and_go(service: PcscService, slots
         service.close()
         assert watcher.stdout.readline().strip() in {
             "no-service",
-            "not-allowed",
+            "pcsc-not-allowed",
             "reader-removed",
             "transmission-failed",
         }

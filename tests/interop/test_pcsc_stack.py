@@ -247,6 +247,22 @@ def test_a_service_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytes
         PcscService().start()
 
 
+@pytest.mark.parametrize(
+    ("known", "told"), [("-d, --debug\n--disable-polkit", ["--disable-polkit"]), ("-d, --debug", [])]
+)
+def test_polkit_is_kept_out_of_the_own_service_where_the_service_knows_how(
+    known: str, told: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "pcscd"
+    program.write_text(f'#!/bin/sh\n[ "$1" = --help ] && echo "{known}" || {{ echo "$@"; exec sleep 60; }}\n')
+    program.chmod(0o755)
+    monkeypatch.setattr("reader_bridge.pcscd._SERVICES", (str(program),))
+    with PcscService(slots=0) as service:
+        assert wait_for(lambda: bool(service.log()))
+        options = service.log()[0].split()
+    assert options[:-2] == ["--foreground", "--error", *told]
+
+
 def test_without_a_service_the_listing_says_so(tmp_path: Path) -> None:
     script = "import sys\nfrom reader_bridge.readers import list_readers\nlist_readers()\n"
     done = subprocess.run(
