@@ -188,7 +188,6 @@ def test_a_killed_card_program_is_a_clear_error_and_no_hang(card_file: Path, mom
         card = processes.enter_context(start(service, "card_program.py", str(card_file), str(service.port)))
         processes.callback(card.kill)
         assert line(card) == "inserted"
-        time.sleep(0.5)  # the service looks into its slots a few times a second
         last = "00EE0000" if moment == "in the middle of a command" else "00A40000"
         client = start(service, "client_program.py", CONTACT, "80CA0000", "WAIT", last, "00A40000")
         processes.enter_context(client)
