@@ -15,6 +15,7 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.database import Journal, now_us
+from personalization.production.journal.driver import insert_many
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.tables import Batch, Blank, Event, Row, Run, Shift
 from personalization.production.states import (
@@ -28,6 +29,7 @@ from personalization.production.work import HALF_MADE
 
 _MICROSECONDS: Final = 1_000_000
 _ROWS_AT_ONCE: Final = 5000
+_ROW_COLUMNS: Final = ("batch_id", "number", "state", "permit", "citizen", "prepared_index", "attempts", "reason")
 _MADE: Final = (RunState.MADE, RunState.INSPECTING, RunState.GOOD, RunState.CANCELLED)
 
 
@@ -203,32 +205,20 @@ def _insert(connection: Connection, entry: BatchEntry) -> tuple[int, int, int]:
         "received_at": now_us(),
     }
     batch_id = connection.execute(insert(Batch).values(values).returning(Batch.id)).scalar_one()
-    accepted = _insert_rows(connection, (_row(batch_id, row.number, RowState.WAITING, row) for row in entry.rows))
-    refused = (_row(batch_id, row.number, RowState.REJECTED, None, row.reason) for row in entry.rejected)
-    return batch_id, accepted, _insert_rows(connection, refused)
+    waiting, rejected = RowState.WAITING.value, RowState.REJECTED.value
+    accepted = (
+        (batch_id, row.number, waiting, row.permit, row.citizen, row.prepared_index, 0, None) for row in entry.rows
+    )
+    refused = ((batch_id, row.number, rejected, None, None, None, 0, row.reason) for row in entry.rejected)
+    return batch_id, _insert_rows(connection, accepted), _insert_rows(connection, refused)
 
 
-def _insert_rows(connection: Connection, rows: Iterator[dict[str, object]]) -> int:
+def _insert_rows(connection: Connection, rows: Iterator[tuple[object, ...]]) -> int:
     count = 0
     while piece := list(itertools.islice(rows, _ROWS_AT_ONCE)):
-        connection.execute(insert(Row), piece)
+        insert_many(connection, Row.__tablename__, _ROW_COLUMNS, piece)
         count += len(piece)
     return count
-
-
-def _row(
-    batch_id: int, number: int, state: RowState, entry: RowEntry | None, reason: str | None = None
-) -> dict[str, object]:
-    return {
-        "batch_id": batch_id,
-        "number": number,
-        "state": state.value,
-        "permit": entry.permit if entry else None,
-        "citizen": entry.citizen if entry else None,
-        "prepared_index": entry.prepared_index if entry else None,
-        "attempts": 0,
-        "reason": reason,
-    }
 
 
 def find_batch(journal: Journal, identifier: str) -> BatchFacts:

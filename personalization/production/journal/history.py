@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection
 from collections.abc import Set as AbstractSet
 from typing import Final
 
 from sqlalchemy import exists, select
-from sqlalchemy.orm import InstrumentedAttribute
 
 from personalization.production.journal.database import Journal
+from personalization.production.journal.driver import select_among
 from personalization.production.journal.tables import Batch, Row
 from personalization.production.states import LIVE_ROWS, RowState
 
@@ -42,16 +42,16 @@ class JournalHistory:
 
     def known_permit_numbers(self, numbers: Collection[str]) -> AbstractSet[str]:
         """Those that were accepted before, made or not, cancelled or not."""
-        return self._known(Row.permit, _ACCEPTED, numbers, self._recognise_permit)
+        return self._known("permit", _ACCEPTED, numbers, self._recognise_permit)
 
     def permit_holders(self, citizen_numbers: Collection[str]) -> AbstractSet[str]:
         """Those whose citizen has a permit that is not cancelled, and which a newer one would cancel."""
-        return self._known(Row.citizen, _LIVE, citizen_numbers, self._recognise_citizen)
+        return self._known("citizen", _LIVE, citizen_numbers, self._recognise_citizen)
 
     def _known(
         self,
-        column: InstrumentedAttribute[bytes | None],
-        states: Iterable[str],
+        column: str,
+        states: Collection[str],
         numbers: Collection[str],
         recognise: Recognise,
     ) -> AbstractSet[str]:
@@ -61,6 +61,6 @@ class JournalHistory:
         with self._journal.reading() as connection:
             for at in range(0, len(values), _QUESTIONS_AT_ONCE):
                 asked = values[at : at + _QUESTIONS_AT_ONCE]
-                found = connection.execute(select(column).where(column.in_(asked), Row.state.in_(tuple(states))))
-                known.update(by_value[value] for value in found.scalars() if value is not None)
+                found = select_among(connection, Row.__tablename__, (column, "state"), column, asked)
+                known.update(by_value[value] for value, state in found if state in states)
         return known
