@@ -63,10 +63,20 @@ def read_rows(content: bytes, limits: ArchiveLimits, label: str) -> Iterator[She
     return read_text(io.StringIO(decode(content, label), newline=""), limits, label)
 
 
-def read_text(text: Iterable[str], limits: ArchiveLimits, label: str) -> Iterator[SheetRow]:
-    """The rows of comma separated text that comes line by line, line ends included."""
+def read_text(text: Iterable[str], limits: ArchiveLimits, label: str, before: int = 0) -> Iterator[SheetRow]:
+    """The rows of comma separated text that comes line by line, line ends included.
+
+    Args:
+        text: lines; none is taken before its record is asked for.
+        limits: bounds.
+        label: name for messages.
+        before: records of the same table that came before.
+
+    Raises:
+        PersonalizationError: "batch-table-unreadable", "batch-table-rows".
+    """
     rows = csv.reader(text, strict=True)
-    number = 0
+    number = before
     while True:
         try:
             fields = next(rows)

@@ -21,6 +21,9 @@ from personalization.intake.limits import ArchiveLimits
 
 _LOCAL: Final = struct.Struct("<4s2xHHxxxxxxxxxxxxxxxxHH")
 _CENTRAL: Final = struct.Struct("<4sHHHHHHIIIHHHHHII")
+_LENGTHS: Final = struct.Struct("<24xIHHH")
+"""In a central directory header: unpacked size, and the lengths of name, extra field and comment."""
+
 _END: Final = struct.Struct("<4sHHHHIIH")
 _ZIP64_END: Final = struct.Struct("<4sQHHIIQQQQ")
 _ZIP64_LOCATOR: Final = struct.Struct("<4sIQI")
@@ -38,6 +41,8 @@ _DIRECTORY_PIECE: Final = 1 << 20
 _HEADER_GUESS: Final = 160
 """Bytes of a local header with name and extra field that are read together with the content."""
 _LOCATOR: Final = struct.Struct(">QIIIB")
+LOCATOR_LENGTH: Final = _LOCATOR.size
+"""Bytes of `ZipEntry.locator`."""
 
 
 class Readable(Protocol):
@@ -85,6 +90,20 @@ class ZipEntry(NamedTuple):
         return cls("", *_LOCATOR.unpack(raw))
 
 
+class DirectoryPiece(NamedTuple):
+    """Entries of a directory that stand one behind the other.
+
+    Attributes:
+        offset: first byte, in the archive.
+        size: bytes.
+        entries: how many, folders included.
+    """
+
+    offset: int
+    size: int
+    entries: int
+
+
 class ZipDirectory:
     """One archive at rest.
 
@@ -108,16 +127,47 @@ class ZipDirectory:
         if self.count > limits.entries:
             raise PersonalizationError("batch-archive-entries", archive=label, entries=self.count, limit=limits.entries)
 
-    def entries(self) -> Iterator[ZipEntry]:
+    def pieces(self, most: int) -> Iterator[DirectoryPiece]:
+        """The directory in pieces of at most ``most`` entries, for several who read it; `entries` judges what is there.
+
+        Raises:
+            PersonalizationError: the archive expands beyond reason, or its directory is not what the end record tells.
+        """
+        begin, end = self._directory
+        window, start, at = b"", begin, 0
+        first, found, total = begin, 0, 0
+        while (position := start + at) < end:
+            if len(window) - at < _CENTRAL.size:
+                start, at = position, 0
+                window = self._content.read(start, min(_DIRECTORY_PIECE, end - start))
+                if len(window) < _CENTRAL.size:
+                    raise self._unreadable()
+            unpacked, name, extra, comment = _LENGTHS.unpack_from(window, at)
+            at += _CENTRAL.size + name + extra + comment
+            total += unpacked
+            found += 1
+            if found % most == 0:
+                yield DirectoryPiece(first, start + at - first, most)
+                first = start + at
+        self._judge_size(total)
+        if position != end or found != self.count:
+            raise self._unreadable()
+        if found % most:
+            yield DirectoryPiece(first, end - first, found % most)
+
+    def entries(self, within: DirectoryPiece | None = None) -> Iterator[ZipEntry]:
         """The files inside, without folders and litter, each judged as `BoundedArchive` judges it.
 
         Two entries of one name are not noticed here: whoever needs unique names looks for them in an index.
+
+        Args:
+            within: a piece of the directory; None reads all of it.
 
         Raises:
             PersonalizationError: an entry that leads out of its folder, is encrypted, packed in another way, expands
                 beyond reason, or a directory that is not what the end record tells.
         """
-        start, end = self._directory
+        start, end = self._directory if within is None else (within.offset, within.offset + within.size)
         found, total, window, at = 0, 0, b"", 0
         position = start
         while True:
@@ -132,15 +182,12 @@ class ZipDirectory:
             entry, attributes, flags, at = self._header(window, at)
             found += 1
             total += entry.unpacked
-            if total > self._limits.unpacked_bytes:
-                raise PersonalizationError(
-                    "batch-archive-too-large", archive=self._label, bytes=total, limit=self._limits.unpacked_bytes
-                )
+            self._judge_size(total)
             judge_path(entry.name, attributes, self._label)
             judge_form(flags, entry.method, entry.packed, entry.unpacked, self._limits, self._label)
             if not entry.name.endswith("/") and not is_litter(entry.name):
                 yield entry
-        if found != self.count:
+        if found != (self.count if within is None else within.entries):
             raise self._unreadable()
 
     def read(self, entry: ZipEntry) -> bytes:
@@ -173,6 +220,12 @@ class ZipDirectory:
         raw = self._content.read(entry.header, _LOCAL.size + _FULL_16)
         name, _ = self._local(raw)
         return raw[_LOCAL.size : _LOCAL.size + name].decode("utf-8", errors="replace")
+
+    def _judge_size(self, total: int) -> None:
+        if total > self._limits.unpacked_bytes:
+            raise PersonalizationError(
+                "batch-archive-too-large", archive=self._label, bytes=total, limit=self._limits.unpacked_bytes
+            )
 
     def _data(self, entry: ZipEntry) -> tuple[int, bytes]:
         """Where the packed bytes begin in what was read, and what was read."""

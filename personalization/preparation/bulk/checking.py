@@ -18,13 +18,13 @@ from personalization.intake.portrait import use_portrait
 from personalization.intake.row_check import CheckedRow, RowChecker, applicant_of, residence_of
 from personalization.intake.zip_directory import ZipDirectory, ZipEntry
 from personalization.keys.keystore import KeyStore
-from personalization.preparation.bulk.dealing import RESIDENCE_PLACE
+from personalization.preparation.bulk.dealing import DealtRows
 from personalization.preparation.bulk.findings import write_findings
 from personalization.preparation.bulk.index import MARK_LENGTH, DeliveryIndex, marker
 from personalization.preparation.bulk.layout import BatchFolder, appearing, sealed_in
+from personalization.preparation.bulk.marking import RESIDENCE_PLACE
 from personalization.preparation.bulk.marks import RowMarks, Sound
 from personalization.preparation.bulk.plan import Plan
-from personalization.preparation.bulk.sheet_rows import read_rows
 from personalization.preparation.faces import FaceMaker
 from personalization.preparation.portrait import is_production_picture, portrait_of
 from personalization.preparation.sealed_file import Purpose, create_sealed
@@ -79,6 +79,7 @@ class ChunkChecker:
         "_pictures",
         "_residence_checker",
         "_residences",
+        "_rows",
     )
 
     def __init__(self, folder: BatchFolder, plan: Plan, keys: KeyStore) -> None:
@@ -89,6 +90,7 @@ class ChunkChecker:
         self._checker = RowChecker(plan.area_code, code_tables(), self._limits)
         self._residence_checker = RowChecker.for_residences(plan.area_code, code_tables(), self._limits)
         self._faces = FaceMaker()
+        self._rows = DealtRows(folder, plan, keys)
         self._index = DeliveryIndex(folder.index)
         self._pictures = plan.pictures.open(keys)
         self._directory = ZipDirectory(self._pictures, PIECEWISE_LIMITS, "pictures")
@@ -105,7 +107,7 @@ class ChunkChecker:
         Raises:
             PersonalizationError: a file of the batch cannot be read or written; faults of rows are findings.
         """
-        rows = read_rows(self._folder.rows(chunk), self._keys)
+        rows = self._rows.applicants(chunk)
         if self._folder.checked(chunk).is_dir():
             return len(rows)
         findings: list[Finding] = []
@@ -150,7 +152,7 @@ class ChunkChecker:
         for place in places:
             chunk, at = RESIDENCE_PLACE.unpack(place)
             if chunk != self._residences[0]:
-                self._residences = chunk, read_rows(self._folder.residences(chunk), self._keys)
+                self._residences = chunk, self._rows.residences(chunk)
             rows.append(self._residence_checker.check(self._residences[1][at]))
         mark_doubles(rows)
         return rows

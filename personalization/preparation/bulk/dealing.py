@@ -1,30 +1,34 @@
-"""Dealing out: one pass over a delivery that puts its rows into sealed chunks and its pictures into an index.
+"""Dealing out: where the chunks of a delivery begin and end, and the plan that says so.
 
-This is the only part of preparation that one process does alone. It opens no picture and judges no row.
+This is the only part of preparation that one process does alone before the others can begin. It opens no picture,
+judges no row, and copies none but those of a workbook.
 """
 
 from __future__ import annotations
 
-import struct
+import itertools
 from collections.abc import Callable, Iterator
-from pathlib import PurePosixPath
+from pathlib import Path
 from typing import Final
 
-from personalization.intake.cells import SheetRow, shown
+from personalization.intake.applicant import RESIDENCE_COLUMNS, SHEET_COLUMNS, Column
+from personalization.intake.cells import SheetRow
 from personalization.intake.delivery import DeliveryName
 from personalization.intake.limits import PIECEWISE_LIMITS
-from personalization.intake.zip_directory import ZipDirectory
+from personalization.intake.zip_directory import DirectoryPiece, ZipDirectory
 from personalization.keys.keystore import KeyStore
-from personalization.preparation.bulk.delivered import Located, applicant_rows, residence_rows
-from personalization.preparation.bulk.index import IndexWriter, Mark, marker, random_mark_key
+from personalization.preparation.bulk.delivered import Located, workbook_rows
+from personalization.preparation.bulk.index import random_mark_key
 from personalization.preparation.bulk.layout import BatchFolder
 from personalization.preparation.bulk.parts import PartPlace
 from personalization.preparation.bulk.plan import Plan, seal_mark_key
-from personalization.preparation.bulk.sheet_rows import write_rows
+from personalization.preparation.bulk.sheet_rows import read_rows, write_rows
+from personalization.preparation.bulk.sheets import Sheet, cut_text
 
 _OWNER_ONLY: Final = 0o700
-RESIDENCE_PLACE: Final = struct.Struct(">II")
-"""Where a residence is: its chunk, and its place in the chunk from 0."""
+_TEXT: Final = ".csv"
+
+Progress = Callable[[int], None]
 
 
 def deal_out(
@@ -33,7 +37,7 @@ def deal_out(
     located: Located,
     keys: KeyStore,
     chunk_rows: int,
-    progress: Callable[[int], None],
+    progress: Progress,
 ) -> Plan:
     """Deal a delivery out; the plan appears last.
 
@@ -48,67 +52,94 @@ def deal_out(
     Raises:
         PersonalizationError: the delivery as a whole cannot be used.
     """
-    for sub in (folder.rows(1).parent, folder.residences(1).parent):
-        sub.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
-    key = random_mark_key()
-    mark = marker(key)
-    index = IndexWriter(folder.index)
-    try:
-        _deal_pictures(located.pictures, keys, index, mark)
-        residences = 0
-        for chunk, rows in enumerate(_chunks(residence_rows(located, keys), chunk_rows), 1):
-            for place, row in enumerate(rows):
-                index.add_residence(mark(_citizen(row)), RESIDENCE_PLACE.pack(chunk, place))
-            write_rows(folder.residences(chunk), rows, keys)
-            residences += len(rows)
-        index.finish()
-    finally:
-        index.close()
-    count = 0
-    for chunk, rows in enumerate(_chunks(applicant_rows(located, keys), chunk_rows), 1):
-        write_rows(folder.rows(chunk), rows, keys)
-        count += len(rows)
-        progress(count)
+    directory = _cut_directory(located.pictures, keys, chunk_rows)
+    if located.kind == _TEXT:
+        second = _text(located.residences, keys, "residence", RESIDENCE_COLUMNS, chunk_rows, _unseen)
+        table = _text(located.table, keys, "csv", SHEET_COLUMNS, chunk_rows, progress)
+    else:
+        second = _seal_sheet(workbook_rows(located.table, 1, keys), folder.residences, keys, chunk_rows, _unseen)
+        table = _seal_sheet(workbook_rows(located.table, 0, keys), folder.rows, keys, chunk_rows, progress)
     plan = Plan(
         folder.identifier,
         name.area_code,
         name.count,
         chunk_rows,
-        count,
-        residences,
+        table,
+        second,
         located.pictures,
-        seal_mark_key(key, folder.identifier, keys),
+        directory,
+        seal_mark_key(random_mark_key(), folder.identifier, keys),
     )
     plan.write(folder.plan)
     return plan
 
 
-def _deal_pictures(place: PartPlace, keys: KeyStore, index: IndexWriter, mark: Mark) -> None:
+class DealtRows:
+    """The rows of a batch by chunk, wherever they are.
+
+    Args:
+        folder: of the batch.
+        plan: how it was dealt out.
+        keys: the batch's store.
+    """
+
+    __slots__ = ("_folder", "_keys", "_plan")
+
+    def __init__(self, folder: BatchFolder, plan: Plan, keys: KeyStore) -> None:
+        self._folder = folder
+        self._plan = plan
+        self._keys = keys
+
+    def applicants(self, chunk: int) -> list[SheetRow]:
+        """Rows of the first sheet.
+
+        Raises:
+            PersonalizationError: exit 3, the delivered file is gone or was changed, or a sealed file is damaged.
+        """
+        cut = self._plan.table.cut
+        return cut.read(chunk, self._keys) if cut else read_rows(self._folder.rows(chunk), self._keys)
+
+    def residences(self, chunk: int) -> list[SheetRow]:
+        """Rows of the second sheet; raises as `applicants`."""
+        cut = self._plan.second.cut
+        return cut.read(chunk, self._keys) if cut else read_rows(self._folder.residences(chunk), self._keys)
+
+
+def _cut_directory(place: PartPlace, keys: KeyStore, most: int) -> tuple[DirectoryPiece, ...]:
     content = place.open(keys)
     try:
-        for entry in ZipDirectory(content, PIECEWISE_LIMITS, "pictures").entries():
-            index.add_picture(mark(picture_stem(entry.name)), entry.locator())
+        return tuple(ZipDirectory(content, PIECEWISE_LIMITS, "pictures").pieces(most))
     finally:
         content.close()
 
 
-def picture_stem(name: str) -> str:
-    """A picture's file name without folder and ending: a citizen number, if all is well."""
-    if "/" in name or name.endswith("."):
-        return PurePosixPath(name).stem
-    return name.rpartition(".")[0] or name
+def _text(
+    place: PartPlace | None,
+    keys: KeyStore,
+    label: str,
+    columns: tuple[Column, ...],
+    chunk_rows: int,
+    progress: Progress,
+) -> Sheet:
+    """A sheet of text; nothing of it is copied."""
+    return Sheet(0) if place is None else cut_text(place, keys, label, columns, chunk_rows, progress)
 
 
-def _citizen(row: SheetRow) -> str:
-    return shown(row.cells[0]) if row.cells else ""
+def _seal_sheet(
+    rows: Iterator[SheetRow], file_of: Callable[[int], Path], keys: KeyStore, chunk_rows: int, progress: Progress
+) -> Sheet:
+    """A workbook's sheet, in sealed files."""
+    file_of(1).parent.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
+    count = 0
+    for chunk in itertools.count(1):
+        some = list(itertools.islice(rows, chunk_rows))
+        if not some:
+            break
+        write_rows(file_of(chunk), some, keys)
+        count += len(some)
+        progress(count)
+    return Sheet(count)
 
 
-def _chunks(rows: Iterator[SheetRow], size: int) -> Iterator[list[SheetRow]]:
-    waiting: list[SheetRow] = []
-    for row in rows:
-        waiting.append(row)
-        if len(waiting) == size:
-            yield waiting
-            waiting = []
-    if waiting:
-        yield waiting
+def _unseen(done: int) -> None:
+    del done

@@ -7,7 +7,6 @@ folder of the batch.
 from __future__ import annotations
 
 import hashlib
-import io
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,9 +15,8 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from personalization.errors import PersonalizationError
-from personalization.intake.applicant import RESIDENCE_COLUMNS, SHEET_COLUMNS, Column
+from personalization.intake.applicant import RESIDENCE_COLUMNS, SHEET_COLUMNS
 from personalization.intake.cells import SheetRow
-from personalization.intake.delimited import encoding_of, read_text
 from personalization.intake.delivery import (
     PICTURES_END,
     RESIDENCE_END,
@@ -30,7 +28,7 @@ from personalization.intake.limits import PIECEWISE_LIMITS, ArchiveLimits
 from personalization.intake.workbook import Workbook
 from personalization.intake.zip_directory import ZipDirectory, ZipEntry
 from personalization.keys.keystore import KeyStore
-from personalization.preparation.bulk.parts import OpenPart, PartPlace, PartStream, seal_part
+from personalization.preparation.bulk.parts import PartPlace, seal_part
 
 _PIECE: Final = 1 << 20
 _OUTER_ENTRIES: Final = 1000
@@ -175,56 +173,27 @@ def _unpacked(path: Path, entry: ZipEntry, target: Path, keys: KeyStore, limits:
         raise PersonalizationError("batch-archive-unreadable", archive=path.name) from None
 
 
-def applicant_rows(located: Located, keys: KeyStore) -> Iterator[SheetRow]:
-    """The rows of the first sheet below its headings.
+def workbook_rows(place: PartPlace, sheet: int, keys: KeyStore) -> Iterator[SheetRow]:
+    """The rows of a workbook's sheet below its headings; it is read whole, within the bounds of `Workbook`.
 
-    A .csv of any length needs the memory of a row; a workbook is read whole, within the bounds of `Workbook`.
+    Args:
+        place: the workbook.
+        sheet: 0 or 1; there need not be a second one.
+        keys: the batch's store, for a workbook that was packed.
 
     Raises:
-        PersonalizationError: the table cannot be used.
+        PersonalizationError: the workbook cannot be used.
     """
-    part = located.table.open(keys)
+    part, limits = place.open(keys), ArchiveLimits()
     try:
-        yield from _body(_rows(part, located.kind, 0, "csv"), SHEET_COLUMNS)
+        _bounded(place, limits, "workbook")
+        book = Workbook(part.read(0, part.size), limits, "workbook")
     finally:
         part.close()
-
-
-def residence_rows(located: Located, keys: KeyStore) -> Iterator[SheetRow]:
-    """The rows of the second sheet below its headings; none when there is no such sheet."""
-    place = located.residences or (None if located.kind == ".csv" else located.table)
-    if place is None:
-        return
-    part = place.open(keys)
-    try:
-        yield from _body(_rows(part, located.kind, 1, "residence"), RESIDENCE_COLUMNS)
-    finally:
-        part.close()
-
-
-def _rows(part: OpenPart, kind: str, sheet: int, label: str) -> Iterator[SheetRow]:
-    if kind == ".csv":
-        encoding = encoding_of(_pieces(part), label)
-        buffered = io.BufferedReader(PartStream(part), _PIECE)
-        with io.TextIOWrapper(buffered, encoding, newline="") as text:
-            yield from read_text(text, PIECEWISE_LIMITS, label)
-        return
-    limits = ArchiveLimits()
-    if part.size > limits.table_bytes:
-        raise PersonalizationError("batch-archive-too-large", archive=label, limit=limits.table_bytes)
-    book = Workbook(part.read(0, part.size), limits, "workbook")
     if book.sheet_count == 0:
         raise PersonalizationError("batch-table-unreadable", file="workbook")
-    if sheet < book.sheet_count:
-        yield from book.read_rows(sheet, len((SHEET_COLUMNS, RESIDENCE_COLUMNS)[sheet]))
-
-
-def _pieces(part: OpenPart) -> Iterator[bytes]:
-    for offset in range(0, part.size, _PIECE):
-        yield part.read(offset, _PIECE)
-
-
-def _body(rows: Iterator[SheetRow], columns: tuple[Column, ...]) -> Iterator[SheetRow]:
+    columns = (SHEET_COLUMNS, RESIDENCE_COLUMNS)[sheet]
+    rows = book.read_rows(sheet, len(columns)) if sheet < book.sheet_count else iter(())
     first = next(rows, None)
     if first is not None:
         require_headings(first, columns)

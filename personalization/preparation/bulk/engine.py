@@ -2,7 +2,8 @@
 
 | step | who | leaves |
 |---|---|---|
-| deal | the coordinator | sealed rows in chunks, index of pictures and residences, plan |
+| deal | the coordinator | plan: where the rows of each chunk are |
+| mark | workers, by piece | marks of pictures and residences, which the coordinator joins to an index |
 | check | workers, by chunk | applicants and faces of rows without a fault, marks, findings |
 | verdict | the coordinator | which rows go on |
 | prepare | workers, by chunk | records, letters, a signed statement |
@@ -17,7 +18,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -32,6 +33,7 @@ from personalization.preparation.bulk.dealing import deal_out
 from personalization.preparation.bulk.delivered import DeliveredFiles, locate
 from personalization.preparation.bulk.layout import CHUNK_STATEMENT, BatchFolder
 from personalization.preparation.bulk.making import CHUNK_KIND, ROWS, read_chunk_rows
+from personalization.preparation.bulk.marking import join_marks
 from personalization.preparation.bulk.plan import CHUNK_ROWS, Arrival, Plan
 from personalization.preparation.bulk.rejected import rejected_rows
 from personalization.preparation.bulk.verdict import FindingSink, Judge, KnownPermits, Verdict
@@ -184,17 +186,19 @@ class _Engine:
         self._keys = self._batch_store()
 
     def prepare(self, approve: Callable[[Verdict], None]) -> Prepared | Refusal:
-        plan = self._deal()
-        if not plan.rows:
-            raise PersonalizationError("batch-empty", rows=0)
         workers = self._commission.workers(self._keys)
         try:
-            return self._prepare(plan, workers, approve)
+            return self._prepare(self._deal(), workers, approve)
         finally:
             workers.close()
 
     def _prepare(self, plan: Plan, workers: Workers, approve: Callable[[Verdict], None]) -> Prepared | Refusal:
-        self._work(workers, Stage.CHECK, plan)
+        if not plan.rows:
+            raise PersonalizationError("batch-empty", rows=0)
+        if not self._folder.index.exists():
+            self._work(workers, Stage.MARK, plan.piece_sizes, self._folder.marked)
+            join_marks(self._folder, plan)
+        self._work(workers, Stage.CHECK, plan.sizes, self._folder.checked)
         verdict = self._judge(plan)
         if verdict.errors and not self._commission.accept_good:
             discard(self._folder, self._commission.store)
@@ -203,7 +207,7 @@ class _Engine:
             approve(verdict)
         if not verdict.good:
             raise PersonalizationError("batch-empty", rows=verdict.rows)
-        self._work(workers, Stage.MAKE, plan)
+        self._work(workers, Stage.MAKE, plan.sizes, self._folder.chunk)
         manifest = self._close(plan)
         return Prepared(self._folder, manifest, verdict, self._reject(plan))
 
@@ -244,15 +248,16 @@ class _Engine:
             lambda done: self._progress("deal", done, max(done, files.name.count)),
         )
 
-    def _work(self, workers: Workers, stage: Stage, plan: Plan) -> None:
-        done_at = self._folder.checked if stage is Stage.CHECK else self._folder.chunk
-        left = [chunk for chunk in plan.chunks if not done_at(chunk).is_dir()]
-        done = plan.rows - sum(min(plan.chunk_rows, plan.rows - (chunk - 1) * plan.chunk_rows) for chunk in left)
-        self._progress(stage.value, done, plan.rows)
+    def _work(self, workers: Workers, stage: Stage, sizes: Mapping[int, int], done_at: Callable[[int], Path]) -> None:
+        """Have done what is left of a stage; ``done_at`` is what each chunk, or piece, of it leaves."""
+        total = sum(sizes.values())
+        left = [chunk for chunk in sizes if not done_at(chunk).exists()]
+        done = total - sum(sizes[chunk] for chunk in left)
+        self._progress(stage.value, done, total)
         for rows in workers.perform([Order(self._commission.place, stage, chunk) for chunk in left]):
             done += rows
-            self._progress(stage.value, min(done, plan.rows), plan.rows)
-        self._progress(stage.value, plan.rows, plan.rows)
+            self._progress(stage.value, min(done, total), total)
+        self._progress(stage.value, total, total)
 
     def _judge(self, plan: Plan) -> Verdict:
         if self._folder.verdict.exists():

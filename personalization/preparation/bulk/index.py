@@ -13,7 +13,7 @@ import hashlib
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -22,8 +22,8 @@ from personalization.errors import PersonalizationError
 MARK_LENGTH: Final = 16
 MARK_KEY_LENGTH: Final = 32
 _QUESTIONS_AT_ONCE: Final = 500
-_WRITTEN_AT_ONCE: Final = 10_000
 _CACHE_KIB: Final = 8192
+_TABLES: Final = ("pictures", "residences")
 
 Mark = Callable[[str], bytes]
 
@@ -57,6 +57,10 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     return connection
 
 
+Places = Iterable[tuple[bytes, bytes]]
+"""Marks, and where what they are of is."""
+
+
 class IndexWriter:
     """Builds the index under another name; it appears when it is finished.
 
@@ -64,29 +68,27 @@ class IndexWriter:
         path: final name.
     """
 
-    __slots__ = ("_connection", "_part", "_path", "_waiting")
+    __slots__ = ("_connection", "_part", "_path")
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._part = path.with_name(path.name + ".part")
         self._part.unlink(missing_ok=True)
         self._connection = connect(self._part, create=True)
-        self._waiting: dict[str, list[tuple[bytes, bytes]]] = {"pictures": [], "residences": []}
-        for table in self._waiting:
+        for table in _TABLES:
             self._connection.execute(f"CREATE TABLE {table} (mark BLOB NOT NULL, place BLOB NOT NULL)")
 
-    def add_picture(self, mark: bytes, place: bytes) -> None:
-        """The picture of a citizen number: `ZipEntry.locator`."""
-        self._add("pictures", mark, place)
+    def add_pictures(self, places: Places) -> None:
+        """Pictures by citizen number: `ZipEntry.locator`."""
+        self._add("pictures", places)
 
-    def add_residence(self, mark: bytes, place: bytes) -> None:
-        """The residence of a citizen number: see `dealing`."""
-        self._add("residences", mark, place)
+    def add_residences(self, places: Places) -> None:
+        """Residences by citizen number: see `marking`."""
+        self._add("residences", places)
 
     def finish(self) -> None:
         """Sort, and give the file its name."""
-        for table in self._waiting:
-            self._write(table)
+        for table in _TABLES:
             self._connection.execute(f"CREATE INDEX {table}_mark ON {table} (mark, place)")
         self.close()
         self._part.replace(self._path)
@@ -95,17 +97,10 @@ class IndexWriter:
         """Let go of the file; safe to call twice."""
         self._connection.close()
 
-    def _add(self, table: str, mark: bytes, place: bytes) -> None:
-        waiting = self._waiting[table]
-        waiting.append((mark, place))
-        if len(waiting) >= _WRITTEN_AT_ONCE:
-            self._write(table)
-
-    def _write(self, table: str) -> None:
+    def _add(self, table: str, places: Places) -> None:
         self._connection.execute("BEGIN")
-        self._connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", self._waiting[table])  # noqa: S608 - ours
+        self._connection.executemany(f"INSERT INTO {table} VALUES (?, ?)", places)  # noqa: S608 - our own name
         self._connection.execute("COMMIT")
-        self._waiting[table].clear()
 
 
 class DeliveryIndex:

@@ -7,8 +7,9 @@ chunks/00001/          appears whole: prepared, source, faces, mailer (sealed), 
 work/                  removed when the journal knows the batch
     delivery.json      which file this is the work on
     plan.json          appears when the delivery has been dealt out
+    rows/00001         sealed rows of a workbook; residences/00001 likewise
+    marked/00001       marks of some pictures or residences, each file whole
     index.sqlite       pictures and residences by mark
-    rows/00001         sealed rows of the table; residences/00001 likewise
     checked/00001/     appears whole: source, faces (sealed), marks, findings
     verdict.json       which rows go on
 ```
@@ -80,12 +81,16 @@ class BatchFolder:
         """Numbers of the rows at fault with the first rule that each breaks, one JSON array a line."""
         return self.work / "rejected.jsonl"
 
+    def marked(self, piece: int) -> Path:
+        """Marks of some pictures or residences."""
+        return self.work / "marked" / f"{piece:05d}"
+
     def rows(self, chunk: int) -> Path:
-        """Sealed rows of the first sheet."""
+        """Sealed rows of a workbook's first sheet."""
         return self.work / "rows" / f"{chunk:05d}"
 
     def residences(self, chunk: int) -> Path:
-        """Sealed rows of the second sheet."""
+        """Sealed rows of a workbook's second sheet."""
         return self.work / "residences" / f"{chunk:05d}"
 
     def checked(self, chunk: int) -> Path:

@@ -148,12 +148,17 @@ def seal_part(source: IO[bytes], path: Path, keys: KeyStore, limit: int, label: 
 
 
 class PartStream(io.RawIOBase):
-    """A part from its beginning to its end, for readers of streams."""
+    """A part to its end, for readers of streams.
 
-    def __init__(self, part: Readable) -> None:
+    Args:
+        part: what is read.
+        at: first byte.
+    """
+
+    def __init__(self, part: Readable, at: int = 0) -> None:
         super().__init__()
         self._part = part
-        self._at = 0
+        self._at = at
 
     def readable(self) -> bool:
         """True."""

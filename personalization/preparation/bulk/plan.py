@@ -10,8 +10,10 @@ from typing import Any, Final, Self
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.intake.zip_directory import DirectoryPiece
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.preparation.bulk.parts import PartPlace
+from personalization.preparation.bulk.sheets import Sheet
 
 CHUNK_ROWS: Final = 4096
 """Rows of a chunk: some megabytes for each of its files, and some seconds of work."""
@@ -28,9 +30,10 @@ class Plan:
         area_code: six digits, from the file's name.
         declared: rows that the file's name declares.
         chunk_rows: rows of a chunk, the last one may have fewer.
-        rows: rows of the first sheet.
-        residences: rows of the second sheet.
+        table: the first sheet.
+        second: the second sheet, of residences.
         pictures: the zip of pictures.
+        directory: pieces of its directory.
         marks: key of the marks, sealed, hexadecimal.
     """
 
@@ -38,10 +41,16 @@ class Plan:
     area_code: str
     declared: int
     chunk_rows: int
-    rows: int
-    residences: int
+    table: Sheet
+    second: Sheet
     pictures: PartPlace
+    directory: tuple[DirectoryPiece, ...]
     marks: str
+
+    @property
+    def rows(self) -> int:
+        """Rows of the first sheet."""
+        return self.table.rows
 
     @property
     def chunks(self) -> range:
@@ -49,9 +58,20 @@ class Plan:
         return range(1, 1 + -(-self.rows // self.chunk_rows))
 
     @property
-    def residence_chunks(self) -> range:
-        """Numbers of the chunks of the second sheet, from 1."""
-        return range(1, 1 + -(-self.residences // self.chunk_rows))
+    def sizes(self) -> dict[int, int]:
+        """Rows by chunk."""
+        return _dealt(self.rows, self.chunk_rows)
+
+    @property
+    def residence_sizes(self) -> dict[int, int]:
+        """Rows of the second sheet by chunk."""
+        return _dealt(self.second.rows, self.chunk_rows)
+
+    @property
+    def piece_sizes(self) -> dict[int, int]:
+        """What is marked piece by piece: entries of each piece of the directory, then the rows of the second sheet."""
+        sizes = [piece.entries for piece in self.directory] + list(self.residence_sizes.values())
+        return dict(enumerate(sizes, 1))
 
     def mark_key(self, keys: KeyStore) -> bytes:
         """The key of the marks; ``keys`` is the batch's store."""
@@ -71,6 +91,9 @@ class Plan:
         document = read_json(path)
         try:
             document["pictures"] = PartPlace(**document["pictures"])
+            document["directory"] = tuple(DirectoryPiece(*piece) for piece in document["directory"])
+            for sheet in ("table", "second"):
+                document[sheet] = Sheet.of_document(document[sheet])
             return cls(**document)
         except (TypeError, KeyError):
             raise _damaged(path) from None
@@ -113,6 +136,10 @@ class Arrival:
             return cls(**document)
         except (TypeError, KeyError):
             raise _damaged(path) from None
+
+
+def _dealt(rows: int, size: int) -> dict[int, int]:
+    return {1 + at // size: min(size, rows - at) for at in range(0, rows, size)}
 
 
 def seal_mark_key(key: bytes, identifier: str, keys: KeyStore) -> str:

@@ -14,11 +14,11 @@ from personalization.intake.limits import PIECEWISE_LIMITS
 from personalization.intake.receipt import RejectedRow
 from personalization.intake.zip_directory import ZipDirectory, ZipEntry
 from personalization.keys.keystore import KeyStore
-from personalization.preparation.bulk.dealing import RESIDENCE_PLACE
+from personalization.preparation.bulk.dealing import DealtRows
 from personalization.preparation.bulk.index import DeliveryIndex, marker
 from personalization.preparation.bulk.layout import BatchFolder
+from personalization.preparation.bulk.marking import RESIDENCE_PLACE
 from personalization.preparation.bulk.plan import Plan
-from personalization.preparation.bulk.sheet_rows import read_rows
 
 ROWS_A_FILE: Final = 2000
 
@@ -34,11 +34,12 @@ def rejected_rows(folder: BatchFolder, plan: Plan, keys: KeyStore) -> Iterator[l
         keys: the batch's store.
     """
     waiting: list[RejectedRow] = []
-    with contextlib.closing(_Collector(folder, plan, keys)) as collector, folder.rejected.open("rb") as stream:
+    dealt = DealtRows(folder, plan, keys)
+    with contextlib.closing(_Collector(folder, plan, keys, dealt)) as collector, folder.rejected.open("rb") as stream:
         numbers = (json.loads(line)[0] for line in stream)
         wanted = next(numbers, None)
         for chunk in plan.chunks if wanted is not None else ():
-            for row in read_rows(folder.rows(chunk), keys):
+            for row in dealt.applicants(chunk):
                 if row.number == wanted:
                     waiting.append(collector.collect(row))
                     wanted = next(numbers, None)
@@ -52,9 +53,8 @@ def rejected_rows(folder: BatchFolder, plan: Plan, keys: KeyStore) -> Iterator[l
 class _Collector:
     """Finds the pictures and residences of a row."""
 
-    def __init__(self, folder: BatchFolder, plan: Plan, keys: KeyStore) -> None:
-        self._folder = folder
-        self._keys = keys
+    def __init__(self, folder: BatchFolder, plan: Plan, keys: KeyStore, dealt: DealtRows) -> None:
+        self._dealt = dealt
         self._mark = marker(plan.mark_key(keys))
         self._index = DeliveryIndex(folder.index)
         self._content = plan.pictures.open(keys)
@@ -74,7 +74,7 @@ class _Collector:
         residences = [RESIDENCE_PLACE.unpack(found) for found in self._index.residences([mark]).get(mark, ())]
         return RejectedRow(
             row,
-            tuple(read_rows(self._folder.residences(chunk), self._keys)[at] for chunk, at in residences),
+            tuple(self._dealt.residences(chunk)[at] for chunk, at in residences),
             tuple(pictures),
         )
 

@@ -26,13 +26,13 @@ from personalization.intake.row_check import CheckedRow, RowChecker
 from personalization.intake.zip_directory import ZipDirectory, ZipEntry
 from personalization.keys.keystore import KeyStore
 from personalization.preparation.bulk.checking import FINDINGS, MARKS, mark_doubles
-from personalization.preparation.bulk.dealing import RESIDENCE_PLACE, picture_stem
+from personalization.preparation.bulk.dealing import DealtRows
 from personalization.preparation.bulk.findings import finding_document, finding_of, read_findings
 from personalization.preparation.bulk.index import connect
 from personalization.preparation.bulk.layout import BatchFolder
+from personalization.preparation.bulk.marking import RESIDENCE_PLACE, picture_stem
 from personalization.preparation.bulk.marks import RowMarks, Sound, read_marks
 from personalization.preparation.bulk.plan import Plan, read_json
-from personalization.preparation.bulk.sheet_rows import read_rows
 
 KnownPermits = Callable[[list[bytes]], AbstractSet[bytes]]
 """Those of the recognition values that an accepted batch held before."""
@@ -41,11 +41,15 @@ FindingSink = Callable[[Finding], None]
 
 _SHOWN: Final = 50
 _RULES: Final = dict(UNIQUE)
-_UNIQUE_MARKS: Final[tuple[tuple[Column, int, Callable[[RowMarks], bytes]], ...]] = (
-    (Column.PERMIT_NUMBER, Sound.PERMIT, lambda row: row.permit),
-    (Column.CITIZEN_NUMBER, Sound.CITIZEN, lambda row: row.citizen),
-    (Column.BANK_ACCOUNT, Sound.ACCOUNT, lambda row: row.account),
+_UNIQUE_MARKS: Final = (
+    (Column.PERMIT_NUMBER, Sound.PERMIT, "permit"),
+    (Column.CITIZEN_NUMBER, Sound.CITIZEN, "citizen"),
+    (Column.BANK_ACCOUNT, Sound.ACCOUNT, "account"),
 )
+"""Columns that no two rows share: what says that the number is sound, and the name of its mark."""
+
+_COMPARED: Final = RowMarks._fields.index("permit_recognition")
+"""How many of a row's marks are compared with those of other rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +113,7 @@ class Judge:
         self._folder = folder
         self._plan = plan
         self._keys = keys
+        self._rows = DealtRows(folder, plan, keys)
         self._known = known
 
     def judge(self, sink: FindingSink) -> Verdict:
@@ -123,18 +128,16 @@ class Judge:
             database.close()
 
     def _load(self, database: sqlite3.Connection) -> None:
-        database.execute("CREATE TABLE uniques (kind INTEGER, mark BLOB, row INTEGER, chunk INTEGER)")
-        database.execute("CREATE TABLE citizens (mark BLOB)")
+        """All marks in one table; what belongs together is found by sorting."""
+        database.execute(
+            "CREATE TABLE rows (row INTEGER, bits INTEGER, permit BLOB, citizen BLOB, account BLOB, chunk INTEGER)"
+        )
         for chunk in self._plan.chunks:
-            rows = list(read_marks(self._folder.checked(chunk) / MARKS))
+            rows = (fields[:_COMPARED] for fields in read_marks(self._folder.checked(chunk) / MARKS))
             database.execute("BEGIN")
-            for column, bit, mark_of in _UNIQUE_MARKS:
-                sound = ((int(column), mark_of(row), row.row, chunk) for row in rows if row.bits & bit)
-                database.executemany("INSERT INTO uniques VALUES (?, ?, ?, ?)", sound)
-            database.executemany("INSERT INTO citizens VALUES (?)", ((row.citizen,) for row in rows))
+            database.executemany(f"INSERT INTO rows VALUES (?, ?, ?, ?, ?, {chunk:d})", rows)  # noqa: S608 - a number
             database.execute("COMMIT")
-        database.execute("CREATE INDEX uniques_mark ON uniques (kind, mark, row)")
-        database.execute("CREATE INDEX citizens_mark ON citizens (mark)")
+        database.execute("CREATE INDEX rows_citizen ON rows (citizen, bits)")
 
     def _told(self, database: sqlite3.Connection, tally: _Tally) -> Verdict:
         doubles = self._doubles(database)
@@ -184,13 +187,17 @@ class Judge:
     def _doubles(self, database: sqlite3.Connection) -> dict[int, dict[tuple[int, int], str]]:
         """By chunk: row and column of each number that occurs twice, with the rows in which it does."""
         found: dict[int, dict[tuple[int, int], str]] = defaultdict(dict)
-        groups = database.execute("SELECT kind, mark FROM uniques GROUP BY kind, mark HAVING count(*) > 1").fetchall()
-        for kind, mark in groups:
-            question = "SELECT row, chunk FROM uniques WHERE kind = ? AND mark = ? ORDER BY row"
-            rows = database.execute(question, (kind, mark)).fetchall()
-            named = name_rows([row for row, _ in rows])
-            for row, chunk in rows:
-                found[chunk][row, kind] = named
+        for column, bit, mark in _UNIQUE_MARKS:
+            twice = f"SELECT {mark} FROM rows WHERE bits & {bit:d} GROUP BY {mark} HAVING count(*) > 1"  # noqa: S608
+            question = (
+                f"SELECT {mark}, row, chunk FROM rows "  # noqa: S608 - our own names
+                f"WHERE bits & {bit:d} AND {mark} IN ({twice}) ORDER BY {mark}, row"
+            )
+            for _, rows in itertools.groupby(database.execute(question), lambda row: row[0]):
+                places = [(row, chunk) for _, row, chunk in rows]
+                named = name_rows([row for row, _ in places])
+                for row, chunk in places:
+                    found[chunk][row, int(column)] = named
         return found
 
     def _across(
@@ -218,8 +225,7 @@ class Judge:
 
     def _texts(self, chunk: int) -> dict[int, list[str]]:
         checker = RowChecker(self._plan.area_code, code_tables(), FieldLimits())
-        rows = read_rows(self._folder.rows(chunk), self._keys)
-        return {row.number: checker.check(row).view.text for row in rows}
+        return {row.number: checker.check(row).view.text for row in self._rows.applicants(chunk)}
 
     def _unclaimed_pictures(self, database: sqlite3.Connection) -> Iterator[Finding]:
         content = self._plan.pictures.open(self._keys)
@@ -239,7 +245,7 @@ class Judge:
             for _, place in places:
                 chunk, at = RESIDENCE_PLACE.unpack(place)
                 if chunk != held[0]:
-                    held = chunk, read_rows(self._folder.residences(chunk), self._keys)
+                    held = chunk, self._rows.residences(chunk)
                 rows.append(checker.check(held[1][at]))
             mark_doubles(rows)
             for row in rows:
@@ -253,7 +259,7 @@ class Judge:
         try:
             question = (
                 f"SELECT mark, place FROM dealt.{table} AS held "  # noqa: S608 - our own names
-                "WHERE NOT EXISTS (SELECT 1 FROM citizens WHERE citizens.mark = held.mark) "
+                "WHERE NOT EXISTS (SELECT 1 FROM rows WHERE rows.citizen = held.mark) "
                 "ORDER BY mark, place"
             )
             return database.execute(question).fetchall()

@@ -28,6 +28,7 @@ from personalization.keys.keystore import KeyStore, KeyStoreLocation
 from personalization.preparation.bulk.checking import ChunkChecker
 from personalization.preparation.bulk.layout import BatchFolder
 from personalization.preparation.bulk.making import ChunkMaker
+from personalization.preparation.bulk.marking import PieceMarker
 from personalization.preparation.bulk.plan import Plan
 from personalization.preparation.prepare import Preparer
 from personalization.profile import CardProfile
@@ -40,8 +41,9 @@ _FULL: Final = frozenset({errno.ENOSPC, errno.EFBIG, errno.EDQUOT})
 
 
 class Stage(StrEnum):
-    """What is done with a chunk."""
+    """What is done with a chunk, or with a piece of what chunks have in common."""
 
+    MARK = "mark"
     CHECK = "check"
     MAKE = "prepare"
 
@@ -74,7 +76,7 @@ class Order(NamedTuple):
     Attributes:
         place: where.
         stage: what.
-        chunk: with which chunk.
+        chunk: with which chunk, or piece.
     """
 
     place: Workplace
@@ -106,11 +108,12 @@ class Bench:
         keys: its store.
     """
 
-    __slots__ = ("_checker", "_keys", "_maker", "_place")
+    __slots__ = ("_checker", "_keys", "_maker", "_marker", "_place")
 
     def __init__(self, place: Workplace, keys: KeyStore) -> None:
         self._place = place
         self._keys = keys
+        self._marker: PieceMarker | None = None
         self._checker: ChunkChecker | None = None
         self._maker: ChunkMaker | None = None
 
@@ -124,12 +127,23 @@ class Bench:
         """Work on a chunk; returns its rows.
 
         Raises:
-            PersonalizationError: as `ChunkChecker.check` and `ChunkMaker.make`; "disk-full", "directory-unwritable".
+            PersonalizationError: as `PieceMarker.mark`, `ChunkChecker.check` and `ChunkMaker.make`; "disk-full",
+                "directory-unwritable".
         """
         with disk_reported(self._place.root), _without_collections():
-            if stage is Stage.CHECK:
-                return self._check(chunk)
-            return self._make(chunk)
+            match stage:
+                case Stage.MARK:
+                    return self._mark(chunk)
+                case Stage.CHECK:
+                    return self._check(chunk)
+                case Stage.MAKE:
+                    return self._make(chunk)
+
+    def _mark(self, piece: int) -> int:
+        if self._marker is None:
+            folder = self._place.folder
+            self._marker = PieceMarker(folder, Plan.read(folder.plan), self._keys)
+        return self._marker.mark(piece)
 
     def _check(self, chunk: int) -> int:
         if self._checker is None:

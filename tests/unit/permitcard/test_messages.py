@@ -53,7 +53,7 @@ PARTS = {
     "blank": {state.value for state in BlankState} | {"received"},
     "station.state": {state.value for state in StationState},
     "station.order": {order.value for order in Order},
-    "stage": {"check", "deal", "stock", "prepare", "recover", "rehearse", "make", "inspect", "tear", "matrix"},
+    "stage": {"check", "deal", "mark", "stock", "prepare", "recover", "rehearse", "make", "inspect", "tear", "matrix"},
     "tear.kind": {kind.value for kind in ViolationKind},
     "tear.moment": {moment.value for moment in CutMoment},
     "next": {

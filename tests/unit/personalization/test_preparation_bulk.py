@@ -10,6 +10,7 @@ import json
 import multiprocessing
 import shutil
 import socket
+import zipfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +40,9 @@ from tests.doubles.prepared_batches import Row, judge, rows_of
 
 RESIDENTS = 60
 CHUNK = 16
+CHUNKS = -(-RESIDENTS // CHUNK)
+ORDERS = {Stage.MARK: CHUNKS + 2, Stage.CHECK: CHUNKS, Stage.MAKE: CHUNKS}
+"""Orders of a batch; the second sheet has two chunks."""
 DAMAGED = next((ROOT / "examples" / "damaged").glob("*.zip"))
 
 
@@ -236,13 +240,13 @@ class Stopped(Exception):
 def test_an_interrupted_preparation_goes_on_where_it_stopped(
     centre: Centre, delivery: Path, done: Done, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Cut before every chunk of both stages: what was done stays as it is, file by file."""
+    """Cut before every piece and chunk of all stages: what was done stays as it is, file by file."""
     work, cuts = workers.Bench.work, 0
-    seen: dict[str, int] = {}
+    seen: dict[str, Stage] = {}
 
     def cut(bench: workers.Bench, stage: Stage, chunk: int) -> int:
         if f"{stage}{chunk}" not in seen:
-            seen[f"{stage}{chunk}"] = 1
+            seen[f"{stage}{chunk}"] = stage
             raise Stopped
         return work(bench, stage, chunk)
 
@@ -254,12 +258,80 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(
             found = loaded(centre, delivery)
         except Stopped:
             cuts += 1
-        folders = [path for path in (centre.root / "batches").glob("*/**/0000?") if path.is_dir()]
-        now = {path: path.stat().st_ino for path in folders}
+        now = {path: path.stat().st_ino for path in (centre.root / "batches").glob("*/**/0000?")}
         assert all(now[path] == inode for path, inode in kept.items() if path in now and found is None)
         kept |= now
-    assert cuts == 2 * -(-RESIDENTS // CHUNK)
+    assert {stage: list(seen.values()).count(stage) for stage in Stage} == dict(ORDERS)
+    assert cuts == sum(ORDERS.values())
     assert content(centre, found.identifier) == content(done.centre, done.found.identifier)
+
+
+@pytest.mark.parametrize(
+    "place", ["dealing._cut_directory", "dealing.cut_text", "sheets._Lines.cut", "index.IndexWriter.finish"]
+)
+def test_a_dealing_that_was_interrupted_begins_anew(
+    centre: Centre, delivery: Path, done: Done, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """Between the parts, between two chunks of one table, and where the marks are joined; what is left says nothing."""
+
+    def cut(*arguments: object) -> object:
+        raise Stopped
+
+    with monkeypatch.context() as patch:
+        patch.setattr(f"personalization.preparation.bulk.{place}", cut)
+        with pytest.raises(Stopped):
+            loaded(centre, delivery)
+    left = {path.name for path in (centre.root / "batches").glob("*/work/*")}
+    assert left == {"delivery.json"} | ({"plan.json", "marked", "index.sqlite.part"} if "finish" in place else set())
+    found = loaded(centre, delivery)
+    assert content(centre, found.identifier) == content(done.centre, done.found.identifier)
+
+
+@pytest.mark.parametrize(
+    ("encoding", "ends", "quoting", "packed"),
+    [
+        ("gb18030", "\r\n", csv.QUOTE_MINIMAL, None),
+        ("utf-8-sig", "\r", csv.QUOTE_ALL, None),
+        ("utf-8", "\n", csv.QUOTE_ALL, zipfile.ZIP_DEFLATED),
+        ("gb18030", "\n", csv.QUOTE_ALL, zipfile.ZIP_STORED),
+    ],
+    ids=["gb18030-crlf", "bom-cr-quoted", "utf-8-packed", "gb18030-stored"],
+)
+def test_a_table_is_cut_whatever_its_text_is_written_in(
+    centre: Centre,
+    tmp_path: Path,
+    delivery: Path,
+    done: Done,
+    encoding: str,
+    ends: str,
+    quoting: int,
+    packed: int | None,
+) -> None:
+    """Beside its pictures or in a zip, with empty records between the rows: the same applicants, on other rows."""
+    (tmp_path / "written").mkdir()
+    file = tmp_path / "written" / delivery.name
+    for end in (".csv", RESIDENCE_END):
+        rows = list(csv.reader(io.StringIO(delivery.with_name(delivery.stem + end).read_text("utf-8"), newline="")))
+        rows[CHUNK + 1 : CHUNK + 1] = [[""] * len(rows[0])]
+        with file.with_name(file.stem + end).open("w", encoding=encoding, newline="") as stream:
+            csv.writer(stream, lineterminator=ends, quoting=quoting).writerows(rows)  # type: ignore[arg-type]
+    shutil.copy(delivery.with_name(delivery.stem + PICTURES_END), file.parent)
+    if packed is not None:
+        with zipfile.ZipFile(file.with_suffix(".zip"), "w", packed) as archive:
+            for path in file.parent.glob("*-*"):
+                if path.suffix != ".zip" or path.name.endswith(PICTURES_END):
+                    archive.write(path, path.name)
+        file = file.with_suffix(".zip")
+    found = loaded(centre, file)
+    keys = centre.key_store().open().of_batch(found.identifier)
+    rows_made = list(rows_of(found.manifest, keys, found.identifier))
+    rows_before = list(rows_of_done(done, done.centre.key_store().open()))
+    assert [row.applicant.row_number for row in rows_made] == [
+        number + (number > CHUNK + 1) for number in (row.applicant.row_number for row in rows_before)
+    ]
+    assert [row.applicant._replace(row_number=0) for row in rows_made] == [
+        row.applicant._replace(row_number=0) for row in rows_before
+    ]
 
 
 def test_two_workers_make_what_one_makes(centre: Centre, delivery: Path, done: Done) -> None:
@@ -286,8 +358,9 @@ def test_a_chunk_makes_no_cycles(centre: Centre, delivery: Path, monkeypatch: py
 
     monkeypatch.setattr(workers.Bench, "work", watched)
     loaded(centre, delivery)
-    later = [count for at, count in enumerate(left) if at not in (0, len(left) // 2)]  # the first of a stage imports
-    assert len(later) == len(left) - 2 > 0
+    firsts = {0, ORDERS[Stage.MARK], ORDERS[Stage.MARK] + CHUNKS}  # the first of a stage imports
+    later = [count for at, count in enumerate(left) if at not in firsts]
+    assert len(later) == len(left) - len(firsts) == sum(ORDERS.values()) - len(firsts)
     assert max(later) < 4 * CHUNK  # some dozens for the chunk as such, none for a row
 
 
@@ -300,14 +373,21 @@ def test_a_chunk_that_is_made_twice_is_one_attempt_or_the_other(
     def twice(self: workers.HereWorker, orders: list[workers.Order]) -> Iterator[int]:
         for order in orders:
             folder = order.place.folder
+            if order.stage is Stage.MARK:  # nothing is drawn at random
+                yield from perform(self, [order])
+                first = folder.marked(order.chunk).read_bytes()
+                folder.marked(order.chunk).unlink()
+                list(perform(self, [order]))
+                assert folder.marked(order.chunk).read_bytes() == first
+                continue
             target = folder.chunk(order.chunk) if order.stage is Stage.MAKE else folder.checked(order.chunk)
             yield from perform(self, [order])
-            first = {path.name: path.read_bytes() for path in target.iterdir()}
+            made = {path.name: path.read_bytes() for path in target.iterdir()}
             hidden = target.rename(target.with_name("hidden"))
             list(perform(self, [order]))  # the second attempt is whole too
             shutil.rmtree(target)
             hidden.rename(target)
-            assert {path.name: path.read_bytes() for path in target.iterdir()} == first
+            assert {path.name: path.read_bytes() for path in target.iterdir()} == made
 
     monkeypatch.setattr(workers.HereWorker, "perform", twice)
     found = loaded(centre, delivery)

@@ -27,7 +27,7 @@ from personalization.intake.delivery import PICTURES_END, RESIDENCE_END
 from personalization.intake.delivery_writer import pack_archive
 from personalization.intake.limits import ArchiveLimits
 from personalization.intake.sample.unpacked import write_unpacked_sample
-from personalization.intake.zip_directory import ZipDirectory
+from personalization.intake.zip_directory import ZipDirectory, ZipEntry
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KEY_LENGTHS
 from personalization.preparation.bulk.engine import Refusal
@@ -39,6 +39,7 @@ from tests.doubles.softhsm import SoftHsm
 
 RESIDENTS = 24
 CHUNK = 8
+RESIDENCE_CHUNKS = 2
 GIVEN = {name: hashlib.sha256(name.value.encode()).digest()[:length] for name, length in KEY_LENGTHS.items()}
 """Keys that the tests know, to look for them."""
 
@@ -180,6 +181,25 @@ def test_a_row_that_cannot_be_made_refuses_the_delivery_and_is_named(
     goes_on(centre, delivery)
 
 
+def test_a_table_that_changes_while_it_is_worked_on_is_told_and_the_work_goes_on(
+    centre: Centre, tmp_path: Path, delivery: Path
+) -> None:
+    """What is prepared is what the batch's hash stands for; a row was exchanged here for one that breaks no rule."""
+    file = copy_of(delivery, tmp_path / "changing")
+    before = file.read_bytes()
+
+    def change(stage: str, done: int, total: int) -> None:
+        if stage == "mark" and done == total:
+            lines = before.decode().splitlines(keepends=True)
+            file.write_bytes("".join([lines[0], lines[2], lines[1], *lines[3:]]).encode())
+
+    assert told(centre, file, progress=change) == ("batch-file-changed", 3)
+    file.write_bytes(before)
+    assert told(centre, file, progress=lambda *_: file.unlink(missing_ok=True)) == ("batch-file-missing", 3)
+    file.write_bytes(before)
+    goes_on(centre, file)
+
+
 class Held:
     """An archive in memory as `Readable`."""
 
@@ -205,11 +225,20 @@ def test_a_directory_that_was_changed_anywhere_is_read_or_refused_and_never_cras
             directory = ZipDirectory(Held(spoilt), ArchiveLimits(), "a")
             for entry in directory.entries():
                 sound += len(directory.read(entry)) == entry.unpacked
+            for most in (1, 2, 3):
+                assert pieced(directory, most) == list(directory.entries())
         except PersonalizationError as error:
             refused.add(error.code)
     assert sound
     assert "batch-archive-unreadable" in refused
     assert all(code.startswith("batch-archive-") for code in refused)
+
+
+def pieced(directory: ZipDirectory, most: int) -> list[ZipEntry]:
+    """The entries as several read them, each a piece of the directory."""
+    pieces = list(directory.pieces(most))
+    assert [piece.entries for piece in pieces[:-1]] == [most] * (len(pieces) - 1)
+    return [entry for piece in pieces for entry in directory.entries(piece)]
 
 
 def test_more_entries_than_the_old_form_can_count_are_read() -> None:
@@ -220,6 +249,8 @@ def test_more_entries_than_the_old_form_can_count_are_read() -> None:
             archive.writestr(zipfile.ZipInfo(f"{number}"), b"")
     directory = ZipDirectory(Held(stream.getvalue()), ArchiveLimits(), "a")
     assert sum(1 for _ in directory.entries()) == directory.count == 65_540
+    assert sum(piece.entries for piece in directory.pieces(4096)) == 65_540
+    assert pieced(directory, 7000) == list(directory.entries())
 
 
 # ------------------------------------------------------------ the disk
@@ -321,7 +352,7 @@ def test_what_travels_between_processes_names_nobody_and_holds_no_key(
     assert isinstance(found, Loaded)
     recorded = tmp_path / "passed"
     recorded.write_bytes(b"\n".join(passed))
-    assert len([message for message in passed if b"Order" in message]) == 2 * RESIDENTS // CHUNK
+    assert len([message for message in passed if b"Order" in message]) == 3 * RESIDENTS // CHUNK + RESIDENCE_CHUNKS
     secrets: dict[str, str | bytes] = {f"key {name.value}": value for name, value in GIVEN.items()}
     secrets["passphrase"] = centre.test_passphrase.read_bytes().strip()
     for row in rows_of(found.manifest, centre.key_store().open().of_batch(found.identifier), found.identifier):
