@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -33,6 +34,7 @@ from reader_bridge.pcsc import PcscConnection
 from reader_bridge.pcscd import PcscService
 from reader_bridge.relay import RelayConnection
 from reader_bridge.simulated import SimulatedCard
+from reader_bridge.vigil import Vigil
 from reader_bridge.vpcd import VirtualReader
 
 _EXCHANGES = 10  # of one card, before the other has its turn
@@ -75,8 +77,11 @@ class BenchmarkApplet:
         """Take nothing."""
 
 
-def null_card(port: int) -> None:
-    """The least that a card program can do: every command is answered with the same bytes, until the driver goes."""
+def null_card(port: int, *, awake: bool = False) -> None:
+    """The least that a card program can do: every command is answered with the same bytes, until the driver goes.
+
+    It sleeps between commands, as the least program does, or waits for them as our slots do.
+    """
     link = _dial(port)
     link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     answer = len(_ANSWER).to_bytes(2, "big") + _ANSWER
@@ -84,9 +89,12 @@ def null_card(port: int) -> None:
     acknowledge, receive, send = link.setsockopt, link.recv, link.sendall
     tcp, quickly = socket.IPPROTO_TCP, socket.TCP_QUICKACK
     waiting = b""
+    wait = Vigil.over(link, threading.Lock()).wait if awake else None
     with link:
         while True:
             acknowledge(tcp, quickly, 1)
+            if wait is not None:
+                wait()
             part = receive(300)
             if not part:
                 return
@@ -130,7 +138,20 @@ def _served(connection: CardConnection, port: int) -> Generator[None]:
 @contextmanager
 def _null(port: int) -> Generator[None]:
     """The null card, in a process of its own."""
-    process = _ourselves("--null", str(port))
+    with _null_process("--null", port):
+        yield
+
+
+@contextmanager
+def _null_awake(port: int) -> Generator[None]:
+    """The null card that stays awake as our slots do."""
+    with _null_process("--null-awake", port):
+        yield
+
+
+@contextmanager
+def _null_process(kind: str, port: int) -> Generator[None]:
+    process = _ourselves(kind, str(port))
     try:
         yield
     finally:
@@ -213,6 +234,7 @@ def run() -> list[Row]:
         direct, relayed = _in_slot(card.connect()), _in_slot(RelayConnection(other.connect()))
         return [
             *_compare("READ BINARY of 253 B through pcscd and vpcd", direct, _null),
+            *_compare("the same beside a null card that stays awake too", direct, _null_awake),
             *_compare("the same through a relay without rules, to the card", relayed, direct),
         ]
 
@@ -223,6 +245,8 @@ if __name__ == "__main__":
             print(json.dumps(_client()))
         case ["--null", number]:
             null_card(int(number))
+        case ["--null-awake", number]:
+            null_card(int(number), awake=True)
         case _:
             for label, ours_us, floor_us in run():
                 print(f"{label:<60} {ours_us:8.2f} µs {floor_us:8.2f} µs")

@@ -26,6 +26,7 @@ from card_os.transport.t0_tpdu import TpduError
 from reader_bridge.connection import CardConnection, Interface, ReaderError
 from reader_bridge.contact_card import ContactCard
 from reader_bridge.tpdu_slot import TpduSlot
+from reader_bridge.vigil import Vigil
 
 DEFAULT_PORT: Final = 0x8C7B
 """First slot in the driver's packaged configuration; the second is the next port."""
@@ -76,6 +77,7 @@ class VirtualSlot:
         port: where the driver listens for this slot.
         host: the same for all slots.
         lock: held while the card works; give the slots of one card the same.
+        awake: held by the slot that waits for its next command awake; give the slots of one process the same.
         on_failure: told of an error that ends the slot.
         atr: ATR to show instead of the card's own; it chooses the protocol.
     """
@@ -88,8 +90,10 @@ class VirtualSlot:
         lock: threading.Lock | None = None,
         on_failure: Callable[[Exception], None] | None = None,
         atr: bytes | None = None,
+        awake: threading.Lock | None = None,
     ) -> None:
         self._atr = atr
+        self._awake = awake or threading.Lock()
         self._present = threading.Event()
         self._present.set()
         self._emptied = False
@@ -190,12 +194,13 @@ class VirtualSlot:
         view = memoryview(buffer)
         filled, end = 0, _SHORTEST
         receive, send, inserted = link.recv_into, link.sendall, self._inserted
-        acknowledge_quickly = _acknowledger(link)
+        acknowledge_quickly, wait = _acknowledger(link), Vigil.over(link, self._awake).wait
         try:
             while True:
                 # The driver sends length and payload as two segments: without this, the second waits for a delayed
                 # acknowledgement of 40 ms. The kernel forgets the option, so that it is set before every message.
                 acknowledge_quickly()
+                wait()
                 while filled < end:
                     # Both segments in one call, which acknowledges the first and waits for the second.
                     count = receive(view[filled:end], 0, _WHOLE)
@@ -300,9 +305,10 @@ class VirtualReader:
     ) -> None:
         shared = lock or (threading.Lock() if one_card else None)
         ports = range(port, port + len(connections)) if isinstance(port, int) else port
+        awake = threading.Lock()
         self.failure: Exception | None = None
         self.slots = tuple(
-            VirtualSlot(connection, place, host, shared, self._note, atr)
+            VirtualSlot(connection, place, host, shared, self._note, atr, awake)
             for connection, place in zip(connections, ports, strict=True)
         )
 
