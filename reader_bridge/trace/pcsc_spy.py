@@ -1,10 +1,10 @@
 """Traces out of the log that libpcscspy writes of what a program asks the PC/SC service.
 
 A line is a thread number in hexadecimal, ``@``, and text (older logs have the text alone). ``>|seconds|micros|name``
-begins a call, then come its arguments, one a line, then what came back, then ``<|seconds|micros|name|words|code``. A
-buffer is its length and a line of digits.
+begins a call, then come its arguments, one a line, then what came back, then ``<|seconds|micros|name|words|code``
+(newer logs leave the words out). A buffer is its length and a line of digits.
 
-Source: pcsclite 1.9, libpcscspy (what each function writes); PC/SC lite API for the functions and their codes.
+Source: pcsclite 1.9 and 2.3, libpcscspy (what each function writes); PC/SC lite API for the functions and their codes.
 """
 
 from __future__ import annotations
@@ -23,9 +23,7 @@ from reader_bridge.trace.record import Entry, Header, Hidden, Kind, Moment, Octe
 
 _THREAD: Final = re.compile(r"^(?P<thread>[0-9A-Fa-f]{1,16})@(?P<text>.*)$")
 _ENTER: Final = re.compile(r"^>\|(?P<seconds>\d+)\|(?P<micros>\d+)\|(?P<name>\w+)$")
-_LEAVE: Final = re.compile(
-    r"^<\|(?P<seconds>\d+)\|(?P<micros>\d+)\|(?P<name>\w+)\|(?P<words>.*)\|0x(?P<code>[0-9A-Fa-f]+)$"
-)
+_LEAVE: Final = re.compile(r"^<\|(?P<seconds>\d+)\|(?P<micros>\d+)\|(?P<name>\w+)(?:\|.*)?\|0x(?P<code>[0-9A-Fa-f]+)$")
 _MILLION: Final = 1_000_000
 _SUCCESS: Final = 0
 _CODE_BITS: Final = 0xFFFFFFFF

@@ -152,8 +152,10 @@ def test_hidden_bytes_go_out_as_zeroes_and_are_said(card: SimulatedCard, tmp_pat
 
 
 @pytest.fixture(scope="module")
-def served(card: SimulatedCard) -> Iterator[dict[str, str]]:
-    with CardServer(card) as server:
+def served() -> Iterator[dict[str, str]]:
+    """A card of its own: one whose power another test takes away is out of its reader for a second."""
+    made, _ = make_specimen()
+    with made, CardServer(made) as server:
         server.offer_own_pcsc()
         yield {**os.environ, **server.client_variables}
 
@@ -185,19 +187,26 @@ def test_what_scriptor_prints_is_imported(served: dict[str, str], tmp_path: Path
     assert trace.header.answer.hex().startswith("3b")
 
 
+def spied(library: Path, folder: Path) -> dict[str, str]:
+    """Variables that put the spy between a program and the PC/SC library."""
+    if library.with_name("libpcsclite_real.so.1").exists():  # pcsc-lite 2.1 and later: a library that delegates
+        return {"LIBPCSCLITE_DELEGATE": str(library)}
+    (folder / "libpcsclite.so.1").symlink_to(library)
+    (folder / "libpcsclite_nospy.so.1").symlink_to(library.with_name("libpcsclite.so.1"))
+    return {"LD_LIBRARY_PATH": str(folder)}
+
+
 def test_what_the_pcsc_spy_library_writes_is_imported(served: dict[str, str], tmp_path: Path) -> None:
     library = next((path for path in SPY_LIBRARIES if path.exists()), None)
     if library is None:
         pytest.skip("libpcscspy is not installed")
-    (tmp_path / "libpcsclite.so.1").symlink_to(library)
-    (tmp_path / "libpcsclite_nospy.so.1").symlink_to(library.with_name("libpcsclite.so.1"))
     log = tmp_path / "pcsc-spy"
     log.touch()  # the library writes to what is there, a pipe or a file
     script = tmp_path / "commands.scr"
     script.write_text("\n".join(COMMANDS[:3]) + "\n", encoding="ascii")
     run(
         ["scriptor", "-r", "Virtual PCD 00 00", str(script)],
-        {**served, "HOME": str(tmp_path), "LD_LIBRARY_PATH": str(tmp_path)},
+        {**served, "HOME": str(tmp_path), **spied(library, tmp_path)},
     )
     trace = from_spy(log.read_text(encoding="utf-8"), Hidden.NOTHING)
     assert sent(trace) == COMMANDS[:3]

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 
 import pytest
 
 from personalization.production.settled_heap import settled_heap
+
+
+@pytest.fixture(autouse=True)
+def thawed() -> Iterator[None]:
+    """What the run itself keeps out of sight is in sight for as long as the test runs."""
+    gc.unfreeze()
+    yield
+    gc.freeze()
 
 
 def test_what_was_there_is_out_of_sight_until_the_end() -> None:
