@@ -37,6 +37,12 @@ _TLV_SHORT: Final = 0x7F
 _TLV_BYTE: Final = 0xFF
 
 _C = Column
+# Plain values for what is asked of every row: a member that is named by its class takes as long as ten plain names.
+_PERMIT: Final = int(Column.PERMIT_NUMBER)
+_CITIZEN: Final = int(Column.CITIZEN_NUMBER)
+_TWO_DIGIT: Final = PermitType.TWO_DIGIT.value
+_WITH_CITIZEN_CARD: Final = PermitType.CITIZEN_CARD.value
+_CHILD: Final = PermitType.CHILD.value
 
 
 @dataclass(slots=True)
@@ -60,7 +66,7 @@ class RowView:
     @property
     def permit_type(self) -> str:
         """The ninth digit of a sound permit number."""
-        return self.text[Column.PERMIT_NUMBER][_TYPE_PLACE]
+        return self.text[_PERMIT][_TYPE_PLACE]
 
 
 Test = Callable[[RowView, Column], Facts | None]
@@ -169,12 +175,12 @@ def _birth_in_number(row: RowView, column: Column) -> Facts | None:
 
 
 def _birth_agrees(row: RowView, column: Column) -> Facts | None:
-    return None if row.text[Column.CITIZEN_NUMBER][_BIRTH] == row.text[column] else _BROKEN
+    return None if row.text[_CITIZEN][_BIRTH] == row.text[column] else _BROKEN
 
 
 def _sex_agrees(row: RowView, column: Column) -> Facts | None:
     # The 17th digit is odd for men, even for women; 0 and 9 of GB/T 2261.1 say neither and agree with none.
-    expected = "2" if int(row.text[Column.CITIZEN_NUMBER][_SEX_PLACE]) % 2 == 0 else "1"
+    expected = "2" if int(row.text[_CITIZEN][_SEX_PLACE]) % 2 == 0 else "1"
     return None if row.text[column][-1] == expected else _BROKEN
 
 
@@ -201,7 +207,7 @@ def _area_agrees(row: RowView, column: Column) -> Facts | None:
 
 
 def _type_read(row: RowView, _: Column) -> Facts | None:
-    return _BROKEN if row.permit_type == PermitType.TWO_DIGIT else None
+    return _BROKEN if row.permit_type == _TWO_DIGIT else None
 
 
 def _luhn(row: RowView, column: Column) -> Facts | None:
@@ -209,19 +215,19 @@ def _luhn(row: RowView, column: Column) -> Facts | None:
 
 
 def _bank_account_required(row: RowView, column: Column) -> Facts | None:
-    return _BROKEN if not row.text[column] and row.permit_type != PermitType.CHILD else None
+    return _BROKEN if not row.text[column] and row.permit_type != _CHILD else None
 
 
 def _no_bank_account_for_children(row: RowView, column: Column) -> Facts | None:
-    return _BROKEN if row.text[column] and row.permit_type == PermitType.CHILD else None
+    return _BROKEN if row.text[column] and row.permit_type == _CHILD else None
 
 
 def _citizen_card_required(row: RowView, column: Column) -> Facts | None:
-    return _BROKEN if not row.text[column] and row.permit_type == PermitType.CITIZEN_CARD else None
+    return _BROKEN if not row.text[column] and row.permit_type == _WITH_CITIZEN_CARD else None
 
 
 def _citizen_card_only(row: RowView, column: Column) -> Facts | None:
-    return _BROKEN if row.text[column] and row.permit_type != PermitType.CITIZEN_CARD else None
+    return _BROKEN if row.text[column] and row.permit_type != _WITH_CITIZEN_CARD else None
 
 
 def object_size(length: int) -> int:

@@ -99,6 +99,7 @@ class FileKeyStore:
         "_former_certificates",
         "_former_pairs",
         "_pairs",
+        "_recognisers",
         "_sealers",
         "_symmetric",
     )
@@ -122,6 +123,11 @@ class FileKeyStore:
         self._certificates = dict(certificates)
         self._derivers = {
             name: Deriver(key) for name, key in self._symmetric.items() if KeyUse.DERIVE in KEY_USES[name]
+        }
+        self._recognisers = {
+            name: hmac.new(key, digestmod="sha256")
+            for name, key in self._symmetric.items()
+            if KeyUse.RECOGNISE in KEY_USES[name]
         }
         self._sealers = {name: AESGCM(key) for name, key in self._symmetric.items() if KeyUse.SEAL in KEY_USES[name]}
 
@@ -321,7 +327,7 @@ class FileKeyStore:
     def close(self) -> None:
         """Let go of the keys; safe to call twice."""
         held = (self._symmetric, self._former, self._pairs, self._former_pairs, self._certificates)
-        for keys in (*held, self._derivers, self._sealers):
+        for keys in (*held, self._derivers, self._sealers, self._recognisers):
             keys.clear()
 
     @property
@@ -366,7 +372,9 @@ class FileKeyStore:
 
     def recognise(self, value: bytes) -> bytes:
         """HMAC of a value; see `KeyStore.recognise`."""
-        return hmac.digest(self._held(self._symmetric, KeyName.RECOGNITION), value, "sha256")
+        keyed = self._held(self._recognisers, KeyName.RECOGNITION).copy()
+        keyed.update(value)
+        return keyed.digest()
 
     def sign_digest(self, name: KeyName, digest: bytes) -> bytes:
         """ECDSA; see `KeyStore.sign_digest`."""

@@ -153,15 +153,13 @@ class _Object(NamedTuple):
 
     Attributes:
         row: of the profile.
-        place: of its value in `FieldValues`; None where ``fixed`` has it.
-        fixed: what is the same on every card.
+        place: of its value in `FieldValues`.
         maximum: characters of the value.
         heads: tag and length field, by the length of the value.
     """
 
     row: ObjectRow
-    place: int | None
-    fixed: Value
+    place: int
     maximum: int
     heads: tuple[bytes, ...]
 
@@ -220,8 +218,12 @@ class DataGroups:
         values, number = FieldValues.of(applicant, self._bank), applicant.row_number
         for file, template, objects in self._templates:
             parts: list[bytes] = []
-            for row, place, fixed, maximum, heads in objects:
-                value = fixed if place is None else values[place]
+            for item in objects:
+                if isinstance(item, bytes):
+                    parts.append(item)
+                    continue
+                row, place, maximum, heads = item
+                value = values[place]
                 if value is None:
                     continue
                 if isinstance(value, str):
@@ -247,10 +249,16 @@ def _is_on_no_card(name: str) -> bool:
     return name in FIXED and FIXED[name] is None
 
 
-def _object(row: ObjectRow) -> _Object:
-    tag, longest = encode_tag(row.tag), _LONGEST_CHARACTER * row.maximum
-    heads = tuple(tag + encode_length(length) for length in range(longest + 1))
-    return _Object(row, *_source(row.name), row.maximum, heads)
+def _object(row: ObjectRow) -> _Object | bytes:
+    """A data object: its bytes where they are the same on every card."""
+    tag, (place, value) = encode_tag(row.tag), _source(row.name)
+    if place is None:
+        if isinstance(value, str) and len(value) > row.maximum:
+            raise _too_long(0, row.name, len(value), row.maximum)
+        encoded = value.encode("utf-8") if isinstance(value, str) else value or b""
+        return tag + encode_length(len(encoded)) + encoded
+    heads = tuple(tag + encode_length(length) for length in range(_LONGEST_CHARACTER * row.maximum + 1))
+    return _Object(row, place, row.maximum, heads)
 
 
 def _field(row: FieldRow) -> _Field | bytes:

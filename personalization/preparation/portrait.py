@@ -60,6 +60,7 @@ class _Marker(IntEnum):
 
 
 _PLAIN_MARKERS: Final = frozenset(int(marker) for marker in _Marker)
+_BASELINE, _SCAN, _JFIF = int(_Marker.BASELINE), int(_Marker.SCAN), int(_Marker.JFIF)
 
 
 def make_portrait(delivered: bytes, *, row: int) -> bytes:
@@ -112,16 +113,16 @@ def _baseline_mode(delivered: bytes) -> str | None:
         lead, marker, length = _SEGMENT.unpack_from(delivered, at)
         if lead != _LEAD or marker not in _PLAIN_MARKERS:
             return None
-        if marker == _Marker.JFIF and length != _JFIF_LENGTH + 2:
+        if marker == _JFIF and length != _JFIF_LENGTH + 2:
             return None
-        if marker == _Marker.BASELINE:
+        if marker == _BASELINE:
             if at + _SEGMENT.size + _FRAME.size > len(delivered):
                 return None
             precision, height, width, components = _FRAME.unpack_from(delivered, at + _SEGMENT.size)
             if (precision, width, height) != (8, WIDTH, HEIGHT):
                 return None
             mode = _COMPONENTS.get(components)
-        if marker == _Marker.SCAN:
+        if marker == _SCAN:
             return mode if at + 2 + length < len(delivered) else None
         at += 2 + length
     return None

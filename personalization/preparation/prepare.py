@@ -47,7 +47,8 @@ _EC_PRIVATE_KEY: Final = struct.Struct("7s32s17s65s")
 # 64 bits more than the order has, so that the remainder is uniform (FIPS 186-5, A.2.1).
 _PRIVATE_KEY_RANDOM: Final = 40
 _PIN_RANDOM: Final = 16
-_ASCENDING: Final = "01234567890123456789"
+_DIGITS: Final = "0123456789"
+_ASCENDING: Final = 2 * _DIGITS
 _TEMPLATES: Final = 4096
 _AT_THE_START: Final = bytes(2)
 _PORTRAIT: Final = "jpeg"
@@ -344,7 +345,14 @@ def _write(
 
 def is_obvious(pin: str) -> bool:
     """True for one repeated digit and for digits that count up or down."""
-    return len(set(pin)) == 1 or pin in _ASCENDING or pin[::-1] in _ASCENDING
+    return pin in _obvious(len(pin))
+
+
+@functools.cache
+def _obvious(digits: int) -> frozenset[str]:
+    """All such PINs of a length."""
+    rising = [_ASCENDING[at : at + digits] for at in range(len(_ASCENDING) - digits + 1)]
+    return frozenset([digit * digits for digit in _DIGITS] + rising + [run[::-1] for run in rising])
 
 
 def _letter(applicant: Applicant, pins: list[tuple[PinRow, str]]) -> PinLetter:
