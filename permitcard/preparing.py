@@ -29,7 +29,7 @@ from personalization.preparation.bulk.engine import (
 )
 from personalization.preparation.bulk.findings import finding_document
 from personalization.preparation.bulk.layout import BatchFolder
-from personalization.preparation.bulk.plan import CHUNK_ROWS, Arrival
+from personalization.preparation.bulk.plan import Arrival, rows_of_a_chunk
 from personalization.preparation.bulk.verdict import FindingSink, Verdict
 from personalization.preparation.bulk.workers import HereWorker, LocalWorkers, Workers, Workplace
 from personalization.production.acts import Act, Role
@@ -87,7 +87,7 @@ def prepare(
     staff: Staff,
     *,
     accept_good: bool = False,
-    chunk_rows: int = CHUNK_ROWS,
+    chunk_rows: int | None = None,
     findings: Path | None = None,
     progress: ProgressBar,
 ) -> Loaded | Refusal:
@@ -98,7 +98,7 @@ def prepare(
         file: the delivered zip, or the table with its pictures zip beside it.
         staff: who prepares.
         accept_good: go on with the good rows where others are at fault.
-        chunk_rows: rows of a chunk.
+        chunk_rows: rows of a chunk; None goes by how many rows are declared.
         findings: file for all findings, one JSON object a line; values are masked.
         progress: told how far each step is.
 
@@ -130,7 +130,7 @@ def prepare(
             progress=progress,
             findings=sink,
             accept_good=accept_good,
-            chunk_rows=chunk_rows,
+            chunk_rows=chunk_rows or rows_of_a_chunk(files.name.count),
         )
 
         def approve(verdict: Verdict) -> None:

@@ -20,7 +20,7 @@ from personalization.intake.zip_directory import ZipDirectory, ZipEntry
 from personalization.keys.keystore import KeyStore
 from personalization.preparation.bulk.dealing import DealtRows
 from personalization.preparation.bulk.findings import write_findings
-from personalization.preparation.bulk.index import MARK_LENGTH, DeliveryIndex, marker
+from personalization.preparation.bulk.index import MARK_LENGTH, QUESTIONS_AT_ONCE, DeliveryIndex, marker
 from personalization.preparation.bulk.layout import BatchFolder, appearing, sealed_in
 from personalization.preparation.bulk.marking import RESIDENCE_PLACE
 from personalization.preparation.bulk.marks import RowMarks, Sound
@@ -35,10 +35,11 @@ FINDINGS: Final = "findings"
 _UNMARKED: Final = bytes(MARK_LENGTH)
 _UNRECOGNISED: Final = bytes(32)
 _SOUND: Final = (
-    (Column.PERMIT_NUMBER, Sound.PERMIT),
-    (Column.CITIZEN_NUMBER, Sound.CITIZEN),
-    (Column.BANK_ACCOUNT, Sound.ACCOUNT),
+    (int(Column.PERMIT_NUMBER), Sound.PERMIT),
+    (int(Column.CITIZEN_NUMBER), Sound.CITIZEN),
+    (int(Column.BANK_ACCOUNT), Sound.ACCOUNT),
 )
+_PERMIT, _CITIZEN, _ACCOUNT = (column for column, _ in _SOUND)
 
 
 @dataclass(slots=True)
@@ -135,11 +136,16 @@ class ChunkChecker:
         return len(rows)
 
     def _check_rows(self, rows: Sequence[SheetRow]) -> Iterator[_Row]:
+        """Some hundreds of rows at a time ask the index together; more would be out of the processor's sight again."""
+        for at in range(0, len(rows), QUESTIONS_AT_ONCE):
+            yield from self._check_together(rows[at : at + QUESTIONS_AT_ONCE])
+
+    def _check_together(self, rows: Sequence[SheetRow]) -> Iterator[_Row]:
         checked = [self._checker.check(row) for row in rows]
-        citizens = [self._mark(row.view.text[Column.CITIZEN_NUMBER]) for row in checked]
+        citizens = [self._mark(row.view.text[_CITIZEN]) for row in checked]
         pictures, residences = self._index.pictures(citizens), self._index.residences(citizens)
         for row, citizen in zip(checked, citizens, strict=True):
-            named = bool(row.view.text[Column.CITIZEN_NUMBER])
+            named = bool(row.view.text[_CITIZEN])
             each = _Row(row, citizen, self._residences_at(residences.get(citizen, ())) if named else [])
             self._find_portrait(each, pictures.get(citizen, ()) if named else ())
             if any(residence.faulty for residence in each.residences):
@@ -189,22 +195,22 @@ class ChunkChecker:
 
     def _marks(self, each: _Row) -> RowMarks:
         row, text = each.row, each.row.view.text
-        bits = sum([bit for column, bit in _SOUND if row.sound(column)])
+        bits = sum([bit for column, bit in _SOUND if text[column] and not row.faulty >> column & 1])
         permit, citizen = _UNRECOGNISED, _UNRECOGNISED
         if row.faulty:
             bits |= Sound.FAULTY
         if each.portraits[0] is each.portraits[1]:
             bits |= Sound.AS_DELIVERED
         if bits & Sound.PERMIT:
-            permit = self._keys.recognise(text[Column.PERMIT_NUMBER].encode("ascii"))
+            permit = self._keys.recognise(text[_PERMIT].encode("ascii"))
         if bits & Sound.CITIZEN:
-            citizen = self._keys.recognise(text[Column.CITIZEN_NUMBER].encode("ascii"))
+            citizen = self._keys.recognise(text[_CITIZEN].encode("ascii"))
         return RowMarks(
             row.source.number,
             bits,
-            self._mark(text[Column.PERMIT_NUMBER]),
+            self._mark(text[_PERMIT]),
             each.citizen,
-            self._mark(text[Column.BANK_ACCOUNT]) if text[Column.BANK_ACCOUNT] else _UNMARKED,
+            self._mark(text[_ACCOUNT]) if text[_ACCOUNT] else _UNMARKED,
             permit,
             citizen,
         )

@@ -34,7 +34,7 @@ from personalization.preparation.bulk.delivered import DeliveredFiles, locate
 from personalization.preparation.bulk.layout import CHUNK_STATEMENT, BatchFolder
 from personalization.preparation.bulk.making import CHUNK_KIND, ROWS, read_chunk_rows
 from personalization.preparation.bulk.marking import join_marks
-from personalization.preparation.bulk.plan import CHUNK_ROWS, Arrival, Plan
+from personalization.preparation.bulk.plan import Arrival, Plan
 from personalization.preparation.bulk.rejected import rejected_rows
 from personalization.preparation.bulk.verdict import FindingSink, Judge, KnownPermits, Verdict
 from personalization.preparation.bulk.workers import Order, Stage, Workers, Workplace, disk_reported
@@ -116,8 +116,8 @@ class Commission:
         known: permits of earlier batches.
         progress: told how far each step is.
         findings: told every finding.
-        accept_good: whether good rows go on where others are at fault.
         chunk_rows: rows of a chunk.
+        accept_good: whether good rows go on where others are at fault.
     """
 
     files: DeliveredFiles
@@ -128,8 +128,8 @@ class Commission:
     known: KnownPermits
     progress: ProgressBar
     findings: FindingSink
+    chunk_rows: int
     accept_good: bool = False
-    chunk_rows: int = CHUNK_ROWS
 
 
 def new_identifier(arrival: Arrival) -> str:

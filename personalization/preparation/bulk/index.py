@@ -21,7 +21,9 @@ from personalization.errors import PersonalizationError
 
 MARK_LENGTH: Final = 16
 MARK_KEY_LENGTH: Final = 32
-_QUESTIONS_AT_ONCE: Final = 500
+QUESTIONS_AT_ONCE: Final = 500
+"""Numbers that are asked for in one statement."""
+
 _CACHE_KIB: Final = 8192
 _TABLES: Final = ("pictures", "residences")
 
@@ -129,8 +131,8 @@ class DeliveryIndex:
 
     def _places(self, table: str, marks: Sequence[bytes]) -> dict[bytes, list[bytes]]:
         found: dict[bytes, list[bytes]] = defaultdict(list)
-        for at in range(0, len(marks), _QUESTIONS_AT_ONCE):
-            asked = marks[at : at + _QUESTIONS_AT_ONCE]
+        for at in range(0, len(marks), QUESTIONS_AT_ONCE):
+            asked = marks[at : at + QUESTIONS_AT_ONCE]
             places = ", ".join("?" * len(asked))
             statement = f"SELECT mark, place FROM {table} WHERE mark IN ({places}) ORDER BY mark, place"  # noqa: S608
             for mark, place in self._connection.execute(statement, asked):

@@ -15,10 +15,21 @@ from personalization.keys.keystore import KeyName, KeyStore
 from personalization.preparation.bulk.parts import PartPlace
 from personalization.preparation.bulk.sheets import Sheet
 
-CHUNK_ROWS: Final = 4096
+_MOST_ROWS: Final = 4096
 """Rows of a chunk: some megabytes for each of its files, and some seconds of work."""
 
+_LEAST_ROWS: Final = 1024
+"""Fewer, and a worker waits for the disk at the end of a chunk for longer than can be overlooked."""
+
+_CHUNKS: Final = 64
+"""So many at least, where there are rows enough: nobody waits long for who has the last one."""
+
 _KEY_CONTEXT: Final = b"marks\x00"
+
+
+def rows_of_a_chunk(rows: int) -> int:
+    """How many rows a chunk of a delivery of ``rows`` has."""
+    return min(_MOST_ROWS, max(_LEAST_ROWS, -(-rows // _CHUNKS)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,9 @@
 """The sheets of a delivery in chunks of rows.
 
 A table of text stays where it lies and is cut between records, so that whoever works on a chunk reads its bytes and no
-others; a quoted field may hold line ends (RFC 4180, clause 2.6), and the reader of records itself tells where one ends.
+others. A record is a line until the first quote comes; a quoted field may hold line ends (RFC 4180, clause 2.6), and
+from there on the reader of records itself tells where one ends.
+
 The rows of a workbook, which cannot be cut, are sealed files.
 """
 
@@ -26,6 +28,7 @@ from personalization.preparation.bulk.parts import OpenPart, PartPlace, PartStre
 _PIECE: Final = 1 << 20
 _ENVIRONMENT: Final = 3
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"
+_LONG_LINE: Final = 1 << 16
 _BYTEWISE: Final = "latin-1"
 """Reads each byte as one character. No byte of a longer character of UTF-8 or GB 18030 looks like a line end."""
 
@@ -128,58 +131,96 @@ def cut_text(
     """
     part = place.open(keys)
     try:
-        lines = _Lines(part, encoding_of(_pieces(part), label))
-        rows = read_text(lines, PIECEWISE_LIMITS, label)
-        headings = next(rows, None)
+        encoding = encoding_of(_pieces(part), label)
+        marked = encoding == "utf-8-sig" and part.read(0, len(_BYTE_ORDER_MARK)) == _BYTE_ORDER_MARK
+        lines = _Lines(part, encoding.removesuffix("-sig"), len(_BYTE_ORDER_MARK) if marked else 0)
+        headings = next(read_text(lines, PIECEWISE_LIMITS, label), None)
         if headings is None:
             return Sheet(0)
         require_headings(headings, columns)
-        lines.cut(0)
         slices: list[Slice] = []
-        before, last, count = headings.number, headings.number, 0
-        for count, row in enumerate(rows, 1):
-            last = row.number
+        begin, before, count = lines.at, headings.number, 0
+        end, last = begin, before
+        for record in _records(part, lines, headings.number, label):
+            if not record.holds:
+                continue
+            count, end, last = count + 1, record.end, record.number
             if count % chunk_rows == 0:
-                slices.append(lines.cut(before))
-                before = last
+                slices.append(_slice(part, begin, end, before))
+                begin, before = end, last
                 progress(count)
         if before != last:
-            slices.append(lines.cut(before))
+            slices.append(_slice(part, begin, end, before))
             progress(count)
         return Sheet(count, CutText(place, lines.encoding, tuple(slices)))
     finally:
         part.close()
 
 
+class _Record(NamedTuple):
+    """A record of a table: its number from 1, where it ends, and whether any of its fields holds anything."""
+
+    number: int
+    end: int
+    holds: bool
+
+
+def _records(part: OpenPart, lines: _Lines, number: int, label: str) -> Iterator[_Record]:
+    """The records that come after as many as ``number``; some empty ones may be left out."""
+    end = lines.at
+    for record in _plain_records(part, end, number):
+        yield record
+        number, end = record.number, record.end
+    rest = _Lines(part, lines.encoding, end)
+    for row in read_text(rest, PIECEWISE_LIMITS, label, number):
+        yield _Record(row.number, rest.at, holds=True)
+
+
+def _plain_records(part: OpenPart, at: int, number: int) -> Iterator[_Record]:
+    """Records before the first quote, each of which is a line: nobody has to look at their fields.
+
+    It ends early at whatever the reader of records had better see: a quote, a line without end, a very long one.
+    """
+    position, rest = at, b""
+    while piece := part.read(position, _PIECE):
+        position += len(piece)
+        window = rest + piece
+        quote = window.find(b'"')
+        whole = window.rfind(b"\n", 0, len(window) if quote < 0 else quote) + 1
+        for line in window[:whole].splitlines(keepends=True):
+            if len(line) > _LONG_LINE or number >= PIECEWISE_LIMITS.rows:
+                return
+            number += 1
+            at += len(line)
+            yield _Record(number, at, bool(line.strip(b",\r\n")))
+        if quote >= 0 or not whole:
+            return
+        rest = window[whole:]
+
+
 class _Lines:
-    """The lines of a text, as a reader of records takes them; and how many bytes it has taken.
+    """The lines of a text, as a reader of records takes them; and where the last one ended.
 
     Args:
         part: the text.
-        encoding: as `encoding_of` tells it.
+        encoding: UTF-8 or GB 18030.
+        at: first byte.
     """
 
-    def __init__(self, part: OpenPart, encoding: str) -> None:
-        marked = part.read(0, len(_BYTE_ORDER_MARK)) == _BYTE_ORDER_MARK and encoding == "utf-8-sig"
-        self.encoding = encoding.removesuffix("-sig")
-        self._begin = len(_BYTE_ORDER_MARK) if marked else 0
-        self._size = 0
-        self._digest = hashlib.sha256()
-        raw = io.BufferedReader(PartStream(part, self._begin), _PIECE)
-        self._stream = io.TextIOWrapper(raw, _BYTEWISE, newline="")
+    def __init__(self, part: OpenPart, encoding: str, at: int) -> None:
+        self.encoding = encoding
+        self.at = at
+        self._stream = io.TextIOWrapper(io.BufferedReader(PartStream(part, at), _PIECE), _BYTEWISE, newline="")
 
     def __iter__(self) -> Iterator[str]:
         for line in self._stream:
             raw = line.encode(_BYTEWISE)
-            self._size += len(raw)
-            self._digest.update(raw)
+            self.at += len(raw)
             yield raw.decode(self.encoding)
 
-    def cut(self, records: int) -> Slice:
-        """What was taken since the last cut, behind as many records."""
-        found = Slice(self._begin, self._size, records, self._digest.hexdigest())
-        self._begin, self._size, self._digest = self._begin + self._size, 0, hashlib.sha256()
-        return found
+
+def _slice(part: OpenPart, begin: int, end: int, records: int) -> Slice:
+    return Slice(begin, end - begin, records, hashlib.sha256(part.read(begin, end - begin)).hexdigest())
 
 
 def _pieces(part: OpenPart) -> Iterator[bytes]:

@@ -222,17 +222,16 @@ class LocalWorkers:
         count: how many.
     """
 
-    __slots__ = ("_count", "_pool")
+    __slots__ = ("_pool",)
 
     def __init__(self, count: int) -> None:
-        self._count = count
-        self._pool: ProcessPoolExecutor | None = None
+        context = multiprocessing.get_context("spawn")
+        self._pool = ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+        for _ in range(count):
+            self._pool.submit(_arrive)  # they come while the coordinator still deals out
 
     def perform(self, orders: Iterable[Order]) -> Iterator[int]:
         """See `Workers.perform`."""
-        if self._pool is None:
-            context = multiprocessing.get_context("spawn")
-            self._pool = ProcessPoolExecutor(self._count, mp_context=context, initializer=_begin)
         try:
             futures = [self._pool.submit(carry_out, order) for order in orders]
             for future in as_completed(futures):
@@ -242,9 +241,7 @@ class LocalWorkers:
 
     def close(self) -> None:
         """See `Workers.close`."""
-        if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-            self._pool = None
+        self._pool.shutdown(cancel_futures=True)
 
 
 def _begin() -> None:
@@ -253,6 +250,10 @@ def _begin() -> None:
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _arrive() -> None:
+    """What is left to do when a worker has imported what it needs."""
 
 
 def _end_with(sentinel: int) -> None:

@@ -7,7 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -33,8 +33,7 @@ _ROW_COLUMNS: Final = ("batch_id", "number", "state", "permit", "citizen", "prep
 _MADE: Final = (RunState.MADE, RunState.INSPECTING, RunState.GOOD, RunState.CANCELLED)
 
 
-@dataclass(frozen=True, slots=True)
-class RowEntry:
+class RowEntry(NamedTuple):
     """One accepted row as it enters the journal.
 
     Attributes:

@@ -267,7 +267,7 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(
 
 
 @pytest.mark.parametrize(
-    "place", ["dealing._cut_directory", "dealing.cut_text", "sheets._Lines.cut", "index.IndexWriter.finish"]
+    "place", ["dealing._cut_directory", "dealing.cut_text", "sheets._slice", "index.IndexWriter.finish"]
 )
 def test_a_dealing_that_was_interrupted_begins_anew(
     centre: Centre, delivery: Path, done: Done, monkeypatch: pytest.MonkeyPatch, place: str

@@ -23,7 +23,8 @@ from personalization.preparation.bulk.sheets import Sheet, cut_text
 
 WIDTH = len(RESIDENCE_COLUMNS)
 HEADER = [HEADINGS[column] for column in RESIDENCE_COLUMNS]
-TEXT = st.text(st.sampled_from('a,"\n\r\t 1=e居佈㐀𠮷é\u2028\x0b\ufeff'), max_size=6)
+PLAIN = st.text(st.sampled_from("a 1=e居㐀𠮷\u2028"), max_size=4)
+TEXT = PLAIN | PLAIN | PLAIN | st.text(st.sampled_from('a,"\n\r\t 1=e居佈㐀𠮷é\u2028\x0b\ufeff'), max_size=6)
 """Whatever tells a field, a record or a line from the next one, or looks as if it did."""
 
 
@@ -57,9 +58,14 @@ def written(records: list[list[str]], encoding: str, end: str, quoting: int, *, 
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "gb18030"])
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=100, deadline=None)
 @example(
-    records=[['"\n"', "a"], ["\r\n,"], [], ["", ""], ["b"]], end="\r", quoting=csv.QUOTE_ALL, size=1, last_end=False
+    records=[['"\n"', "a"], ["\r\n,"], [], ["", ""], ["b"]],
+    end="\r",
+    quoting=csv.QUOTE_ALL,
+    size=1,
+    last_end=False,
+    piece=8,
 )
 @given(
     records=st.lists(st.lists(TEXT, max_size=WIDTH), max_size=12),
@@ -67,6 +73,7 @@ def written(records: list[list[str]], encoding: str, end: str, quoting: int, *, 
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]),
     size=st.integers(1, 5),
     last_end=st.booleans(),
+    piece=st.sampled_from([16, 64, 1 << 20]),
 )
 def test_the_rows_of_all_chunks_are_those_of_the_table(
     tmp_path_factory: pytest.TempPathFactory,
@@ -77,12 +84,36 @@ def test_the_rows_of_all_chunks_are_those_of_the_table(
     quoting: int,
     size: int,
     last_end: bool,
+    piece: int,
 ) -> None:
     """RFC 4180, clauses 2.5 to 2.7: line ends, quotes and commas in quoted fields; empty records, all line ends."""
     content = written([HEADER, *records], encoding, end, quoting, last_end=last_end)
-    sheet, rows = chunked(tmp_path_factory.getbasetemp() / "cut.csv", content, size, keys)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("personalization.preparation.bulk.sheets._PIECE", piece)
+        sheet, rows = chunked(tmp_path_factory.getbasetemp() / "cut.csv", content, size, keys)
     whole = list(read_rows(content, PIECEWISE_LIMITS, "table"))[1:]
     assert (sheet.rows, rows) == (len(whole), whole)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    text=st.text(st.sampled_from('aa,,"\n\n\r居'), max_size=30), size=st.integers(1, 3), piece=st.sampled_from([7, 64])
+)
+def test_any_text_gives_the_same_rows_or_the_same_error(
+    tmp_path_factory: pytest.TempPathFactory, keys: KeyStore, text: str, size: int, piece: int
+) -> None:
+    content = (",".join(HEADER) + "\n" + text).encode()
+    try:
+        whole: object = list(read_rows(content, PIECEWISE_LIMITS, "table"))[1:]
+    except PersonalizationError as error:
+        whole = (error.code, error.parameters)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("personalization.preparation.bulk.sheets._PIECE", piece)
+        try:
+            found: object = chunked(tmp_path_factory.getbasetemp() / "any.csv", content, size, keys)[1]
+        except PersonalizationError as error:
+            found = (error.code, error.parameters)
+    assert found == whole
 
 
 def test_a_line_end_at_every_place_of_a_piece_that_is_read_at_once(
@@ -90,9 +121,10 @@ def test_a_line_end_at_every_place_of_a_piece_that_is_read_at_once(
 ) -> None:
     """Pieces of 64 bytes: their edges fall into characters, quotes, and between CR and LF."""
     monkeypatch.setattr("personalization.preparation.bulk.sheets._PIECE", 64)
-    records = [[f"{number}", '居住"\r\n"证', "", "x" * (number % 7)] for number in range(200)]
+    quoted = [[f"{number}", '居住"\r\n"证', "", "x" * (number % 7)] for number in range(100)]
+    records = [[f"{number}", "居住证", "", "x" * (number % 7)] for number in range(100)] + quoted
     for encoding, sealed in (("utf-8-sig", False), ("gb18030", True)):
-        content = written([HEADER, *records], encoding, "\r\n", csv.QUOTE_ALL, last_end=True)
+        content = written([HEADER, *records], encoding, "\r\n", csv.QUOTE_MINIMAL, last_end=True)
         sheet, rows = chunked(tmp_path / encoding, content, 7, keys, sealed=sealed)
         assert rows == list(read_rows(content, PIECEWISE_LIMITS, "table"))[1:]
         assert sheet.rows == len(records)
