@@ -21,7 +21,7 @@ class Policy:
         stations: processes that make and inspect, 0..64; with 0 the batch is opened for stations that join it.
         tray: most cards that a station claims and records together, 1..256; 1 for a reader with one slot.
         max_attempts: blanks that one row may use before it has failed.
-        stop_after_failures: failed cards in a row at one station that stop the run.
+        stop_after_failures: failed cards in a row at one station, in making or in inspection, that stop the run.
         stop_after_refusals: cards in a row with unknown keys at one station that stop the run.
         lease_s: seconds for which a station or coordinator counts as living after its last sign of life, 1..3600.
         begin_each: write to the journal before each single card that it is begun, so that a lease that runs out frees

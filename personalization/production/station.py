@@ -142,7 +142,7 @@ class Station:
         self._policy = policy
         self._line = line
         self._guard = KeyGuard(policy.stop_after_refusals)
-        self._failures = 0
+        self._failures = dict.fromkeys(Stage, 0)
         self._watch = LeaseWatch(journal)
         self._watched = 0.0
         self._unreachable: dict[int, float] = {}
@@ -211,7 +211,7 @@ class Station:
     def _reason_to_stop(self) -> Ending | None:
         if self._guard.alarm:
             return Ending.KEY_GUARD
-        if self._failures >= self._policy.stop_after_failures:
+        if max(self._failures.values()) >= self._policy.stop_after_failures:
             return Ending.REPEATED_FAILURE
         if self._line.wait(0) or self._lease.order() is Order.DRAIN:
             return Ending.DRAINED
@@ -308,7 +308,7 @@ class Station:
             if tray.stage is Stage.INSPECT and result.verdict is Verdict.RELEASED:
                 self._unreachable[claim.run_id] = elapsed_s() + _WATCH_S  # somebody else has the card
                 continue
-            self._judge(result)
+            self._judge(tray.stage, result)
 
     def _handle(self, tray: Tray, claim: Claim) -> Result:
         equipment, hold = self._equipment, self._lease.hold
@@ -320,12 +320,13 @@ class Station:
             self._journal.write(lambda connection: begin_to_make(connection, claim))
         return make_card(equipment, claim, hold)
 
-    def _judge(self, result: Result) -> None:
+    def _judge(self, stage: Stage, result: Result) -> None:
+        """Count failures in a row, each stage for itself: cards that are made well say nothing of their inspection."""
         if result.refused is not None:
             self._guard.refused()
         elif result.verdict is Verdict.FINISHED:
             self._guard.accepted()
-        self._failures = 0 if result.verdict is Verdict.FINISHED else self._failures + 1
+        self._failures[stage] = 0 if result.verdict is Verdict.FINISHED else self._failures[stage] + 1
 
     def _record(self, connection: Connection, tray: Tray) -> Progress:
         finished = [result.outcome for result in tray.results if result.verdict is Verdict.FINISHED]

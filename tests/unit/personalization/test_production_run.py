@@ -175,6 +175,17 @@ def test_repeated_failure_stops_the_station(journal: Journal, tmp_path: Path) ->
     assert count_stock(journal).by_state[BlankState.SPOILED] == 3
 
 
+def test_inspections_that_fail_again_and_again_stop_the_station_however_well_cards_are_made(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """Trays are shorter than what stops: between two inspections cards are made, and all of those succeed."""
+    batch = load_batch(journal, 9)
+    receive(journal, tmp_path, [MISREAD] * 20)
+    assert work(journal, batch.id, Policy(tray=2, stop_after_failures=3)) is Ending.REPEATED_FAILURE
+    account(journal, tmp_path)
+    assert count_stock(journal).by_state[BlankState.SPOILED] == 3
+
+
 def test_unknown_keys_stop_the_station_and_spoil_nothing(journal: Journal, tmp_path: Path) -> None:
     batch = load_batch(journal, 9)
     paths = receive(journal, tmp_path, [OTHER_KEYS] * 9)
