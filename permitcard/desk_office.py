@@ -18,7 +18,7 @@ from permitcard.centre import Centre
 from permitcard.job import Job
 from permitcard.pass_office import IssuedList, applicant_on_card, latest_list, publish
 from permitcard.products import boot, permit_profile
-from permitcard.sams import a_sam
+from permitcard.sams import desk_sams
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.inspection.signature_check import SignatureVerifier
@@ -99,7 +99,7 @@ class DeskAtWork:
     Attributes:
         desk: its operations.
         job: the centre's keys and journal.
-        sam: the SAM in its terminal.
+        sam: the SAMs in its terminal.
         today: its date.
     """
 
@@ -225,7 +225,7 @@ def desk_at_work(
     with ExitStack() as held:
         job = held.enter_context(Job.open(Centre(root)))
         job.operator.require(Role.DESK)
-        sam = held.enter_context(a_sam(root / "sams", job.sams, job.journal, job.keys, (DESK_ROLE,)))
+        sam = held.enter_context(desk_sams(root / "sams", job.sams, job.journal, job.keys, (DESK_ROLE,)))
 
         def recognise(number: str) -> bytes:
             return job.keys.recognise(number.encode())

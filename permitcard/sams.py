@@ -2,8 +2,9 @@
 
     centre/sams/sam-01.card, sam-02.card, …
 
-A station takes the first of the named ones that nobody else has open. In a rehearsal without names it takes the first
-card file, or makes another.
+A station takes the first of the named ones that nobody else has open, and that has the keys of today. A desk takes one
+of each generation, for it meets cards of all of them. In a rehearsal without names both take the first card file with
+the keys of today, or make another.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import datetime as dt
 import os
 import secrets
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Final
@@ -28,8 +29,11 @@ from personalization.keys.keystore import KeyName, KeyStore
 from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
 from personalization.production.card_kind import refuse_other_kind
 from personalization.production.journal.database import Journal
+from personalization.sams.generations import SamsOfGenerations
 from personalization.sams.maker import SamMaker
-from personalization.sams.office import SamOffice, open_session
+from personalization.sams.office import OpenSam, SamOffice, open_session
+from personalization.sams.proof import prove_sam
+from personalization.terminal.channel import CardRefused
 from personalization.terminal.sam import CardAuthenticator, SamSession
 from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
 from reader_bridge.connection import CardConnection, Interface, ReaderError
@@ -43,6 +47,7 @@ STATION_ROLES: Final = ("inspection", "bank_branch")
 
 _MOST_SAMS: Final = 99
 _IN_USE: Final = frozenset({"image-in-use", "reader-in-use", "card-in-use", "sam-in-use"})
+_NOT_OF_TODAY: Final = frozenset({"card-refused", "card-not-genuine", "response-not-authentic", "sam-other-keys"})
 _ENVIRONMENT: Final = 3
 
 
@@ -119,6 +124,57 @@ def _told(error: ReaderError | PersonalizationError, address: str) -> Personaliz
 
 
 @contextmanager
+def open_generations(office: SamOffice, sams: Sequence[str], roles: Sequence[str]) -> Generator[CardAuthenticator]:
+    """Of each generation the first of the named SAMs that is of use and that nobody else has open.
+
+    Raises:
+        PersonalizationError: as `open_named`, when there is none at all.
+    """
+    useless: PersonalizationError | None = None
+    opened: list[OpenSam] = []
+    with ExitStack() as held:
+        for address in sams:
+            with ExitStack() as own:
+                try:
+                    sam = own.enter_context(office.open(connect_sam(address), roles, former=True))
+                except (ReaderError, PersonalizationError) as error:
+                    if error.code not in _IN_USE:
+                        useless = useless or _told(error, address)
+                    continue
+                if all(sam.masters.values != other.masters.values for other in opened):
+                    opened.append(sam)
+                    held.push(own.pop_all())
+        if not opened:
+            raise useless or PersonalizationError("no-sam-free", exit_code=_ENVIRONMENT, path=", ".join(sams))
+        yield SamsOfGenerations(opened)
+
+
+@contextmanager
+def desk_sams(
+    folder: Path, sams: Sequence[str], journal: Journal, keys: KeyStore, roles: Sequence[str]
+) -> Generator[CardAuthenticator]:
+    """The SAMs of one desk: of the named one of each generation, or a rehearsal's own card file.
+
+    Args:
+        folder: as the others, see `a_sam`.
+        sams: see there.
+        journal: see there.
+        keys: see there.
+        roles: see there.
+
+    Raises:
+        PersonalizationError, ReaderError: as `require_sams`, `open_generations` and `own_sam`.
+    """
+    require_sams(sams, 1, production=keys.production)
+    if sams:
+        with open_generations(sam_office(journal, keys), sams, roles) as named:
+            yield named
+    else:
+        with own_sam(folder, keys, roles) as own:
+            yield own
+
+
+@contextmanager
 def a_sam(
     folder: Path, sams: Sequence[str], journal: Journal, keys: KeyStore, roles: Sequence[str]
 ) -> Generator[CardAuthenticator]:
@@ -132,14 +188,14 @@ def a_sam(
         roles: what it is wanted for.
 
     Raises:
-        PersonalizationError, ReaderError: as `require_sams`, `open_named` and `take_sam`.
+        PersonalizationError, ReaderError: as `require_sams`, `open_named` and `own_sam`.
     """
     require_sams(sams, 1, production=keys.production)
     if sams:
         with open_named(sam_office(journal, keys), sams, roles) as sam:
             yield sam
     else:
-        with open_sam(take_sam(folder, keys), keys) as own:
+        with own_sam(folder, keys, roles) as own:
             yield own
 
 
@@ -225,6 +281,31 @@ def take_sam(folder: Path, keys: KeyStore) -> SimulatedCard:
     Raises:
         ReaderError: "no-sam-free", all are in use.
     """
+    for card in _own_files(folder, keys):
+        return card
+    raise ReaderError("no-sam-free", path=str(folder))
+
+
+@contextmanager
+def own_sam(folder: Path, keys: KeyStore, roles: Sequence[str]) -> Generator[SamSession]:
+    """The first of a rehearsal's own SAMs that nobody else has open and that has the keys of today.
+
+    One that was made before a key was replaced, or that is used up, stays where it is.
+
+    Raises:
+        ReaderError: "no-sam-free".
+    """
+    for card in _own_files(folder, keys):
+        with card, card.connect(Interface.CONTACT) as connection:
+            session = _of_today(connection, keys, roles)
+            if session is not None:
+                yield session
+                return
+    raise ReaderError("no-sam-free", path=str(folder))
+
+
+def _own_files(folder: Path, keys: KeyStore) -> Iterator[SimulatedCard]:
+    """The card files that nobody else has open; where there is none, it is made."""
     folder.mkdir(parents=True, exist_ok=True)
     for serial in range(1, _MOST_SAMS + 1):
         path = folder / f"sam-{serial:02d}.card"
@@ -232,11 +313,24 @@ def take_sam(folder: Path, keys: KeyStore) -> SimulatedCard:
             with contextlib.suppress(FileExistsError):
                 make_sam(path, keys, serial)
         try:
-            return open_simulated(path)
+            card = open_simulated(path)
         except ReaderError as error:
             if error.code not in _IN_USE:
                 raise
-    raise ReaderError("no-sam-free", path=str(folder))
+        else:
+            yield card
+
+
+def _of_today(connection: CardConnection, keys: KeyStore, roles: Sequence[str]) -> SamSession | None:
+    """A session with a SAM that was proved; None when it has other keys or nothing left."""
+    try:
+        session = open_session(connection, sam_profile(), keys)
+        prove_sam(session, keys, permit_profile(), roles)
+    except (CardRefused, PersonalizationError) as error:
+        if error.code not in _NOT_OF_TODAY:
+            raise
+        return None
+    return session
 
 
 @contextmanager

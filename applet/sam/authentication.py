@@ -10,7 +10,8 @@
 | → | card number (10) ‖ CMAC(K.MAC, 03 ‖ reference ‖ RND.IC) (16) |
 
 The card's key pair is derived from the role's master inside and forgotten when the run ends or the module is left. An
-authentication is spent before anything is looked at; what turns out wrong is counted besides.
+authentication is spent before anything is looked at; an answer that turns out wrong is counted besides. A number of
+another generation is not: a terminal with SAMs of several generations asks one after the other.
 
 Source: pattern of ICAO Doc 9303-11, 8th edition, clause 4.3, with AES; NIST SP 800-108r1, clause 4.1; card
 specification, "Authentication" and "Secure access module".
@@ -140,11 +141,7 @@ def _open(context: Context, command: CommandApdu) -> _Card:
     master = find_key(context, reference, KeyUsage.APPLICATION).value
     concealment = find_key(context, CONCEALMENT_KEY, KeyUsage.APPLICATION).value
     spend_authentication(context)
-    try:
-        number = reveal(concealment, data[:CONCEALED_LENGTH])
-    except AuthenticationFailed:
-        count_wrong_card(context)
-        raise
+    number = reveal(concealment, data[:CONCEALED_LENGTH])
     key = derive(master, _LABEL, number, _PAIR_LENGTH)
     return _Card(number, key, bytes((reference,)), data[CONCEALED_LENGTH + 1 :])
 

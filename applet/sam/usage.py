@@ -66,7 +66,7 @@ def spend_authentication(context: Context) -> None:
 
 
 def count_wrong_card(context: Context) -> None:
-    """Count a number or an answer that was not genuine; the authentication it came with is spent already."""
+    """Count an answer that was not genuine; the authentication it came with is spent already."""
     left = _left(context, Limit.WRONG_CARDS)
     if left:
         _write(context, Limit.WRONG_CARDS, left - 1)

@@ -10,11 +10,12 @@ import typer
 
 from permitcard.commands.options import CentreOption, console_of
 from personalization.errors import PersonalizationError
-from personalization.keys.keystore import KEY_PAIRS, LASTING_PAIRS, KeyName
+from personalization.keys.keystore import KEY_PAIRS, LASTING_PAIRS, ROLE_MASTERS, SAM_KEYS, KeyName
 
 if TYPE_CHECKING:
     from permitcard.centre import Centre
     from personalization.keys.administration import KeyAdministration
+    from personalization.production.operators import Approval
 
 group = typer.Typer(rich_markup_mode=None)
 
@@ -28,7 +29,8 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
 
     Of document_signer, audit and clock a new pair with a certificate: what the one before has signed stays valid. The
     former clock goes on signing, for cards that were made know no other. An authority signs its successor; signers get
-    certificates of the new one when they are rotated.
+    certificates of the new one when they are rotated. With a role master concealment is replaced too, by which a SAM
+    tells cards of before from its own.
     """
     from permitcard.centre import Centre
     from permitcard.desk_office import sign_bound_again
@@ -39,6 +41,7 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
     with Job.open(place) as job:
         approval = job.two_for_keys(key)
         job.keys.close()
+    conceal_anew(place, key, approval)
     change = administration(place).replace(key)
     facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper()}
     with Job.open(place) as job:
@@ -47,6 +50,8 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
             sign_bound_again(job)
     if key is KeyName.AUTHORITY:
         said = "keys.authority-rotated"
+    elif key in SAM_KEYS:
+        said = "keys.sam-key-rotated"
     elif key in LASTING_PAIRS:
         said = "keys.lasting-pair-rotated"
     else:
@@ -116,7 +121,10 @@ def take_in(
     file: Annotated[Path, typer.Argument(help="File that the other centre wrote.", metavar="FILE")],
     centre: CentreOption = Path("centre"),
 ) -> None:
-    """Take in a key that came wrapped under the exchange key, and put it in use."""
+    """Take in a key that came wrapped under the exchange key, and put it in use.
+
+    With a role master concealment is replaced too, as by rotate: take in concealment last.
+    """
     from permitcard.centre import Centre
     from permitcard.job import Job
 
@@ -129,13 +137,14 @@ def take_in(
         job.keys.close()
     if under != ours:
         raise PersonalizationError("exchange-key-other", exit_code=2, file=str(file), under=under, ours=ours)
+    conceal_anew(place, key, approval)
     change = administration(place).take_in(key, wrapped)
     facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper()}
     with Job.open(place) as job:
         path = job.changed_key(key, "imported", facts, approval)
     if facts["after"] != expected:
         raise PersonalizationError("imported-check-value", key=key.value, found=facts["after"], expected=expected)
-    console.say("keys.rotated", key=key.value, path=path, **facts)
+    console.say("keys.sam-key-rotated" if key in SAM_KEYS else "keys.rotated", key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
 
 
@@ -167,6 +176,17 @@ def destroy(
             sign_bound_again(job)
     console.say("keys.destroyed", key=key.value, check_value=value.hex().upper(), path=path)
     console.result({"key": key.value, "destroyed": value.hex().upper(), "record": str(path)})
+
+
+def conceal_anew(place: Centre, key: KeyName, approval: Approval | None) -> None:
+    """Replace concealment before a role master is; nothing for any other key. See `ROLE_MASTERS`."""
+    from permitcard.job import Job
+
+    if key in ROLE_MASTERS:
+        change = administration(place).replace(KeyName.CONCEALMENT)
+        facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper(), "with": key.value}
+        with Job.open(place) as job:
+            job.changed_key(KeyName.CONCEALMENT, "rotated", facts, approval)
 
 
 def administration(place: Centre) -> KeyAdministration:

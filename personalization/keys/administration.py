@@ -18,7 +18,7 @@ from typing import Final, NamedTuple, Protocol
 
 from personalization.errors import PersonalizationError
 from personalization.keys.file_store import FileKeyStore
-from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, KeyName
+from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, KeyName, former_key_missing
 from personalization.keys.passphrase import PassphraseSource
 
 _USAGE: Final = 2
@@ -127,9 +127,7 @@ class FileKeyAdministration:
         """See `KeyAdministration.destroy`."""
         changed = self._open().without_former(name, check_value)
         if changed is None:
-            raise PersonalizationError(
-                "former-key-missing", exit_code=_USAGE, key=name.value, check_value=check_value.hex().upper()
-            )
+            raise former_key_missing(name, check_value)
         changed.save(self.path, self.passphrase.read())
 
     def _put(self, name: KeyName, value: bytes) -> Change:

@@ -80,9 +80,13 @@ class BatchKeyStore:
         """See `KeyStore.check_value`."""
         return self._sealer(name).check_value() if name in BATCH_KEYS else self._store.check_value(name)
 
-    def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
+    def check_values(self, name: KeyName) -> tuple[bytes, ...]:
+        """See `KeyStore.check_values`."""
+        return (self.check_value(name),) if name in BATCH_KEYS else self._store.check_values(name)
+
+    def derive(self, name: KeyName, label: str, context: bytes, length: int, check_value: bytes | None = None) -> bytes:
         """See `KeyStore.derive`."""
-        return self._store.derive(name, label, context, length)
+        return self._store.derive(name, label, context, length, check_value)
 
     def wrap_master(self, name: KeyName) -> bytes:
         """See `KeyStore.wrap_master`."""

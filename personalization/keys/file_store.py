@@ -58,6 +58,7 @@ from personalization.keys.keystore import (
     KeyName,
     KeyStore,
     KeyUse,
+    former_key_missing,
     require_use,
 )
 from personalization.keys.pairs import private_hex, private_key, signature
@@ -298,10 +299,6 @@ class FileKeyStore:
         except (InvalidUnwrap, ValueError):
             raise PersonalizationError("wrapped-key-refused") from None
 
-    def former_values(self, name: KeyName) -> list[bytes]:
-        """Check values of former keys, newest first."""
-        return [_value_of(name, key) for key in self._former.get(name, [])]
-
     def _with(
         self,
         symmetric: Mapping[KeyName, bytes],
@@ -341,10 +338,20 @@ class FileKeyStore:
             return pair_check_value(self._pairs[name].public_key())
         return _value_of(name, self._held(self._symmetric, name))
 
-    def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
+    def check_values(self, name: KeyName) -> tuple[bytes, ...]:
+        """In use and former; see `KeyStore.check_values`."""
+        return self.check_value(name), *(_value_of(name, key) for key in self._former.get(name, []))
+
+    def derive(self, name: KeyName, label: str, context: bytes, length: int, check_value: bytes | None = None) -> bytes:
         """Diversify a master; see `KeyStore.derive`."""
         require_use(name, KeyUse.DERIVE)
-        return self._held(self._derivers, name).derive(label, context, length)
+        deriver = self._held(self._derivers, name)
+        if check_value is not None and check_value != self.check_value(name):
+            found = [key for key in self._former.get(name, []) if _value_of(name, key) == check_value]
+            if not found:
+                raise former_key_missing(name, check_value)
+            deriver = Deriver(found[0])
+        return deriver.derive(label, context, length)
 
     def wrap_master(self, name: KeyName) -> bytes:
         """A master for a SAM; see `KeyStore.wrap_master`."""

@@ -100,6 +100,17 @@ KEY_LENGTHS: Final = MappingProxyType(
 LASTING_PAIRS: Final = frozenset({KeyName.CLOCK})
 """Pairs whose former private halves go on signing: their public halves are in cards, which nobody can change."""
 
+ROLE_MASTERS: Final = tuple(name for name, uses in KEY_USES.items() if KeyUse.LOAD_INTO_SAM in uses)
+"""Masters of the roles of terminals.
+
+Each card says by its concealed number which of them it was made with: when one of them is replaced, ``CONCEALMENT`` is
+replaced before it. A terminal with the new one would otherwise take a card of before for one of its own, and spend a
+try of its key at every visit.
+"""
+
+SAM_KEYS: Final = (*ROLE_MASTERS, KeyName.CONCEALMENT, KeyName.TERMINAL)
+"""Keys of which a SAM has something; when one is replaced, SAMs that were made before are for cards of before only."""
+
 KEY_PAIRS: Final = tuple(name for name, uses in KEY_USES.items() if KeyUse.CERTIFY in uses)
 """The keys that are pairs on P-256."""
 
@@ -115,6 +126,13 @@ def require_use(name: KeyName, use: KeyUse) -> None:
     """
     if use not in KEY_USES[name]:
         raise PersonalizationError("key-use-refused", exit_code=2, key=name.value, use=use.value)
+
+
+def former_key_missing(name: KeyName, check_value: bytes) -> PersonalizationError:
+    """The error "former-key-missing", exit 2."""
+    return PersonalizationError(
+        "former-key-missing", exit_code=2, key=name.value, check_value=check_value.hex().upper()
+    )
 
 
 @runtime_checkable
@@ -138,7 +156,11 @@ class KeyStore(Protocol):
         """Three bytes that tell one key from another and say nothing of it; see `check_values`."""
         ...
 
-    def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
+    def check_values(self, name: KeyName) -> tuple[bytes, ...]:
+        """Those of a symmetric key in use and of its former ones that were not destroyed, the newest first."""
+        ...
+
+    def derive(self, name: KeyName, label: str, context: bytes, length: int, check_value: bytes | None = None) -> bytes:
         """Diversify: the leftmost ``length`` bytes (1..4080) of the derivation (AES-CMAC, counter mode).
 
         Args:
@@ -146,6 +168,10 @@ class KeyStore(Protocol):
             label: ASCII, such as "SCP03 ENC".
             context: the card number (10 bytes), or what else the key is for.
             length: bytes wanted.
+            check_value: of the master, which may be a former one; the one in use by default.
+
+        Raises:
+            PersonalizationError: "former-key-missing", exit 2: none has that check value.
 
         Source: NIST SP 800-108r1, clause 4.1.
         """

@@ -16,7 +16,7 @@ from filelock import Timeout
 
 from card_os.iso7816.status import SW
 from personalization.errors import PersonalizationError
-from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.keystore import SAM_KEYS, KeyName, KeyStore
 from personalization.production.card_kind import GuardedCard
 from personalization.production.journal.database import Journal
 from personalization.production.journal.sams import (
@@ -31,22 +31,13 @@ from personalization.production.states import SamState
 from personalization.profile import CardProfile
 from personalization.profile_rows import KeyUsage
 from personalization.sams.maker import SamLook, SamMaker
+from personalization.sams.masters import Diversifier, SamMasters
 from personalization.sams.proof import prove_sam
 from personalization.terminal.channel import CardRefused, PlainChannel
-from personalization.terminal.sam import CardAuthenticator, PreparedAuthentication, SamSession
+from personalization.terminal.sam import PreparedAuthentication, SamSession
 from personalization.terminal.secure_messaging import SessionKeys
 from personalization.terminal.session import get_data, select
 from reader_bridge.connection import CardConnection, ReaderError
-
-SAM_KEYS: Final = (
-    KeyName.INSPECTION,
-    KeyName.SERVICE_DESK,
-    KeyName.BANK_BRANCH,
-    KeyName.ISSUER,
-    KeyName.CONCEALMENT,
-    KeyName.TERMINAL,
-)
-"""Keys of which a SAM has something; when one is replaced, SAMs that were made before are of no use any more."""
 
 _LOADED_WITH: Final = (KeyName.FACTORY, KeyName.CARD, KeyName.SAM_LOAD)
 """Keys that make a SAM and are named in the audit trail beside those in it."""
@@ -111,13 +102,18 @@ class OpenSam:
     Args:
         session: with the SAM.
         reader: where it is, for people.
+        masters: what it was made with.
+
+    Attributes:
+        masters: what it was made with; a card has to be of the same.
     """
 
-    __slots__ = ("_reader", "_session")
+    __slots__ = ("_reader", "_session", "masters")
 
-    def __init__(self, session: SamSession, reader: str) -> None:
+    def __init__(self, session: SamSession, reader: str, masters: SamMasters) -> None:
         self._session = session
         self._reader = reader
+        self.masters = masters
 
     def prepare(self, concealed: bytes, reference: int, challenge: bytes) -> PreparedAuthentication:
         """See `CardAuthenticator`.
@@ -215,18 +211,20 @@ class SamOffice:
             before = SamMaker(self.sam, self.keys).make(card, begin)
             facts = read_facts(card, self.sam)
             self._check_limits(facts)
-            session = self._session(card, facts)
+            session = self._session(card, facts, self.keys)
             prove_sam(session, self.keys, self.permit, self._roles())
         finish_sam(self.journal, who, facts.card_number)
         return before, facts
 
     @contextmanager
-    def open(self, connection: CardConnection, roles: Sequence[str]) -> Generator[CardAuthenticator]:
+    def open(self, connection: CardConnection, roles: Sequence[str], *, former: bool = False) -> Generator[OpenSam]:
         """The SAM in a reader, for one user at a time.
 
         Args:
             connection: the reader, contact, without power.
             roles: names of the roles in the permit's profile that it is wanted for.
+            former: take one whose keys were replaced since it was made too, as long as none of them was destroyed: for
+                cards that have such keys.
 
         Raises:
             PersonalizationError: exit 2 or 3: a card of the other kind, "sam-absent", "sam-unknown", "sam-not-made",
@@ -236,15 +234,15 @@ class SamOffice:
         """
         with self.guarded(connection) as card:
             reader, facts = card.description.name, read_facts(card, self.sam)
-            self._admit(facts, reader)
+            masters = self._admit(facts, reader, former=former)
             lock = self.journal.lock(f"sam-{facts.card_number}")
             try:
                 held = lock.acquire(timeout=0)
             except Timeout:
                 raise PersonalizationError("sam-in-use", exit_code=_ENVIRONMENT, reader=reader) from None
             with held:
-                opened = OpenSam(self._session(card, facts), reader)
-                prove_sam(opened, self.keys, self.permit, roles)
+                opened = OpenSam(self._session(card, facts, masters), reader, masters)
+                prove_sam(opened, masters, self.permit, roles)
                 yield opened
 
     def retire(self, card_number: str, who: str, reason: str, connection: CardConnection | None) -> bool:
@@ -291,7 +289,7 @@ class SamOffice:
 
     def stale_keys(self, entry: SamEntry) -> list[str]:
         """Names of the keys that were replaced since a SAM was made."""
-        return [name for name, value in self.key_values().items() if entry.keys.get(name) != value]
+        return SamMasters(self.keys, entry.keys).replaced()
 
     def guarded(self, connection: CardConnection) -> GuardedCard:
         """The connection, which gives power to cards of the keys' kind only."""
@@ -301,8 +299,8 @@ class SamOffice:
         masters = {row.name for row in self.sam.keys if row.usage is KeyUsage.MASTER}
         return [row.name for row in self.permit.keys if row.name in masters]
 
-    def _admit(self, facts: SamFacts, reader: str) -> None:
-        """Let only a SAM pass that the centre made with its keys of today."""
+    def _admit(self, facts: SamFacts, reader: str, *, former: bool) -> SamMasters:
+        """Let only a SAM pass that the centre made with its keys of today, or with former ones where they will do."""
         entry = find_sam(self.journal, facts.card_number)
         number = facts.card_number.upper()
         if entry.state is SamState.BEGUN:
@@ -314,10 +312,12 @@ class SamOffice:
             raise PersonalizationError(
                 "sam-other-profile", exit_code=_ENVIRONMENT, reader=reader, found=facts.profile, wanted=profile
             )
-        if stale := self.stale_keys(entry):
-            raise PersonalizationError("sam-outdated", exit_code=_ENVIRONMENT, reader=reader, keys=", ".join(stale))
+        masters = SamMasters(self.keys, entry.keys)
+        if useless := masters.lost() if former else masters.replaced():
+            raise PersonalizationError("sam-outdated", exit_code=_ENVIRONMENT, reader=reader, keys=", ".join(useless))
         if facts.used_up:
             raise _used_up(reader)
+        return masters
 
     def _check_limits(self, facts: SamFacts) -> None:
         """A vendor who installed the application gave it its limits; they may not be wider than the profile's."""
@@ -333,9 +333,9 @@ class SamOffice:
                 wanted=f"{usage.authentications}, {usage.wrong_cards}",
             )
 
-    def _session(self, card: CardConnection, facts: SamFacts) -> SamSession:
+    def _session(self, card: CardConnection, facts: SamFacts, masters: Diversifier) -> SamSession:
         try:
-            return open_session(card, self.sam, self.keys)
+            return open_session(card, self.sam, masters)
         except (CardRefused, PersonalizationError) as error:
             if error.code not in {"card-refused", "card-not-genuine", "response-not-authentic"}:
                 raise
@@ -347,7 +347,7 @@ class SamOffice:
             ) from error
 
 
-def open_session(card: CardConnection, profile: CardProfile, keys: KeyStore) -> SamSession:
+def open_session(card: CardConnection, profile: CardProfile, keys: Diversifier) -> SamSession:
     """Authenticate to a SAM with the terminal key that belongs to its number.
 
     Raises:

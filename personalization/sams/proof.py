@@ -20,9 +20,10 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from card_os.iso7816.status import SW
 from personalization.errors import PersonalizationError
-from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.keystore import KeyName
 from personalization.profile import CardProfile
 from personalization.profile_rows import KeyRow, KeyUsage
+from personalization.sams.masters import Diversifier
 from personalization.terminal.authentication import RANDOM_LENGTH, RandomSource, cmac, session_keys
 from personalization.terminal.channel import CardRefused
 from personalization.terminal.sam import CARD_NUMBER_LENGTH, CardAuthenticator
@@ -42,14 +43,14 @@ class PhantomCard:
     """A card of a number that nobody has, as far as a terminal meets it before and at MUTUAL AUTHENTICATE.
 
     Args:
-        keys: the store with the masters.
+        keys: the masters that it was made with.
         permit: profile of the cards that the SAM is for.
         randomness: source of its number and nonces.
     """
 
     __slots__ = ("_concealment", "_keys", "_permit", "_randomness", "number")
 
-    def __init__(self, keys: KeyStore, permit: CardProfile, randomness: RandomSource = secrets.token_bytes) -> None:
+    def __init__(self, keys: Diversifier, permit: CardProfile, randomness: RandomSource = secrets.token_bytes) -> None:
         self._keys = keys
         self._permit = permit
         self._randomness = randomness
@@ -72,7 +73,7 @@ class PhantomCard:
 
         Raises:
             CardRefused: it does not know a card of this generation.
-            ValueError: what it says is not made with the keys of this store.
+            ValueError: what it says is not made with these masters.
         """
         row = self._permit.key(role)
         key, challenge = self._derived(row), self._randomness(RANDOM_LENGTH)
@@ -94,16 +95,16 @@ class PhantomCard:
 
 def prove_sam(
     sam: CardAuthenticator,
-    keys: KeyStore,
+    keys: Diversifier,
     permit: CardProfile,
     roles: Sequence[str],
     randomness: RandomSource = secrets.token_bytes,
 ) -> None:
-    """Make sure that a SAM opens cards of this store's generation and authenticates in roles.
+    """Make sure that a SAM opens cards of a generation and authenticates in roles.
 
     Args:
         sam: an open session.
-        keys: the centre's store.
+        keys: the masters of that generation.
         permit: profile of the cards that it is for.
         roles: names of role keys in that profile.
         randomness: source of the phantom's number and nonces.

@@ -50,7 +50,7 @@ def test_sams_are_made_shown_listed_and_retired(centre: SmallCentre) -> None:
     assert shown["known"]["stale_keys"] == []
     centre("keys", "rotate", "issuer")
     shown = centre("sam", "show", "--reader", "sim:other.card").document
-    assert shown["known"]["stale_keys"] == ["issuer"]
+    assert shown["known"]["stale_keys"] == ["concealment", "issuer"], "the one is not replaced without the other"
     retired = centre("sam", "retire", second["card_id"], "--reason", "worn", "--reader", "sim:other.card").document
     record = read_signed(centre.prompt.folder / str(retired["record"]))
     assert (record["card_id"], record["reason"], record["disposal"]) == (second["card_id"], "worn", "terminated")
@@ -172,6 +172,49 @@ def test_a_sam_of_keys_that_were_replaced_is_not_used(centre: SmallCentre) -> No
     assert "concealment" in refused.error["text"]
     made(centre, "--reader", "sim:two.card")
     assert centre("batch", "resume", "--stations", "1", "--sam", "sim:two.card").document["good"] == 4
+
+
+def test_after_a_rotation_no_card_is_spoiled_by_a_sam_of_before(centre: SmallCentre) -> None:
+    """A rehearsal's own SAM of before stays where it is; cards of both generations stand in the journal as good."""
+    centre("stock", "receive", "2")
+    assert centre("batch", "run", centre.delivered, "--stations", "1", code=1).error["code"] == "stock-empty"
+    centre("keys", "rotate", "inspection")
+    centre("stock", "receive", "2")
+    assert centre("batch", "resume", "--stations", "1").document["good"] == 4
+    assert {path.name for path in (centre.centre.root / "sams").glob("*.card")} == {"sam-01.card", "sam-02.card"}
+    stock: Any = centre("stock", "show").document
+    assert stock["good"] == 4
+
+
+def test_desks_serve_cards_of_before_a_rotation_beside_new_ones(centre: SmallCentre) -> None:
+    made(centre, "--reader", "sim:one.card")
+    centre("stock", "receive", "2")
+    first = ("--stations", "1", "--sam", "sim:one.card")
+    assert centre("batch", "run", centre.delivered, *first, code=1).error["code"] == "stock-empty"
+    before = str(centre("keys", "rotate", "service_desk").document["before"])
+    assert centre("batch", "resume", *first, code=3).error["code"] == "sam-outdated", "stations make new cards only"
+    centre("stock", "receive", "2")
+    made(centre, "--reader", "sim:two.card")
+    assert centre("batch", "resume", "--stations", "1", "--sam", "sim:two.card").document["good"] == 4
+    centre("desk", "bound", "2099-01-01")
+    cards = sorted((centre.centre.root / "cards").glob("*.card"))
+    listed = centre.centre.root / "sams.toml"
+
+    def inspect(card: int, *sams: str, code: int = 0) -> Any:
+        listed.write_text(f"[sams]\nreaders = {[f'sim:../{sam}.card' for sam in sams]}\n", "utf-8")
+        return centre("desk", "inspect", "--card", f"sim:{cards[card]}", "--area", "330381", code=code)
+
+    for sams in (("two", "one"), ("one", "two")):
+        for card in (0, 3, 1):
+            assert inspect(card, *sams).document["status"] == "valid"
+    assert inspect(0, "two", code=1).error["code"] == "card-of-another-generation"
+    assert inspect(3, "one", code=1).error["code"] == "card-of-another-generation"
+    assert inspect(0, "one").document["status"] == "valid", "a desk may have none but that"
+    centre("keys", "destroy", "service_desk", before)
+    assert inspect(0, "one", code=3).error["code"] == "sam-outdated"
+    assert inspect(3, "one", "two").document["status"] == "valid"
+    assert inspect(0, "one", "two", code=1).error["code"] == "card-of-another-generation"
+    centre("audit", "verify")
 
 
 def test_the_environment_and_the_centres_file_name_the_sam_of_a_desk(

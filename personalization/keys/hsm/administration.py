@@ -24,7 +24,7 @@ from personalization.keys.hsm.making import (
 from personalization.keys.hsm.store import HsmKeyStore, label_of
 from personalization.keys.hsm.templates import INWARD, capabilities, kept, key_type
 from personalization.keys.hsm.token import Login, logged_in, reported
-from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, LASTING_PAIRS, KeyName
+from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, LASTING_PAIRS, KeyName, former_key_missing
 
 _USAGE: Final = 2
 _BITS: Final = 8
@@ -116,12 +116,12 @@ class HsmKeyAdministration:
                         for item in list(session.get_objects({Attribute.LABEL: label})):
                             item.destroy()
                     return
-        raise _former_missing(name, check_value)
+        raise former_key_missing(name, check_value)
 
     def _destroy_former_pair(self, name: KeyName, check_value: bytes) -> None:
         """Destroy the private half of a former pair; that of the one in use stays."""
         if check_value == self._check_value(name):
-            raise _former_missing(name, check_value)
+            raise former_key_missing(name, check_value)
         with self._user() as session:
             for generation in self._found(session, name, ObjectClass.PRIVATE_KEY):
                 label = label_of(name, generation)
@@ -129,7 +129,7 @@ class HsmKeyAdministration:
                 if pair_check_value(public) == check_value:
                     self._destroy_private(session, label)
                     return
-        raise _former_missing(name, check_value)
+        raise former_key_missing(name, check_value)
 
     def _replace_pair(self, name: KeyName) -> Change:
         """A new pair first, and then the private half of every one before is destroyed, unless it goes on signing."""
@@ -200,12 +200,6 @@ class HsmKeyAdministration:
 
     def _key(self, session: Session, name: KeyName, generation: int) -> Any:
         return session.get_key(object_class=ObjectClass.SECRET_KEY, label=label_of(name, generation))
-
-
-def _former_missing(name: KeyName, check_value: bytes) -> PersonalizationError:
-    return PersonalizationError(
-        "former-key-missing", exit_code=_USAGE, key=name.value, check_value=check_value.hex().upper()
-    )
 
 
 def _not_exportable(name: KeyName) -> PersonalizationError:

@@ -36,7 +36,16 @@ from personalization.keys.hsm import batch_objects
 from personalization.keys.hsm.batch_objects import TokenSealer
 from personalization.keys.hsm.templates import APPLICATION, DESCRIPTOR, INWARD, LINK
 from personalization.keys.hsm.token import TokenPlace, close_session, failure, open_session, reported
-from personalization.keys.keystore import KEY_PAIRS, KEY_USES, LASTING_PAIRS, KeyName, KeyStore, KeyUse, require_use
+from personalization.keys.keystore import (
+    KEY_PAIRS,
+    KEY_USES,
+    LASTING_PAIRS,
+    KeyName,
+    KeyStore,
+    KeyUse,
+    former_key_missing,
+    require_use,
+)
 from personalization.keys.passphrase import PassphraseSource
 from personalization.keys.process import keep_memory_private
 
@@ -172,15 +181,27 @@ class HsmKeyStore:
         """Three bytes that tell keys apart; see `KeyStore.check_value`."""
         if name in self._public:
             return pair_check_value(self._public[name])
-        key = self._key(name)
+        return self._symmetric_check_value(name, self._key(name))
+
+    def _symmetric_check_value(self, name: KeyName, key: _Handle) -> bytes:
         if KeyUse.RECOGNISE in KEY_USES[name]:
             return self._mac(key, HMAC_CHECK_INPUT, Mechanism.SHA256_HMAC)[:CHECK_VALUE_LENGTH]
         return self._mac(key, AES_CHECK_INPUT, Mechanism.AES_CMAC)[:CHECK_VALUE_LENGTH]
 
-    def derive(self, name: KeyName, label: str, context: bytes, length: int) -> bytes:
+    def check_values(self, name: KeyName) -> tuple[bytes, ...]:
+        """In use and former, each asked of the token; see `KeyStore.check_values`."""
+        self._key(name)
+        return tuple(self._symmetric_check_value(name, key) for key in self._keys[name])
+
+    def derive(self, name: KeyName, label: str, context: bytes, length: int, check_value: bytes | None = None) -> bytes:
         """Diversify a master by MACs in the token; see `KeyStore.derive`."""
         require_use(name, KeyUse.DERIVE)
         key = self._key(name)
+        if check_value is not None:
+            found = [key for key in self._keys[name] if self._symmetric_check_value(name, key) == check_value]
+            if not found:
+                raise former_key_missing(name, check_value)
+            key = found[0]
         blocks = [self._mac(key, block, Mechanism.AES_CMAC) for block in derivation_inputs(label, context, length)]
         return b"".join(blocks)[:length]
 

@@ -117,7 +117,9 @@ def test_a_wrong_terminal_key_is_refused_and_blocks(module: Bench) -> None:
         SamSession.open(module.contact, terminal_key, randomness=nonces())
 
 
-def test_a_number_that_is_not_genuine_is_counted(module: Bench, card: Bench) -> None:
+def test_a_number_of_another_generation_costs_an_authentication_and_is_no_wrong_card(
+    module: Bench, card: Bench
+) -> None:
     concealed, challenge = concealed_and_challenge(card)
     session = open_sam(module)
     before = session.uses_left()
@@ -126,7 +128,7 @@ def test_a_number_that_is_not_genuine_is_counted(module: Bench, card: Bench) -> 
         wrong[position] ^= 1
         with pytest.raises(CardRefused, match="6300"):
             session.prepare(bytes(wrong), 0x81, challenge)
-    assert session.uses_left() == (before[0] - 3, before[1] - 3)
+    assert session.uses_left() == (before[0] - 3, before[1])
     assert session.prepare(concealed, 0x81, challenge).card_number == card.card_number
 
 
@@ -198,8 +200,9 @@ def test_too_many_wrong_cards_end_its_life(card: Bench) -> None:
     concealed, challenge = concealed_and_challenge(card)
     session = open_sam(bench)
     for _ in range(2):
+        session.prepare(concealed, 0x81, challenge)
         with pytest.raises(CardRefused, match="6300"):
-            session.prepare(bytes(40), 0x81, challenge)
+            session.complete(bytes(64))
     with pytest.raises(CardRefused, match="6985"):
         session.prepare(concealed, 0x81, challenge)
 

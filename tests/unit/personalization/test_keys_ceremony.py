@@ -240,6 +240,33 @@ def test_a_key_is_replaced_and_the_one_before_destroyed(administered: Administer
             changes.replace(name)
 
 
+def test_a_former_master_goes_on_deriving_until_it_is_destroyed(administered: Administered) -> None:
+    """What was made under a key goes on needing it after nothing more is made under it."""
+    name, what = KeyName.SERVICE_DESK, ("ROLE", bytes(10), 32)
+    store = administered.open()
+    derived = store.derive(name, *what)
+    store.close()
+    first = administered.administration.replace(name)
+    second = administered.administration.replace(name)
+    store = administered.open()
+    assert store.check_values(name) == (second.after, first.after, first.before)
+    assert store.derive(name, *what, first.before) == derived
+    assert len({store.derive(name, *what, value) for value in store.check_values(name)}) == 3
+    assert store.derive(name, *what, second.after) == store.derive(name, *what)
+    store.make_batch_keys("batch")
+    of_batch = store.of_batch("batch")
+    assert of_batch.derive(name, *what, first.before) == derived
+    assert of_batch.check_values(name) == store.check_values(name)
+    assert of_batch.check_values(KeyName.TRANSPORT) == (of_batch.check_value(KeyName.TRANSPORT),)
+    store.close()
+    administered.administration.destroy(name, first.before)
+    store = administered.open()
+    assert store.check_values(name) == (second.after, first.after)
+    with pytest.raises(PersonalizationError, match="former-key-missing"):
+        store.derive(name, *what, first.before)
+    store.close()
+
+
 def signed_by(store: KeyStore, name: KeyName, digest: bytes) -> bool:
     """Whether what the store signs now is verified by the certificate that it shows."""
     raw = store.sign_digest(name, digest)
