@@ -10,10 +10,11 @@ import typer
 
 from permitcard.commands.options import CentreOption, console_of
 from personalization.errors import PersonalizationError
-from personalization.keys.keystore import KEY_PAIRS, LASTING_PAIRS, ROLE_MASTERS, SAM_KEYS, KeyName
+from personalization.keys.keystore import CARD_MASTERS, KEY_PAIRS, LASTING_PAIRS, ROLE_MASTERS, SAM_KEYS, KeyName
 
 if TYPE_CHECKING:
     from permitcard.centre import Centre
+    from permitcard.job import Job
     from personalization.keys.administration import KeyAdministration
     from personalization.production.operators import Approval
 
@@ -39,6 +40,7 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
     console = console_of(context)
     place = Centre(centre)
     with Job.open(place) as job:
+        require_no_production(job, key)
         approval = job.two_for_keys(key)
         job.keys.close()
     conceal_anew(place, key, approval)
@@ -48,15 +50,7 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
         path = job.changed_key(key, "rotated", facts, approval)
         if key is KeyName.CLOCK:
             sign_bound_again(job)
-    if key is KeyName.AUTHORITY:
-        said = "keys.authority-rotated"
-    elif key in SAM_KEYS:
-        said = "keys.sam-key-rotated"
-    elif key in LASTING_PAIRS:
-        said = "keys.lasting-pair-rotated"
-    else:
-        said = "keys.pair-rotated" if key in KEY_PAIRS else "keys.rotated"
-    console.say(said, key=key.value, path=path, **facts)
+    console.say(said_of(key), key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
 
 
@@ -132,6 +126,7 @@ def take_in(
     place = Centre(centre)
     key, wrapped, under, expected = _read_wrapped(file)
     with Job.open(place) as job:
+        require_no_production(job, key)
         approval = job.two_for_keys(key)
         ours = job.keys.check_value(KeyName.EXCHANGE).hex().upper()
         job.keys.close()
@@ -144,7 +139,7 @@ def take_in(
         path = job.changed_key(key, "imported", facts, approval)
     if facts["after"] != expected:
         raise PersonalizationError("imported-check-value", key=key.value, found=facts["after"], expected=expected)
-    console.say("keys.sam-key-rotated" if key in SAM_KEYS else "keys.rotated", key=key.value, path=path, **facts)
+    console.say(said_of(key), key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
 
 
@@ -176,6 +171,31 @@ def destroy(
             sign_bound_again(job)
     console.say("keys.destroyed", key=key.value, check_value=value.hex().upper(), path=path)
     console.result({"key": key.value, "destroyed": value.hex().upper(), "record": str(path)})
+
+
+def said_of(key: KeyName) -> str:
+    """The text that tells what a rotation has done."""
+    if key is KeyName.AUTHORITY:
+        return "keys.authority-rotated"
+    if key in LASTING_PAIRS:
+        return "keys.lasting-pair-rotated"
+    if key in SAM_KEYS:
+        return "keys.sam-key-rotated"
+    if key in CARD_MASTERS:
+        return f"keys.{key.value}-rotated"
+    return "keys.pair-rotated" if key in KEY_PAIRS else "keys.rotated"
+
+
+def require_no_production(job: Job, key: KeyName) -> None:
+    """Refuse to replace a master of cards while one is begun and not finished: it has the master before.
+
+    Raises:
+        PersonalizationError: "batch-at-work", exit 2.
+    """
+    from personalization.production.journal.batches import batches_at_work
+
+    if key in CARD_MASTERS and (at_work := batches_at_work(job.journal)):
+        raise PersonalizationError("batch-at-work", exit_code=2, batch=at_work[0])
 
 
 def conceal_anew(place: Centre, key: KeyName, approval: Approval | None) -> None:

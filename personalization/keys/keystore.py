@@ -108,6 +108,9 @@ replaced before it. A terminal with the new one would otherwise take a card of b
 try of its key at every visit.
 """
 
+CARD_MASTERS: Final = (KeyName.FACTORY, KeyName.CARD, *ROLE_MASTERS, KeyName.CONCEALMENT)
+"""Masters of what is in a card; none is replaced while a card is begun and not finished."""
+
 SAM_KEYS: Final = (*ROLE_MASTERS, KeyName.CONCEALMENT, KeyName.TERMINAL)
 """Keys of which a SAM has something; when one is replaced, SAMs that were made before are for cards of before only."""
 

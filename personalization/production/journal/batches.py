@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from sqlalchemy import ColumnElement, Connection, case, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import InstrumentedAttribute
 
@@ -19,6 +19,7 @@ from personalization.production.journal.driver import insert_many
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.tables import Batch, Blank, Event, Row, Run, Shift
 from personalization.production.states import (
+    ACTIVE_RUNS,
     BATCH_TRANSITIONS,
     BatchState,
     BlankState,
@@ -247,6 +248,14 @@ def list_batches(journal: Journal) -> list[str]:
     """Names of all batches, oldest first."""
     with journal.reading() as connection:
         return list(connection.execute(select(Batch.identifier).order_by(Batch.id)).scalars())
+
+
+def batches_at_work(journal: Journal) -> list[str]:
+    """Names of the batches that are running, or of which a card is begun and not finished; oldest first."""
+    active = select(Run.id).where(Run.batch_id == Batch.id, Run.state.in_([state.value for state in ACTIVE_RUNS]))
+    at_work = or_(Batch.state == BatchState.RUNNING.value, active.exists())
+    with journal.reading() as connection:
+        return list(connection.execute(select(Batch.identifier).where(at_work).order_by(Batch.id)).scalars())
 
 
 def change_batch(connection: Connection, batch_id: int, state: BatchState, reason: str | None = None) -> None:

@@ -19,7 +19,7 @@ from sqlalchemy import func, select
 from personalization.errors import PersonalizationError
 from personalization.production.account import take_account
 from personalization.production.journal import Journal, statements
-from personalization.production.journal.batches import batch_status
+from personalization.production.journal.batches import batch_status, batches_at_work
 from personalization.production.journal.claims import (
     Outcome,
     Stage,
@@ -262,6 +262,18 @@ def test_a_card_that_another_process_holds_is_left_alone(journal: Journal, tmp_p
         assert work(journal, batch.id, Policy(stop_after_failures=2)) is Ending.REPEATED_FAILURE
     account(journal, tmp_path)
     assert count_stock(journal).by_state[BlankState.IN_STOCK] == 1
+
+
+def test_a_batch_is_at_work_from_its_first_card_to_its_last(journal: Journal, tmp_path: Path) -> None:
+    """Also when nobody works on it: a card that was made and not inspected has the keys of its making."""
+    batch = load_batch(journal, 2)
+    receive(journal, tmp_path, [HONEST] * 2)
+    assert batches_at_work(journal) == []
+    assert work(journal, batch.id, Policy(tray=1), iter([False] * 2)) is Ending.DRAINED
+    assert batch_status(journal, "batch").runs[RunState.MADE] == 1
+    assert batches_at_work(journal) == ["batch"]
+    assert work(journal, batch.id) is Ending.DONE
+    assert batches_at_work(journal) == []
 
 
 def behave(path: Path, behaviour: int) -> None:
