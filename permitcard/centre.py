@@ -60,11 +60,12 @@ OFFICER_PIN_VARIABLE: Final = "PERMITCARD_PKCS11_SO_PIN"
 """Environment variable with the PIN of the security officer, who is needed for ceremonies only; same with ``_FILE``."""
 
 SAM_VARIABLE: Final = "PERMITCARD_SAM"
-"""Environment variable with the address of the reader that holds this terminal's SAM."""
+"""Environment variable with the addresses of the readers that hold this terminal's SAMs, with ``;`` between them."""
 
 JOURNAL_PASSWORD_VARIABLE: Final = "PERMITCARD_JOURNAL_PASSWORD"  # noqa: S105 - a variable's name
 """Environment variable with the password of the journal's database; with ``_FILE`` behind it, the path of a file."""
 
+_BETWEEN: Final = ";"  # names of readers have blanks, and paths colons
 _OWNER_ONLY: Final = 0o600
 _OWNER_ONLY_FOLDER: Final = 0o700
 
@@ -156,8 +157,8 @@ class Centre:
         Raises:
             PersonalizationError: "sam-file-malformed", exit 3.
         """
-        if address := os.environ.get(SAM_VARIABLE):
-            return (address,)
+        if named := os.environ.get(SAM_VARIABLE):
+            return tuple(address.strip() for address in named.split(_BETWEEN) if address.strip())
         if not self.sam_file.exists():
             return ()
         try:

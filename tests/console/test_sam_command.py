@@ -190,7 +190,9 @@ def test_after_a_rotation_no_card_is_spoiled_by_a_sam_of_before(centre: SmallCen
     assert stock["good"] == 4
 
 
-def test_desks_serve_cards_of_before_a_rotation_beside_new_ones(centre: SmallCentre) -> None:
+def test_desks_serve_cards_of_before_a_rotation_beside_new_ones(
+    centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
+) -> None:
     made(centre, "--reader", "sim:one.card")
     centre("stock", "receive", "2")
     first = ("--stations", "1", "--sam", "sim:one.card")
@@ -214,6 +216,9 @@ def test_desks_serve_cards_of_before_a_rotation_beside_new_ones(centre: SmallCen
     assert inspect(0, "two", code=1).error["code"] == "card-of-another-generation"
     assert inspect(3, "one", code=1).error["code"] == "card-of-another-generation"
     assert inspect(0, "one").document["status"] == "valid", "a desk may have none but that"
+    with monkeypatch.context() as desk:
+        desk.setenv("PERMITCARD_SAM", "sim:two.card; sim:one.card")
+        assert inspect(0).document["status"] == inspect(3).document["status"] == "valid"
     centre("keys", "destroy", "service_desk", before)
     assert inspect(0, "one", code=3).error["code"] == "sam-outdated"
     assert inspect(3, "one", "two").document["status"] == "valid"
