@@ -22,7 +22,7 @@ from personalization.terminal.session import TerminalSession
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import Interface
 from reader_bridge.pin_pads import pin_pad_of, verify_at
-from reader_bridge.remote import new_token
+from reader_bridge.remote_protocol import new_token
 
 _INSPECTION: Final = "inspection"
 _HOLDER: Final = "holder"

@@ -157,7 +157,7 @@ def _pn532(server: CardServer, offer: Offer, say: Say) -> list[str]:
 
 
 def _tcp(server: ConnectionServer, offer: Offer, say: Say) -> list[str]:
-    from reader_bridge.remote import server_tls
+    from reader_bridge.remote_server import server_tls
 
     tls = None if offer.tls is None else server_tls(str(offer.tls[0]), str(offer.tls[1]))
     token = serving_token(TOKEN_VARIABLE, lambda value: say("card.token", token=value))

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from reader_bridge.connection import CardConnection, Interface
-from reader_bridge.remote import RemoteServer
+from reader_bridge.remote_server import RemoteServer
 from reader_bridge.vpcd import DEFAULT_PORT, VirtualReader
 
 

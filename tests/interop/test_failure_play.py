@@ -23,7 +23,8 @@ from reader_bridge.connection import ConnectionDescription, Interface, Protocol7
 from reader_bridge.pcscd import PcscService, SerialReader
 from reader_bridge.phoenix_reader import PhoenixConnection
 from reader_bridge.pn532_reader import Pn532Connection
-from reader_bridge.remote import RemoteConnection, RemoteServer
+from reader_bridge.remote import RemoteConnection
+from reader_bridge.remote_server import RemoteServer
 from reader_bridge.serial_ports.port import SerialPort
 from reader_bridge.virtual_ccid import VirtualCcidReader
 from reader_bridge.virtual_phoenix import VirtualPhoenixReader

@@ -13,7 +13,8 @@ from reader_bridge.connection import Interface
 from reader_bridge.offering import ConnectionServer
 from reader_bridge.relay import RelayConnection
 from reader_bridge.relay_rules import RelayRules
-from reader_bridge.remote import RemoteConnection, new_token
+from reader_bridge.remote import RemoteConnection
+from reader_bridge.remote_protocol import new_token
 from reader_bridge.trace.record import Hidden, Kind
 from reader_bridge.trace.recorder import TraceRecorder
 from reader_bridge.trace.replay import ReplayConnection

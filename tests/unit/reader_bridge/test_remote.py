@@ -18,7 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from reader_bridge.connection import Interface, ReaderError
-from reader_bridge.remote import RemoteConnection, RemoteServer, client_tls, new_token, server_tls
+from reader_bridge.remote import RemoteConnection, client_tls
+from reader_bridge.remote_protocol import new_token
+from reader_bridge.remote_server import RemoteServer, server_tls
 
 TOKEN = "a token of the tests"
 
@@ -117,7 +119,7 @@ def until_closed(link: socket.socket) -> None:
 def test_a_stranger_that_says_too_little_is_turned_away_in_time(
     server: RemoteServer, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reader_bridge.remote._GREETING_SECONDS", 0.1)
+    monkeypatch.setattr("reader_bridge.remote_server._GREETING_SECONDS", 0.1)
     with socket.create_connection(("127.0.0.1", server.port)) as link:
         link.sendall(sent)
         until_closed(link)
@@ -133,7 +135,7 @@ def test_strangers_take_no_more_than_their_places(
     server: RemoteServer, card: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Those that are known keep their connections, a stranger too many goes, and places come free again."""
-    monkeypatch.setattr("reader_bridge.remote._MOST_STRANGERS", 2)
+    monkeypatch.setattr("reader_bridge.remote_server._MOST_STRANGERS", 2)
     with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection, contextlib.ExitStack() as strangers:
         for _ in range(2):
             link = strangers.enter_context(socket.create_connection(("127.0.0.1", server.port)))

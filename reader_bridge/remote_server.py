@@ -1,0 +1,262 @@
+"""Offers cards over TCP; see `remote_protocol`."""
+
+from __future__ import annotations
+
+import contextlib
+import hmac
+import json
+import logging
+import secrets
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Final, Self
+
+from reader_bridge.connection import CardConnection, ConnectionDescription, Interface, ReaderError
+from reader_bridge.remote_protocol import (
+    CARD_BITS,
+    CHALLENGE_LENGTH,
+    DEFAULT_PORT,
+    MIN_TOKEN_CHARACTERS,
+    MOST_CARDS,
+    VERSION,
+    Answer,
+    FrameError,
+    Frames,
+    Request,
+    place_of,
+    proof,
+)
+
+_GREETING_SECONDS: Final = 10.0
+"""How long a client may take from its call to its proof, TLS included."""
+
+_MAX_GREETING: Final = 64
+_MOST_STRANGERS: Final = 64
+"""Clients that have not proved themselves yet; a further one is turned away."""
+
+_ACCEPT_SECONDS: Final = 0.2
+_JOIN_SECONDS: Final = 5.0
+
+_log: Final = logging.getLogger(__name__)
+
+
+def server_tls(certificate: str, key: str) -> ssl.SSLContext:
+    """TLS 1.2 or later for a server, from PEM files.
+
+    Raises:
+        ReaderError: "tls-files", they cannot be read or do not fit together.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # ssl.SSLError is one
+        raise ReaderError("tls-files", certificate=certificate, reason=type(error).__name__) from error
+    return context
+
+
+class RemoteServer:
+    """Offers the interfaces of one card or several over TCP, one client an interface.
+
+    Args:
+        connections: what is offered: the interfaces of the first card.
+        token: what a client has to know, 16 characters or more.
+        host: address to listen on.
+        port: 0 takes a free one; then read it from ``port``.
+        tls: from `server_tls`, None for plain TCP.
+        lock: held while the first card works; needed when others speak to the same card.
+        more: the interfaces of further cards, up to 127.
+
+    Raises:
+        ReaderError: "token-too-short", or "port-in-use".
+    """
+
+    def __init__(
+        self,
+        connections: Mapping[Interface, CardConnection],
+        token: str,
+        host: str = "127.0.0.1",
+        port: int = DEFAULT_PORT,
+        *,
+        tls: ssl.SSLContext | None = None,
+        lock: threading.Lock | None = None,
+        more: Sequence[Mapping[Interface, CardConnection]] = (),
+    ) -> None:
+        if len(token) < MIN_TOKEN_CHARACTERS:
+            raise ReaderError("token-too-short", minimum=MIN_TOKEN_CHARACTERS)
+        if len(more) >= MOST_CARDS:
+            raise ValueError(f"at most {MOST_CARDS} cards")
+        self._offered: dict[int, tuple[CardConnection, threading.Lock]] = {}
+        for card, interfaces in enumerate((connections, *more), start=1):
+            turns = lock if lock is not None and card == 1 else threading.Lock()  # a card does one thing at a time
+            for interface, connection in interfaces.items():
+                self._offered[place_of(card, interface)] = connection, turns
+        self._token = token
+        self._tls = tls
+        self._taken: set[int] = set()
+        self._taking = threading.Lock()
+        self._links: set[socket.socket] = set()
+        self._clients: set[threading.Thread] = set()
+        self._strangers: dict[socket.socket, float] = {}  # until when each has to have proved itself
+        self._stopping = threading.Event()
+        try:
+            self._listener = socket.create_server((host, port))
+        except OSError as error:
+            raise ReaderError("port-in-use", host=host, port=port, reason=error.strerror) from error
+        self.port: int = self._listener.getsockname()[1]
+        self._thread = threading.Thread(target=self._accept, name=f"remote-{self.port}", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve."""
+        self._listener.settimeout(_ACCEPT_SECONDS)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop, and end what clients have open; safe to call twice."""
+        self._stopping.set()
+        with contextlib.suppress(OSError):  # wakes the accepting thread where the system does not do it at close
+            self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for link in tuple(self._links):
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)
+        for thread in (self._thread, *self._clients):
+            if thread.is_alive():
+                thread.join(_JOIN_SECONDS)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _accept(self) -> None:
+        while not self._stopping.is_set():
+            self._turn_away_the_slow()
+            try:
+                link, _ = self._listener.accept()
+            except TimeoutError:
+                continue
+            except OSError:
+                return
+            if len(self._strangers) >= _MOST_STRANGERS:
+                link.close()
+                continue
+            self._strangers[link] = time.monotonic() + _GREETING_SECONDS
+            client = threading.Thread(target=self._client, args=(link,), name="remote-client", daemon=True)
+            self._clients.add(client)
+            client.start()
+
+    def _client(self, link: socket.socket) -> None:
+        """One client from greeting to end; whatever it sends, only its own connection suffers."""
+        place: int | None = None
+        self._links.add(link)
+        try:
+            link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            if self._tls is not None:
+                link = tls = self._protect(link, self._tls)
+                tls.do_handshake()
+            frames = Frames(link)
+            place = self._greet(frames)
+            del self._strangers[link]
+            if place is not None:
+                self._converse(frames, *self._offered[place])
+        except (OSError, FrameError) as error:
+            _log.info("client left: %s", type(error).__name__)
+        finally:
+            self._strangers.pop(link, None)
+            self._links.discard(link)
+            self._clients.discard(threading.current_thread())
+            link.close()
+            if place is not None:
+                connection, turns = self._offered[place]
+                with turns:
+                    connection.power_off()
+                with self._taking:
+                    self._taken.discard(place)
+
+    def _protect(self, plain: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
+        link = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)
+        self._links.discard(plain)
+        self._links.add(link)
+        self._strangers[link] = self._strangers.pop(plain)
+        return link
+
+    def _turn_away_the_slow(self) -> None:
+        for link, until in tuple(self._strangers.items()):
+            if time.monotonic() >= until:
+                with contextlib.suppress(OSError):
+                    link.shutdown(socket.SHUT_RDWR)
+
+    def _greet(self, frames: Frames) -> int | None:
+        """Prove the client and give it a place; None when it gets none."""
+        challenge = secrets.token_bytes(CHALLENGE_LENGTH)
+        frames.send(VERSION, challenge)
+        kind, payload = frames.receive(_MAX_GREETING)
+        place = payload[0] if payload else 0
+        if kind != Request.HELLO or not hmac.compare_digest(payload[1:], proof(self._token, challenge, place)):
+            _fail(frames, ReaderError("not-allowed"))
+            return None
+        told = f"card {(place >> CARD_BITS) + 1}, {list(Interface)[place & 1].value}"
+        if place not in self._offered:
+            _fail(frames, ReaderError("no-interface", interface=told))
+            return None
+        with self._taking:
+            free = place not in self._taken
+            if free:
+                self._taken.add(place)
+        if not free:
+            _fail(frames, ReaderError("reader-in-use", interface=told))
+            return None
+        frames.send(Answer.OK, _describe(self._offered[place][0].description))
+        return place
+
+    def _converse(self, frames: Frames, connection: CardConnection, turns: threading.Lock) -> None:
+        while True:
+            kind, payload = frames.receive()
+            try:
+                with turns:
+                    answer = _execute(connection, kind, payload)
+            except ReaderError as error:
+                _fail(frames, error)
+            else:
+                frames.send(Answer.OK, answer)
+
+
+def _execute(connection: CardConnection, kind: int, payload: bytes) -> bytes:
+    match kind:
+        case Request.TRANSMIT:
+            return connection.transmit(payload)
+        case Request.POWER_ON:
+            return connection.power_on()
+        case Request.RESET:
+            return connection.reset()
+        case Request.POWER_OFF:
+            connection.power_off()
+            return b""
+        case _:
+            raise ReaderError("bad-request", kind=kind)
+
+
+def _fail(frames: Frames, error: ReaderError) -> None:
+    facts = {name: str(value) for name, value in error.parameters.items()}
+    frames.send(Answer.FAILED, json.dumps({"code": error.code, "parameters": facts}).encode())
+
+
+def _describe(description: ConnectionDescription) -> bytes:
+    return json.dumps(
+        {
+            "name": description.name,
+            "protocol": description.protocol.value,
+            "max_command_data": description.max_command_data,
+            "max_response_data": description.max_response_data,
+            "simulated": description.simulated,
+        }
+    ).encode()
