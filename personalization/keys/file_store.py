@@ -1,25 +1,13 @@
 """A key store in one encrypted file, for rehearsals; production uses an HSM.
 
-The file is JSON, so that anybody who opens it reads at once what it is::
-
-    label    "REHEARSAL – not for production"
-    format   "permitcard key store", version 2
-    scrypt   n, r, p, salt (hex)
-    verifier HMAC-SHA-256 of the label under the second half of the scrypt output (hex): tells a wrong passphrase
-             from a damaged file
-    sealed   nonce ‖ AES-256-GCM of the key table under the first half (base64); everything above is authenticated
-
-Source: RFC 7914 (scrypt); NIST SP 800-38D (GCM).
+How the file is encrypted stands in `key_file.py`.
 """
 
 from __future__ import annotations
 
-import base64
 import binascii
 import datetime as dt
-import hashlib
 import hmac
-import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -49,6 +37,13 @@ from personalization.keys.certificates import (
 )
 from personalization.keys.check_values import aes_check_value, hmac_check_value, pair_check_value
 from personalization.keys.derivation import Deriver
+from personalization.keys.key_file import (
+    SCRYPT_N,
+    EarlierVersionError,
+    WrongPassphraseError,
+    decode_key_file,
+    encode_key_file,
+)
 from personalization.keys.keystore import (
     KEY_LENGTHS,
     KEY_PAIRS,
@@ -65,22 +60,11 @@ from personalization.keys.pairs import private_hex, private_key, signature
 from personalization.keys.passphrase import PassphraseSource
 from personalization.keys.process import keep_memory_private
 
-FORMAT: Final = "permitcard key store"
-VERSION: Final = 2
-_EARLIER: Final = (1,)
-
 BATCH_KEY_FOLDER: Final = "batch-keys"
 """Folder beside the store with the keys of batches; no backup may take it."""
 
 _AES_256: Final = 32
 _NONCE: Final = 12
-_SALT: Final = 16
-_SCRYPT_N: Final = 1 << 15
-_SCRYPT_R: Final = 8
-_SCRYPT_P: Final = 1
-_MAX_SCRYPT_N: Final = 1 << 20
-_MAX_SCRYPT_R: Final = 8
-_SCRYPT_MEMORY: Final = (1 << 31) - 1 - 1024
 _SHORTEST_PASSPHRASE: Final = 8
 
 T = TypeVar("T")
@@ -140,7 +124,7 @@ class FileKeyStore:
         *,
         given: Mapping[KeyName, bytes] | None = None,
         now: dt.datetime | None = None,
-        scrypt_n: int = _SCRYPT_N,
+        scrypt_n: int = SCRYPT_N,
     ) -> Self:
         """Make all keys at random, the authority and the signer, and write the file (mode 600).
 
@@ -161,7 +145,7 @@ class FileKeyStore:
         not_before = start_of_validity(now)
         pairs = {name: ec.generate_private_key(ec.SECP256R1()) for name in KEY_PAIRS}
         store = cls(_random_keys(given or {}), pairs, certify(pairs, not_before), path.with_name(BATCH_KEY_FOLDER))
-        content = _encode_file(store._table(), passphrase, scrypt_n)
+        content = encode_key_file(store._table(), passphrase, scrypt_n)
         try:
             write_atomically(path, content, replace=False)
         except FileExistsError as error:
@@ -185,11 +169,11 @@ class FileKeyStore:
         except OSError as error:
             raise PersonalizationError("key-store-missing", exit_code=3, file=str(path)) from error
         try:
-            table = _decode_file(content, passphrase)
+            table = decode_key_file(content, passphrase)
             return cls._from_table(table, path.with_name(BATCH_KEY_FOLDER))
-        except _WrongPassphraseError as error:
+        except WrongPassphraseError as error:
             raise PersonalizationError("key-store-passphrase-wrong", exit_code=3, file=str(path)) from error
-        except _EarlierVersionError as error:
+        except EarlierVersionError as error:
             raise PersonalizationError("key-store-earlier", exit_code=3, file=str(path)) from error
         except (ValueError, KeyError, TypeError, AttributeError, InvalidTag, binascii.Error) as error:
             # The cause is not chained: a parser's message may quote what it could not read.
@@ -226,14 +210,14 @@ class FileKeyStore:
             "former": {name: " ".join(key.hex() for key in keys) for name, keys in self._former.items()},
         }
 
-    def save(self, path: Path, passphrase: bytes, *, scrypt_n: int = _SCRYPT_N) -> None:
+    def save(self, path: Path, passphrase: bytes, *, scrypt_n: int = SCRYPT_N) -> None:
         """Write the store in the place of the file that it was read from.
 
         Raises:
             PersonalizationError: "key-store-unwritable", exit 3; the file is as before.
         """
         try:
-            write_atomically(path, _encode_file(self._table(), passphrase, scrypt_n))
+            write_atomically(path, encode_key_file(self._table(), passphrase, scrypt_n))
         except OSError as error:
             raise PersonalizationError(
                 "key-store-unwritable", exit_code=3, file=str(path), reason=error.strerror
@@ -469,56 +453,5 @@ def vendor_sam_load_key(factory: bytes) -> bytes:
     return Deriver(factory).derive(SAM_LOAD_LABEL, b"", KEY_LENGTHS[KeyName.SAM_LOAD])
 
 
-class _EarlierVersionError(Exception):
-    """A store without keys that are needed today."""
-
-
-class _WrongPassphraseError(Exception):
-    """The verifier does not match."""
-
-
 def _der(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(Encoding.DER)
-
-
-def _stretch(passphrase: bytes, salt: bytes, n: int, r: int, p: int) -> tuple[bytes, bytes]:
-    stretched = hashlib.scrypt(passphrase, salt=salt, n=n, r=r, p=p, maxmem=_SCRYPT_MEMORY, dklen=2 * _AES_256)
-    return stretched[:_AES_256], hmac.digest(stretched[_AES_256:], REHEARSAL_LABEL.encode(), "sha256")
-
-
-def _associated(header: Mapping[str, object]) -> bytes:
-    return json.dumps(header, ensure_ascii=False, sort_keys=True).encode()
-
-
-def _encode_file(table: dict[str, dict[str, str]], passphrase: bytes, scrypt_n: int) -> bytes:
-    salt = os.urandom(_SALT)
-    key, verifier = _stretch(passphrase, salt, scrypt_n, _SCRYPT_R, _SCRYPT_P)
-    header: dict[str, object] = {
-        "label": REHEARSAL_LABEL,
-        "format": FORMAT,
-        "version": VERSION,
-        "scrypt": {"n": scrypt_n, "r": _SCRYPT_R, "p": _SCRYPT_P, "salt": salt.hex()},
-        "verifier": verifier.hex(),
-    }
-    nonce = os.urandom(_NONCE)
-    sealed = nonce + AESGCM(key).encrypt(nonce, json.dumps(table).encode(), _associated(header))
-    document = {**header, "sealed": base64.b64encode(sealed).decode("ascii")}
-    return json.dumps(document, ensure_ascii=False, indent=2).encode() + b"\n"
-
-
-def _decode_file(content: bytes, passphrase: bytes) -> dict[str, dict[str, str]]:
-    document = json.loads(content)
-    if (document["format"], document["label"]) == (FORMAT, REHEARSAL_LABEL) and document["version"] in _EARLIER:
-        raise _EarlierVersionError
-    if (document["format"], document["version"], document["label"]) != (FORMAT, VERSION, REHEARSAL_LABEL):
-        raise ValueError("another format")
-    cost = document["scrypt"]
-    if not (1 < cost["n"] <= _MAX_SCRYPT_N and 1 <= cost["r"] <= _MAX_SCRYPT_R and cost["p"] == _SCRYPT_P):
-        raise ValueError("cost out of bounds")
-    key, verifier = _stretch(passphrase, bytes.fromhex(cost["salt"]), cost["n"], cost["r"], cost["p"])
-    if not hmac.compare_digest(verifier, bytes.fromhex(document["verifier"])):
-        raise _WrongPassphraseError
-    sealed = base64.b64decode(document.pop("sealed"), validate=True)
-    opened = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _associated(document))
-    table: dict[str, dict[str, str]] = json.loads(opened)
-    return table
