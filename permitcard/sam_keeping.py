@@ -14,7 +14,7 @@ from personalization.production.acts import Role
 from personalization.production.card_kind import refuse_other_kind
 from personalization.production.journal.sams import SamEntry, find_sam, list_sams
 from personalization.sams.maker import SamLook
-from personalization.sams.office import SamFacts, read_facts
+from personalization.sams.office import ChangedKeys, SamFacts, read_facts
 from reader_bridge.addresses import AddressKind, CardAddress
 
 if TYPE_CHECKING:
@@ -44,13 +44,13 @@ class ShownSam(NamedTuple):
         look: how far the chip is; None of a finished one, which needs no session to tell of itself.
         facts: what a finished one tells; None of any other.
         entry: of the journal; None where it is not known.
-        stale: keys that were replaced since it was made.
+        changed: what became of the keys that it was made with.
     """
 
     look: SamLook | None
     facts: SamFacts | None
     entry: SamEntry | None
-    stale: list[str]
+    changed: ChangedKeys
 
     @property
     def card_number(self) -> str:
@@ -114,18 +114,18 @@ def show(job: Job, reader: str) -> ShownSam:
                 raise
     if facts is None:
         look = office.look(connect_sam(reader))
-    shown = ShownSam(look, facts, None, [])
+    shown = ShownSam(look, facts, None, ChangedKeys([], []))
     try:
         entry = find_sam(job.journal, shown.card_number)
     except PersonalizationError:
         return shown
-    return shown._replace(entry=entry, stale=office.stale_keys(entry))
+    return shown._replace(entry=entry, changed=office.changed_keys(entry))
 
 
-def all_sams(job: Job) -> list[tuple[SamEntry, list[str]]]:
-    """Every SAM of the centre with the keys that were replaced since it was made."""
+def all_sams(job: Job) -> list[tuple[SamEntry, ChangedKeys]]:
+    """Every SAM of the centre, and what became of the keys that it was made with."""
     office = sam_office(job.journal, job.keys)
-    return [(entry, office.stale_keys(entry)) for entry in list_sams(job.journal)]
+    return [(entry, office.changed_keys(entry)) for entry in list_sams(job.journal)]
 
 
 def retire(job: Job, card_number: str, reason: str, reader: str | None) -> tuple[bool, Path]:

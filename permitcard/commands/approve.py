@@ -19,7 +19,14 @@ def register(application: typer.Typer) -> None:
 def approve(
     context: typer.Context,
     act: Annotated[Act, typer.Argument(help="What is approved.")],
-    subject: Annotated[str, typer.Argument(help="The batch; for accept-good, the delivered file.", metavar="SUBJECT")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            help="The batch; for accept-good the delivered file, for re-make BATCH/ROW, for destroy the list of stock "
+            "list, for keys the key.",
+            metavar="SUBJECT",
+        ),
+    ],
     centre: CentreOption = Path("centre"),
 ) -> None:
     """Approve an act that takes two; it holds for one day, once, and stands in the audit trail."""

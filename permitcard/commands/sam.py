@@ -11,8 +11,10 @@ import typer
 from permitcard.commands.options import CentreOption, console_of
 
 if TYPE_CHECKING:
+    from permitcard.console import Console
     from permitcard.sam_keeping import ShownSam
     from personalization.production.journal.sams import SamEntry
+    from personalization.sams.office import ChangedKeys
 
 group = typer.Typer(help="Make, show, list and retire SAMs.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -98,8 +100,7 @@ def show(context: typer.Context, reader: ReaderOption, centre: CentreOption = Pa
             who=entry.made_by,
             at=_iso(entry.made_at or entry.begun_at),
         )
-    if shown.stale:
-        console.say("sam.stale", keys=", ".join(shown.stale))
+    _say_changed(console, shown.changed)
     console.result(_document(shown, condition))
     if facts is not None and facts.used_up:
         console.say("sam.no-uses")
@@ -114,7 +115,7 @@ def _document(shown: ShownSam, condition: str) -> dict[str, object]:
         "profile": None if facts is None else facts.profile,
         "authentications_left": None if facts is None else facts.authentications,
         "wrong_cards_left": None if facts is None else facts.wrong_cards,
-        "known": None if shown.entry is None else _entry(shown.entry, shown.stale),
+        "known": None if shown.entry is None else _entry(shown.entry, shown.changed),
     }
 
 
@@ -128,13 +129,12 @@ def list_sams(context: typer.Context, centre: CentreOption = Path("centre")) -> 
     console = console_of(context)
     with Job.open(Centre(centre)) as job:
         found = sam_keeping.all_sams(job)
-    for entry, stale in found:
+    for entry, changed in found:
         state = console.translate(f"sam.state.{entry.state.value}")
         at = _iso(entry.made_at or entry.begun_at)
         console.say("sam.row", card_id=entry.card_number.upper(), state=state, who=entry.made_by, at=at)
-        if stale:
-            console.say("sam.stale", keys=", ".join(stale))
-    console.result({"sams": [_entry(entry, stale) for entry, stale in found]})
+        _say_changed(console, changed)
+    console.result({"sams": [_entry(entry, changed) for entry, changed in found]})
 
 
 @group.command("retire")
@@ -162,14 +162,22 @@ def retire(
     console.result({"card_id": card.upper(), "terminated": terminated, "record": str(record)})
 
 
-def _entry(entry: SamEntry, stale: list[str]) -> dict[str, object]:
+def _say_changed(console: Console, changed: ChangedKeys) -> None:
+    if changed.destroyed:
+        console.say("sam.lost", keys=", ".join(changed.destroyed))
+    elif changed.replaced:
+        console.say("sam.stale", keys=", ".join(changed.replaced))
+
+
+def _entry(entry: SamEntry, changed: ChangedKeys) -> dict[str, object]:
     return {
         "card_id": entry.card_number.upper(),
         "state": entry.state.value,
         "profile": entry.profile,
         "generation": entry.generation,
         "keys": {name: value.upper() for name, value in entry.keys.items()},
-        "stale_keys": stale,
+        "stale_keys": changed.replaced,
+        "destroyed_keys": changed.destroyed,
         "begun_at": _iso(entry.begun_at),
         "made_at": None if entry.made_at is None else _iso(entry.made_at),
         "made_by": entry.made_by,

@@ -96,6 +96,18 @@ def read_facts(card: CardConnection, profile: CardProfile) -> SamFacts:
     return SamFacts(number.hex(), name.decode("ascii"), authentications, wrong_cards)
 
 
+class ChangedKeys(NamedTuple):
+    """What became of the keys that a SAM was made with.
+
+    Attributes:
+        replaced: names of those that are not in use any more: it is for desks and cards of before.
+        destroyed: names of those that the store does not hold any more: it is of no use.
+    """
+
+    replaced: list[str]
+    destroyed: list[str]
+
+
 class OpenSam:
     """An open SAM in a reader: tells its own troubles from those of the cards that it meets.
 
@@ -228,7 +240,8 @@ class SamOffice:
 
         Raises:
             PersonalizationError: exit 2 or 3: a card of the other kind, "sam-absent", "sam-unknown", "sam-not-made",
-                "sam-retired", "sam-other-profile", "sam-outdated", "sam-used-up", "sam-in-use", "sam-not-genuine",
+                "sam-retired", "sam-other-profile", "sam-outdated", "sam-keys-destroyed", "sam-used-up", "sam-in-use",
+                "sam-not-genuine",
                 "sam-other-keys".
             ReaderError: no reader or no card, or somebody else has it.
         """
@@ -287,9 +300,10 @@ class SamOffice:
         """Check values (hex) of the keys that a SAM holds, by name."""
         return {name.value: self.keys.check_value(name).hex() for name in SAM_KEYS}
 
-    def stale_keys(self, entry: SamEntry) -> list[str]:
-        """Names of the keys that were replaced since a SAM was made."""
-        return SamMasters(self.keys, entry.keys).replaced()
+    def changed_keys(self, entry: SamEntry) -> ChangedKeys:
+        """What became of the keys that a SAM was made with."""
+        masters = SamMasters(self.keys, entry.keys)
+        return ChangedKeys(masters.replaced(), masters.lost())
 
     def guarded(self, connection: CardConnection) -> GuardedCard:
         """The connection, which gives power to cards of the keys' kind only."""
@@ -313,8 +327,12 @@ class SamOffice:
                 "sam-other-profile", exit_code=_ENVIRONMENT, reader=reader, found=facts.profile, wanted=profile
             )
         masters = SamMasters(self.keys, entry.keys)
-        if useless := masters.lost() if former else masters.replaced():
-            raise PersonalizationError("sam-outdated", exit_code=_ENVIRONMENT, reader=reader, keys=", ".join(useless))
+        if lost := masters.lost():
+            raise PersonalizationError(
+                "sam-keys-destroyed", exit_code=_ENVIRONMENT, reader=reader, keys=", ".join(lost)
+            )
+        if not former and (replaced := masters.replaced()):
+            raise PersonalizationError("sam-outdated", exit_code=_ENVIRONMENT, reader=reader, keys=", ".join(replaced))
         if facts.used_up:
             raise _used_up(reader)
         return masters

@@ -220,7 +220,9 @@ def test_desks_serve_cards_of_before_a_rotation_beside_new_ones(
         desk.setenv("PERMITCARD_SAM", "sim:two.card; sim:one.card")
         assert inspect(0).document["status"] == inspect(3).document["status"] == "valid"
     centre("keys", "destroy", "service_desk", before)
-    assert inspect(0, "one", code=3).error["code"] == "sam-outdated"
+    assert inspect(0, "one", code=3).error["code"] == "sam-keys-destroyed"
+    shown: Any = centre("sam", "show", "--reader", "sim:one.card").document
+    assert shown["known"]["destroyed_keys"] == ["service_desk"]
     assert inspect(3, "one", "two").document["status"] == "valid"
     assert inspect(0, "one", "two", code=1).error["code"] == "card-of-another-generation"
     centre("audit", "verify")
