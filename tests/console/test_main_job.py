@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ CHINESE_SECTIONS = ("持卡人所见", "核验终端所见")
 
 def journal_facts(centre: MadeCentre, question: str) -> dict[str, int]:
     """Counts straight from the database, past every function of ours."""
-    with sqlite3.connect(f"file:{centre.centre.journal}?mode=ro", uri=True) as connection:
+    with closing(sqlite3.connect(f"file:{centre.centre.journal}?mode=ro", uri=True)) as connection:
         return dict(connection.execute(question).fetchall())
 
 

@@ -13,7 +13,8 @@ import hashlib
 import os
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -42,21 +43,31 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
     Raises:
         PersonalizationError: "work-file-damaged" (exit 3).
     """
+    place = f"{path.absolute().as_uri()}?mode={'rwc' if create else 'ro'}"
     try:
-        if not create:
-            # A worker's threads work one after the other, see `workers.carry_out`.
-            place = f"{path.absolute().as_uri()}?mode=ro"
-            connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=False)
-            connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-            return connection
-        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rwc", uri=True, isolation_level=None)
-        path.chmod(0o600)
-        connection.execute("PRAGMA journal_mode = OFF")
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+        # A worker's threads work one after the other, see `workers.carry_out`.
+        connection = sqlite3.connect(place, uri=True, isolation_level=None, check_same_thread=create)
+        with _closed_on_failure(connection):
+            if not create:
+                connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+                return connection
+            path.chmod(0o600)
+            connection.execute("PRAGMA journal_mode = OFF")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     except sqlite3.Error as error:
         raise PersonalizationError("work-file-damaged", exit_code=3, file=path.name, reason=str(error)) from None
     return connection
+
+
+@contextmanager
+def _closed_on_failure(connection: sqlite3.Connection) -> Generator[None]:
+    """Let go of the file when the block does not come to its end."""
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        raise
 
 
 Places = Iterable[tuple[bytes, bytes]]
@@ -77,8 +88,9 @@ class IndexWriter:
         self._part = path.with_name(path.name + ".part")
         self._part.unlink(missing_ok=True)
         self._connection = connect(self._part, create=True)
-        for table in _TABLES:
-            self._connection.execute(f"CREATE TABLE {table} (mark BLOB NOT NULL, place BLOB NOT NULL)")
+        with _closed_on_failure(self._connection):
+            for table in _TABLES:
+                self._connection.execute(f"CREATE TABLE {table} (mark BLOB NOT NULL, place BLOB NOT NULL)")
 
     def add_pictures(self, places: Places) -> None:
         """Pictures by citizen number: `ZipEntry.locator`."""
