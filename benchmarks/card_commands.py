@@ -7,9 +7,9 @@ channel, rule, transaction or memory. The floor of boot, fork and manufacture is
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from time import thread_time_ns
 from typing import ClassVar
 
+from benchmarks.turns import beside
 from card_os.applet_api import (
     AccessRule,
     Context,
@@ -32,8 +32,6 @@ from card_os.iso7816.tlv import encode
 from card_os.manufacture import manufacture
 from card_os.port import Port
 
-_ROUNDS = 300
-_REPEATS = 60
 _MAPPED = "mapped-flash-144k"
 _AID = bytes.fromhex("F042454E434802")
 _RULE = AccessRule((int(Proof.key(1) | Proof.SECURE_MESSAGING), int(Proof.pin(1) | Proof.CONTACT), int(Proof.CONTACT)))
@@ -75,19 +73,6 @@ class BenchmarkApplet:
 
     def store_data(self, context: Context, identifier: int, value: bytes, *, last: bool) -> None:
         """Take nothing."""
-
-
-def _once(work: Callable[[], object], rounds: int) -> float:
-    start = thread_time_ns()
-    for _ in range(rounds):
-        work()
-    return (thread_time_ns() - start) / rounds / 1000
-
-
-def beside(ours: Callable[[], object], floor: Callable[[], object], rounds: int = _ROUNDS) -> tuple[float, float]:
-    """Least of several short runs in turn, µs of processor time for one call: what is above it is other programs'."""
-    runs = [(_once(ours, rounds), _once(floor, rounds)) for _ in range(_REPEATS)]
-    return min(run[0] for run in runs), min(run[1] for run in runs)
 
 
 def _blank(chip: Chip) -> NvmImage:

@@ -34,6 +34,8 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
         "READ BINARY 200 B": Target(4, 0.25),
         "UPDATE BINARY 128 B, committed": Target(10, 0.47),
         "VERIFY, the try spent and given back": Target(6, 0.21),
+        "SCP03 239 B, host side": Target(3, 1.23),
+        "SCP03 239 B, both sides": Target(12, 2.46),
         "READ BINARY of 253 B through pcscd and vpcd": Target(100, 90),
         "the same through a relay without rules, to the card": Target(115, 100),
         "a card made and inspected, one core": Target(1_000_000 / 150, 430),
