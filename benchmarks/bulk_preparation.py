@@ -1,7 +1,8 @@
 """What a row costs on its way from a table to sealed chunks, part by part, beside the work that nobody can leave out.
 
 The floor of a row is to decode its portrait, to draw one key pair, to sign once, to hash the portrait, and to encrypt
-what is written. ``python -m benchmarks.bulk_preparation ROWS`` prints the parts for as many rows, memory and all.
+what is written. ``python -m benchmarks.bulk_preparation ROWS 1,2,1,2`` prepares as many rows by one worker, then by
+two, and so on, and prints what each turn took, memory and all, and its rate beside the first turn's.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psutil
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -220,30 +222,51 @@ def _whole(folder: Path, table: Path, floor: Floor) -> Row:
     return "a row from table to signed chunks", *min(found, key=lambda times: times[0] / times[1])
 
 
-def main(count: int, workers: int) -> None:
-    """One preparation of ``count`` rows, with what it needed."""
+def main(count: int, turns: Sequence[int]) -> None:
+    """Prepare ``count`` rows with as many workers as each turn says, and set each turn against the first."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = write_unpacked_sample(folder / "delivery", count, 11, ready=True)
-        with opened(folder) as job:
-            watch, start = Stopwatch(Floor(next(_pictures(table)))), time.perf_counter()
-            found = prepare(job, table, Staff(workers), progress=watch)
-            seconds = time.perf_counter() - start
-            watch("journal", 0, 0)
-        rows = found.verdict.rows
-        children = resource.getrusage(resource.RUSAGE_CHILDREN)
-        own = (sum(watch.steps.values()) + children.ru_utime + children.ru_stime) / rows * 1e6
-        print(f"{rows:,} rows, {workers} workers: {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
-        print(f"  CPU {own:.0f} µs a row, floor meanwhile {watch.floor:.0f} µs, {own / watch.floor:.1f} ×")
-        for stage, spent in watch.steps.items():
-            print(f"  {stage:<10} {spent / rows * 1e6:>8.1f} µs a row in the coordinator")
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(f"  largest memory: coordinator {peak:.0f} MB, worker {children.ru_maxrss / 1024:.0f} MB")
+        times = [_turn(folder, table, workers) for workers in turns]
+    for workers, seconds in zip(turns[1:], times[1:], strict=True):
+        print(f"{workers} workers: {times[0] / seconds:.2f} × the rate of the first turn")
+
+
+def _turn(folder: Path, table: Path, workers: int) -> float:
+    """One preparation, and what it needed; returns its seconds."""
+    before, idle = _children(), psutil.cpu_times().idle
+    with opened(folder) as job:
+        watch, start = Stopwatch(Floor(next(_pictures(table)))), time.perf_counter()
+        found = prepare(job, table, Staff(workers), progress=watch)
+        seconds = time.perf_counter() - start
+        watch("journal", 0, 0)
+    rows, of_workers = found.verdict.rows, _children() - before
+    coordinator = sum(watch.steps.values())
+    own = (coordinator + of_workers) / rows * 1e6
+    others = (os.cpu_count() or 1) - (psutil.cpu_times().idle - idle + coordinator + of_workers) / seconds
+    print(f"{rows:,} rows, {workers} workers: {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
+    print(f"  CPU {own:.0f} µs a row, floor meanwhile {watch.floor:.0f} µs, {own / watch.floor:.1f} ×")
+    print(
+        f"  of it {coordinator / rows * 1e6:.0f} µs in the coordinator; other work had {max(others, 0):.1f} processors"
+    )
+    for stage, spent in watch.steps.items():
+        print(f"  {stage:<10} {spent / rows * 1e6:>8.1f} µs a row in the coordinator")
+    peak, largest = (
+        resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    )
+    print(f"  largest memory: coordinator {peak:.0f} MB, worker {largest:.0f} MB")
+    return seconds
+
+
+def _children() -> float:
+    """CPU time of all processes that have ended, in seconds."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        main(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
+        main(int(sys.argv[1]), [int(workers) for workers in (sys.argv[2] if len(sys.argv) > 2 else "0").split(",")])
     else:
         for label, ours, least_possible in run():
             print(f"  {label:<56} {ours:>8.1f} µs {least_possible:>8.1f} µs {ours / least_possible:>6.1f} ×")

@@ -39,6 +39,7 @@ TARGETS: Final[Mapping[str, Target]] = MappingProxyType(
         "READ BINARY of 253 B through pcscd and vpcd": Target(100, 90),
         "the same through a relay without rules, to the card": Target(115, 100),
         "a card made and inspected, one core": Target(1_000_000 / 150, 430),
+        "a row from table to signed chunks": Target(300, 107),
     }
 )
 """Targets by the label of their row."""

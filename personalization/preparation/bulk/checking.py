@@ -6,12 +6,14 @@ applicant and their card face, sealed; both are the same however often a chunk i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from personalization.intake.applicant import Applicant, Column, Finding, Severity
-from personalization.intake.cells import SheetRow
+from personalization.intake.cells import SheetRow, shown
 from personalization.intake.code_tables import code_tables
 from personalization.intake.limits import PIECEWISE_LIMITS, FieldLimits
 from personalization.intake.portrait import use_portrait
@@ -79,7 +81,6 @@ class ChunkChecker:
         "_mark",
         "_pictures",
         "_residence_checker",
-        "_residences",
         "_rows",
     )
 
@@ -95,7 +96,6 @@ class ChunkChecker:
         self._index = DeliveryIndex(folder.index)
         self._pictures = plan.pictures.open(keys)
         self._directory = ZipDirectory(self._pictures, PIECEWISE_LIMITS, "pictures")
-        self._residences: tuple[int, list[SheetRow]] = (0, [])
 
     def close(self) -> None:
         """Let go of files."""
@@ -136,30 +136,43 @@ class ChunkChecker:
         return len(rows)
 
     def _check_rows(self, rows: Sequence[SheetRow]) -> Iterator[_Row]:
-        """Some hundreds of rows at a time ask the index together; more would be out of the processor's sight again."""
+        citizens = [self._mark(number_in(row)) for row in rows]
+        residences = self._residences_of(citizens)
+        # Some hundreds of rows at a time: more would be out of the processor's sight again.
         for at in range(0, len(rows), QUESTIONS_AT_ONCE):
-            yield from self._check_together(rows[at : at + QUESTIONS_AT_ONCE])
+            some = slice(at, at + QUESTIONS_AT_ONCE)
+            yield from self._check_together(rows[some], citizens[some], residences)
 
-    def _check_together(self, rows: Sequence[SheetRow]) -> Iterator[_Row]:
+    def _check_together(
+        self, rows: Sequence[SheetRow], citizens: Sequence[bytes], residences: Mapping[bytes, Sequence[SheetRow]]
+    ) -> Iterator[_Row]:
         checked = [self._checker.check(row) for row in rows]
-        citizens = [self._mark(row.view.text[_CITIZEN]) for row in checked]
-        pictures, residences = self._index.pictures(citizens), self._index.residences(citizens)
+        pictures = self._index.pictures(citizens)
         for row, citizen in zip(checked, citizens, strict=True):
             named = bool(row.view.text[_CITIZEN])
-            each = _Row(row, citizen, self._residences_at(residences.get(citizen, ())) if named else [])
+            each = _Row(row, citizen, self._check_residences(residences.get(citizen, ())) if named else [])
             self._find_portrait(each, pictures.get(citizen, ()) if named else ())
             if any(residence.faulty for residence in each.residences):
                 # Without its residence the applicant would get a card other than the one that was ordered.
                 row.faulty |= 1 << Column.RESIDENCE_CITIZEN_NUMBER
             yield each
 
-    def _residences_at(self, places: Sequence[bytes]) -> list[CheckedRow]:
-        rows: list[CheckedRow] = []
-        for place in places:
-            chunk, at = RESIDENCE_PLACE.unpack(place)
-            if chunk != self._residences[0]:
-                self._residences = chunk, self._rows.residences(chunk)
-            rows.append(self._residence_checker.check(self._residences[1][at]))
+    def _residences_of(self, citizens: Sequence[bytes]) -> dict[bytes, list[SheetRow]]:
+        """Rows of the second sheet by citizen; each of its chunks is read once, in whatever order its rows are."""
+        found: dict[bytes, list[SheetRow]] = defaultdict(list)
+        places = [
+            (*RESIDENCE_PLACE.unpack(place), citizen)
+            for citizen, places in self._index.residences(citizens).items()
+            for place in places
+        ]
+        for chunk, wanted in itertools.groupby(sorted(places), lambda place: place[0]):
+            rows = self._rows.residences(chunk)
+            for _, at, citizen in wanted:
+                found[citizen].append(rows[at])
+        return found
+
+    def _check_residences(self, residences: Sequence[SheetRow]) -> list[CheckedRow]:
+        rows = [self._residence_checker.check(row) for row in residences]
         mark_doubles(rows)
         return rows
 
@@ -214,6 +227,12 @@ class ChunkChecker:
             permit,
             citizen,
         )
+
+
+def number_in(row: SheetRow) -> str:
+    """The citizen number of a row of the first sheet, as it was delivered."""
+    place = _CITIZEN - 1
+    return shown(row.cells[place]) if len(row.cells) > place else ""
 
 
 def _reason(each: _Row) -> str:

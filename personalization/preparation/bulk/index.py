@@ -143,8 +143,9 @@ class DeliveryIndex:
 
     def _places(self, table: str, marks: Sequence[bytes]) -> dict[bytes, list[bytes]]:
         found: dict[bytes, list[bytes]] = defaultdict(list)
-        for at in range(0, len(marks), QUESTIONS_AT_ONCE):
-            asked = marks[at : at + QUESTIONS_AT_ONCE]
+        different = list(dict.fromkeys(marks))  # one that is asked twice would have its places twice
+        for at in range(0, len(different), QUESTIONS_AT_ONCE):
+            asked = different[at : at + QUESTIONS_AT_ONCE]
             places = ", ".join("?" * len(asked))
             statement = f"SELECT mark, place FROM {table} WHERE mark IN ({places}) ORDER BY mark, place"  # noqa: S608
             for mark, place in self._connection.execute(statement, asked):

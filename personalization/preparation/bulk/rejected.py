@@ -8,12 +8,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import Final
 
-from personalization.intake.applicant import Column
-from personalization.intake.cells import SheetRow, shown
+from personalization.intake.cells import SheetRow
 from personalization.intake.limits import PIECEWISE_LIMITS
 from personalization.intake.receipt import RejectedRow
 from personalization.intake.zip_directory import ZipDirectory, ZipEntry
 from personalization.keys.keystore import KeyStore
+from personalization.preparation.bulk.checking import number_in
 from personalization.preparation.bulk.dealing import DealtRows
 from personalization.preparation.bulk.index import DeliveryIndex, marker
 from personalization.preparation.bulk.layout import BatchFolder
@@ -65,8 +65,7 @@ class _Collector:
         self._content.close()
 
     def collect(self, row: SheetRow) -> RejectedRow:
-        place = Column.CITIZEN_NUMBER - 1
-        number = shown(row.cells[place]) if len(row.cells) > place else ""
+        number = number_in(row)
         if not number:
             return RejectedRow(row)
         mark = self._mark(number)

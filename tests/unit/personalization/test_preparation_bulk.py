@@ -8,6 +8,7 @@ import gc
 import io
 import json
 import multiprocessing
+import random
 import shutil
 import socket
 import zipfile
@@ -22,6 +23,7 @@ from permitcard.job import Job
 from permitcard.preparing import Loaded, Staff, abandon, prepare
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Finding
+from personalization.intake.cells import SheetRow
 from personalization.intake.delivery import PICTURES_END, RESIDENCE_END
 from personalization.intake.history import RememberedBatches
 from personalization.intake.receipt import receive_batch
@@ -30,7 +32,8 @@ from personalization.intake.sample.unpacked import write_unpacked_sample
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KeyStore
 from personalization.preparation.bulk import cluster as cluster_module
-from personalization.preparation.bulk import workers
+from personalization.preparation.bulk import index, workers
+from personalization.preparation.bulk.dealing import DealtRows
 from personalization.preparation.bulk.engine import Refusal
 from personalization.preparation.bulk.workers import Stage
 from personalization.production.journal.batches import batch_status
@@ -176,7 +179,7 @@ def test_good_rows_go_on_and_refused_ones_come_back_as_they_were(centre: Centre,
 # ------------------------------------------------------------ rows of different chunks
 
 
-def rewritten(delivery: Path, folder: Path, change: Callable[[list[list[str]]], None]) -> Path:
+def rewritten(delivery: Path, folder: Path, change: Callable[[list[list[str]]], object]) -> Path:
     """A copy of the delivery with another table."""
     folder.mkdir()
     for end in (PICTURES_END, RESIDENCE_END):
@@ -332,6 +335,42 @@ def test_a_table_is_cut_whatever_its_text_is_written_in(
     assert [row.applicant._replace(row_number=0) for row in rows_made] == [
         row.applicant._replace(row_number=0) for row in rows_before
     ]
+
+
+def test_residences_come_in_any_order_and_each_chunk_of_them_is_read_once(
+    centre: Centre, tmp_path: Path, delivery: Path, done: Done, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = rewritten(delivery, tmp_path / "shuffled", list)
+    residences = file.with_name(file.stem + RESIDENCE_END)
+    head, *lines = residences.read_text("utf-8").splitlines(keepends=True)
+    random.Random(3).shuffle(lines)
+    residences.write_text(head + "".join(lines), "utf-8")
+    reads: list[int] = []
+    read = DealtRows.residences
+
+    def counted(dealt: DealtRows, chunk: int) -> list[SheetRow]:
+        reads.append(chunk)
+        return read(dealt, chunk)
+
+    monkeypatch.setattr(DealtRows, "residences", counted)
+    found = loaded(centre, file)
+    assert content(centre, found.identifier) == content(done.centre, done.found.identifier)
+    of_marking = ORDERS[Stage.MARK] - CHUNKS
+    assert len(reads) <= of_marking + CHUNKS * of_marking
+
+
+def test_a_number_that_is_asked_for_twice_has_its_places_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two rows of one citizen in one chunk, far from each other."""
+    monkeypatch.setattr(index, "QUESTIONS_AT_ONCE", 2)
+    marks = [bytes([number]) * index.MARK_LENGTH for number in range(3)]
+    writer = index.IndexWriter(tmp_path / "index.sqlite")
+    writer.add_pictures((mark, b"place") for mark in marks)
+    writer.finish()
+    reader = index.DeliveryIndex(tmp_path / "index.sqlite")
+    try:
+        assert reader.pictures([*marks, marks[0]]) == {mark: [b"place"] for mark in marks}
+    finally:
+        reader.close()
 
 
 def test_two_workers_make_what_one_makes(centre: Centre, delivery: Path, done: Done) -> None:
