@@ -29,8 +29,8 @@ ROWS = int(os.environ.get("PERMITCARD_LONG_ROWS", "1000000"))
 STEADY = 0.1
 """Part of the rows after which memory has to be flat."""
 
-QUIET_LOAD = 1.0
-"""Load of the machine below which speeds of two runs can be compared by the clock."""
+QUIET = 0.1
+"""Processors that other work may have had for speeds of two runs to be compared by the clock."""
 
 
 @dataclass(slots=True)
@@ -99,13 +99,20 @@ class Run:
 
 def run(centre: Path, keys: Path, delivery: Path, staff: Staff) -> Run:
     shutil.copytree(keys, centre)
-    watch, quiet = Watch(), os.getloadavg()[0] < QUIET_LOAD
+    watch = Watch()
     with Job.open(Centre(centre)) as job:
-        start = time.perf_counter()
+        start, before = time.perf_counter(), busy()
         found = prepare(job, delivery, staff, progress=watch)
-        seconds = time.perf_counter() - start
+        seconds, used = time.perf_counter() - start, busy() - before
     assert isinstance(found, Loaded), found
-    return Run(Centre(centre), found, watch, seconds, quiet)
+    others = (used - (watch.spent[-1][2] - watch.spent[0][2])) / seconds
+    return Run(Centre(centre), found, watch, seconds, others < QUIET)
+
+
+def busy() -> float:
+    """Seconds that all processors have worked."""
+    times = psutil.cpu_times()
+    return sum(times) - times.idle - getattr(times, "iowait", 0.0)
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +125,7 @@ def report(capsys: pytest.CaptureFixture[str], name: str, found: Run) -> None:
     with capsys.disabled():
         cpu = (spent[-1][2] - spent[0][2]) / found.found.rows * 1e6
         print(f"\n{name}: {found.found.rows:,} rows in {found.seconds:.0f} s, {cpu:.0f} µs of CPU a row")  # noqa: T201
-        for stage in ("deal", "check", "prepare"):
+        for stage in ("deal", "mark", "check", "prepare"):
             points = [entry for entry in found.watch.memory if entry[0] == stage]
             if points:
                 own, worker = max(entry[2] for entry in points) >> 20, max(entry[3] for entry in points) >> 20
@@ -152,7 +159,7 @@ def test_two_workers_are_nearly_twice_as_fast(
         print(f"  {one.seconds / two.seconds:.2f} × by the clock, CPU {spent[1] / spent[0]:.2f} ×")  # noqa: T201
     assert same(one, two)
     assert spent[1] <= 1.25 * spent[0], "two workers do the work of one, not more"
-    if one.quiet and two.quiet and (os.cpu_count() or 1) > 2:
+    if one.quiet and two.quiet and (os.cpu_count() or 1) >= 2:
         assert one.seconds / two.seconds >= 1.8
 
 
