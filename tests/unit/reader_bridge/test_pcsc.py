@@ -101,8 +101,10 @@ def test_no_reader_is_no_error(service: Service) -> None:
     ("step", "result", "code"),
     [
         ("context", real.SCARD_E_NO_SERVICE, "no-service"),
+        ("context", real.SCARD_W_SECURITY_VIOLATION, "pcsc-not-allowed"),
         ("list", real.SCARD_E_NO_READERS_AVAILABLE, "no-reader"),
         ("connect", real.SCARD_E_SHARING_VIOLATION, "reader-in-use"),
+        ("connect", real.SCARD_W_SECURITY_VIOLATION, "pcsc-not-allowed"),
         ("connect", real.SCARD_E_NO_SMARTCARD, "no-card"),
         ("connect", real.SCARD_W_UNRESPONSIVE_CARD, "mute"),
         ("connect", real.SCARD_W_UNPOWERED_CARD, "mute"),
