@@ -17,11 +17,11 @@ from card_os.port import PortMute
 from card_os.security.cryptography import derive
 from card_os.storage.store import ObjectKind
 from personalization.terminal.authentication import MutualAuthentication
-from personalization.terminal.channel import CardRefused
+from personalization.terminal.channel import CardRefused, PlainChannel
 from personalization.terminal.holder import HolderSession
 from personalization.terminal.sam import PreparedAuthentication
 from personalization.terminal.secure_messaging import SessionKeys
-from personalization.terminal.session import TerminalSession
+from personalization.terminal.session import TerminalSession, select
 from reader_bridge.connection import Interface
 from tests.doubles.cut_points import cut_points
 from tests.unit.applet.workbench import (
@@ -240,14 +240,19 @@ def test_a_cut_at_the_answer_of_a_wrong_pin_gives_no_try_back(permit: Bench) -> 
 
 
 def test_a_torn_module_never_gains_an_authentication() -> None:
+    """One is spent with the number, and a wrong card with its answer: tearing gives neither back."""
     module = new_sam()
+    channel = PlainChannel(new_permit().on(Interface.CONTACT))
+    select(channel, PERMIT.application.instance)
+    concealed = channel.exchange(CommandApdu(0, 0xCA, 0xDF, 0x20, b"", 256)).data
     left = [open_sam(module.fork()).uses_left()]
     for unit, moment in cut_points(16):
         torn = module.fork()
         sam = open_sam(torn)
         torn.power.arm(unit, moment)
         with contextlib.suppress(PortMute, CardRefused):
-            sam.prepare(bytes(40), 0x81, bytes(16))
+            sam.prepare(concealed, 0x81, bytes(16))
+            sam.complete(bytes(64))
         left.append(open_sam(torn.fork()).uses_left())
     assert max(authentications for authentications, _ in left) == 1_000_000
     assert max(wrong for _, wrong in left) == 1_000
