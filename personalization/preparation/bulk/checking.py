@@ -10,7 +10,7 @@ import itertools
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from personalization.intake.applicant import Applicant, Column, Finding, Severity
 from personalization.intake.cells import SheetRow, shown
@@ -42,6 +42,14 @@ _SOUND: Final = (
     (int(Column.BANK_ACCOUNT), Sound.ACCOUNT),
 )
 _PERMIT, _CITIZEN, _ACCOUNT = (column for column, _ in _SOUND)
+
+
+class _Place(NamedTuple):
+    """Where a row of the second sheet is, and whose."""
+
+    chunk: int
+    at: int
+    citizen: bytes
 
 
 @dataclass(slots=True)
@@ -160,15 +168,14 @@ class ChunkChecker:
     def _residences_of(self, citizens: Sequence[bytes]) -> dict[bytes, list[SheetRow]]:
         """Rows of the second sheet by citizen; each of its chunks is read once, in whatever order its rows are."""
         found: dict[bytes, list[SheetRow]] = defaultdict(list)
-        places = [
-            (*RESIDENCE_PLACE.unpack(place), citizen)
-            for citizen, places in self._index.residences(citizens).items()
-            for place in places
-        ]
-        for chunk, wanted in itertools.groupby(sorted(places), lambda place: place[0]):
+        places: list[_Place] = []
+        for citizen, located in self._index.residences(citizens).items():
+            for chunk, at in map(RESIDENCE_PLACE.unpack, located):
+                places.append(_Place(chunk, at, citizen))
+        for chunk, wanted in itertools.groupby(sorted(places), lambda place: place.chunk):
             rows = self._rows.residences(chunk)
-            for _, at, citizen in wanted:
-                found[citizen].append(rows[at])
+            for place in wanted:
+                found[place.citizen].append(rows[place.at])
         return found
 
     def _check_residences(self, residences: Sequence[SheetRow]) -> list[CheckedRow]:
