@@ -18,7 +18,7 @@ from permitcard.centre import Centre
 from permitcard.job import Job
 from permitcard.pass_office import IssuedList, applicant_on_card, latest_list, publish
 from permitcard.products import boot, permit_profile
-from permitcard.sams import desk_sams
+from permitcard.sams import a_sam
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.inspection.signature_check import SignatureVerifier
@@ -225,7 +225,8 @@ def desk_at_work(
     with ExitStack() as held:
         job = held.enter_context(Job.open(Centre(root)))
         job.operator.require(Role.DESK)
-        sam = held.enter_context(desk_sams(root / "sams", job.sams, job.journal, job.keys, (DESK_ROLE,)))
+        sams = a_sam(root / "sams", job.sams, job.journal, job.keys, (DESK_ROLE,), every_generation=True)
+        sam = held.enter_context(sams)
 
         def recognise(number: str) -> bytes:
             return job.keys.recognise(number.encode())

@@ -95,26 +95,34 @@ def require_sams(sams: Sequence[str], users: int, *, production: bool) -> None:
 
 
 @contextmanager
-def open_named(office: SamOffice, sams: Sequence[str], roles: Sequence[str]) -> Generator[CardAuthenticator]:
-    """The first of the named SAMs that is of use and that nobody else has open.
+def open_named(
+    office: SamOffice, sams: Sequence[str], roles: Sequence[str], *, every_generation: bool = False
+) -> Generator[CardAuthenticator]:
+    """The first of the named SAMs that is of use and that nobody else has open; or the first of each generation.
 
     Raises:
         PersonalizationError: "no-sam-free", all are in use; else why the first that nobody has is of no use:
             "sam-missing", or as `SamOffice.open`.
     """
     useless: PersonalizationError | None = None
+    opened: list[OpenSam] = []
     with ExitStack() as held:
         for address in sams:
-            try:
-                sam = held.enter_context(office.open(connect_sam(address), roles))
-            except (ReaderError, PersonalizationError) as error:
-                if error.code not in _IN_USE:
-                    useless = useless or _told(error, address)
-            else:
+            with ExitStack() as own:
+                try:
+                    sam = own.enter_context(office.open(connect_sam(address), roles, former=every_generation))
+                except (ReaderError, PersonalizationError) as error:
+                    if error.code not in _IN_USE:
+                        useless = useless or _told(error, address)
+                    continue
+                if all(sam.masters.values != other.masters.values for other in opened):
+                    opened.append(sam)
+                    held.push(own.pop_all())
+            if not every_generation:
                 break
-        else:
+        if not opened:
             raise useless or PersonalizationError("no-sam-free", exit_code=_ENVIRONMENT, path=", ".join(sams))
-        yield sam
+        yield SamsOfGenerations(opened) if every_generation else opened[0]
 
 
 def _told(error: ReaderError | PersonalizationError, address: str) -> PersonalizationError:
@@ -124,59 +132,14 @@ def _told(error: ReaderError | PersonalizationError, address: str) -> Personaliz
 
 
 @contextmanager
-def open_generations(office: SamOffice, sams: Sequence[str], roles: Sequence[str]) -> Generator[CardAuthenticator]:
-    """Of each generation the first of the named SAMs that is of use and that nobody else has open.
-
-    Raises:
-        PersonalizationError: as `open_named`, when there is none at all.
-    """
-    useless: PersonalizationError | None = None
-    opened: list[OpenSam] = []
-    with ExitStack() as held:
-        for address in sams:
-            with ExitStack() as own:
-                try:
-                    sam = own.enter_context(office.open(connect_sam(address), roles, former=True))
-                except (ReaderError, PersonalizationError) as error:
-                    if error.code not in _IN_USE:
-                        useless = useless or _told(error, address)
-                    continue
-                if all(sam.masters.values != other.masters.values for other in opened):
-                    opened.append(sam)
-                    held.push(own.pop_all())
-        if not opened:
-            raise useless or PersonalizationError("no-sam-free", exit_code=_ENVIRONMENT, path=", ".join(sams))
-        yield SamsOfGenerations(opened)
-
-
-@contextmanager
-def desk_sams(
-    folder: Path, sams: Sequence[str], journal: Journal, keys: KeyStore, roles: Sequence[str]
-) -> Generator[CardAuthenticator]:
-    """The SAMs of one desk: of the named one of each generation, or a rehearsal's own card file.
-
-    Args:
-        folder: as the others, see `a_sam`.
-        sams: see there.
-        journal: see there.
-        keys: see there.
-        roles: see there.
-
-    Raises:
-        PersonalizationError, ReaderError: as `require_sams`, `open_generations` and `own_sam`.
-    """
-    require_sams(sams, 1, production=keys.production)
-    if sams:
-        with open_generations(sam_office(journal, keys), sams, roles) as named:
-            yield named
-    else:
-        with own_sam(folder, keys, roles) as own:
-            yield own
-
-
-@contextmanager
 def a_sam(
-    folder: Path, sams: Sequence[str], journal: Journal, keys: KeyStore, roles: Sequence[str]
+    folder: Path,
+    sams: Sequence[str],
+    journal: Journal,
+    keys: KeyStore,
+    roles: Sequence[str],
+    *,
+    every_generation: bool = False,
 ) -> Generator[CardAuthenticator]:
     """A SAM for one user: one of the named, or a rehearsal's own card file.
 
@@ -186,13 +149,14 @@ def a_sam(
         journal: the open journal.
         keys: the centre's keys.
         roles: what it is wanted for.
+        every_generation: of the named take one of each generation, for cards of all of them.
 
     Raises:
         PersonalizationError, ReaderError: as `require_sams`, `open_named` and `own_sam`.
     """
     require_sams(sams, 1, production=keys.production)
     if sams:
-        with open_named(sam_office(journal, keys), sams, roles) as sam:
+        with open_named(sam_office(journal, keys), sams, roles, every_generation=every_generation) as sam:
             yield sam
     else:
         with own_sam(folder, keys, roles) as own:

@@ -32,7 +32,7 @@ class Vigil:
     Args:
         ready: true when the link can be read or has ended, at once (argument 0) or as soon as that is so (None).
         turn: held by the one who is awake; those who share it do not take the processors from each other.
-        processors: how many the machine has.
+        processors: how many this process may use.
         clock: seconds.
     """
 
@@ -55,7 +55,7 @@ class Vigil:
         """Over a connected socket."""
         poll = select.poll()
         poll.register(link, select.POLLIN)
-        return cls(poll.poll, turn, os.cpu_count() or 1)
+        return cls(poll.poll, turn, len(os.sched_getaffinity(0)))
 
     def wait(self) -> None:
         """Return when the link can be read or has ended."""
