@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import hashlib
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -34,6 +33,7 @@ from personalization.intake.rejects import write_rejects
 from personalization.keys.authorities import authorities_of
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.signed_document import sign_document, written
+from personalization.preparation.bulk.delivered import DeliveredFiles
 from personalization.preparation.mailer import MailerFile, PinLetter
 from personalization.preparation.manifest import MANIFEST_ENDING, Manifest
 from personalization.preparation.prepare import PreparedBatch, prepare_batch
@@ -289,7 +289,7 @@ class Job:
     def approve(self, act: Act, subject: str) -> str:
         """Approve an act of somebody else; returns what it is about.
 
-        That is a batch; for accept-good the SHA-256 of a delivered file, for re-make ``BATCH/ROW``, for destroy the
+        That is a batch; for accept-good the SHA-256 of a delivery, for re-make ``BATCH/ROW``, for destroy the
         identifier of the destruction list, for keys a key.
 
         Raises:
@@ -297,7 +297,7 @@ class Job:
                 "destruction-list-other".
         """
         if act is Act.ACCEPT_GOOD:
-            subject = hashlib.sha256(Path(subject).read_bytes()).hexdigest()
+            subject = DeliveredFiles.of(Path(subject)).digests()[0].hex()
         elif act is Act.KEYS:
             subject = KeyName(subject).value if subject in set(KeyName) else _unknown_key(subject)
         elif act is Act.FIRST_ARTICLE:

@@ -10,7 +10,9 @@
     public_key = "3059…"                    # instead: SubjectPublicKeyInfo of a key in wang's own PKCS#11 token
     roles = ["inspect", "release", "keys"]
 
-An approval is an entry of the audit trail. It holds for one act on one subject, for one day, and once.
+An approval is an entry of the audit trail. It holds for one act on one subject, for one day, and once: the entry of the
+act names it, and no second entry can. Whoever gave it must still have the role when it is used, and must not have run
+the batch in between where that would have kept them from approving.
 """
 
 from __future__ import annotations
@@ -22,12 +24,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Self
 
-from sqlalchemy import select
+from sqlalchemy import Connection, select
 
 from personalization.errors import PersonalizationError
 from personalization.production.acts import ACTS, Act, Role
 from personalization.production.journal.database import Journal, now_us
-from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.events import APPROVAL, Entry, What, is_spent, record
 from personalization.production.journal.tables import Batch, Event
 
 _USAGE: Final = 2
@@ -49,6 +51,11 @@ class Operator:
     roles: frozenset[Role]
     system_user: str | None = None
     public_key: bytes | None = None
+
+    @property
+    def known_by(self) -> str | bytes | None:
+        """The one thing by which the person is known."""
+        return self.system_user if self.public_key is None else self.public_key
 
     def require(self, role: Role) -> None:
         """Refuse what the person may not do.
@@ -90,8 +97,8 @@ class Roster:
             operators = {name: _operator(name, row) for name, row in table.items()}
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             raise PersonalizationError("operators-malformed", exit_code=_USAGE, file=str(path)) from None
-        users = [one.system_user for one in operators.values() if one.system_user is not None]
-        if not operators or len(users) != len(set(users)):
+        known_by = [one.known_by for one in operators.values()]
+        if not operators or len(known_by) != len(set(known_by)):  # one person would be the second one as well
             raise PersonalizationError("operators-malformed", exit_code=_USAGE, file=str(path))
         return cls(operators)
 
@@ -176,14 +183,14 @@ def require_two(journal: Journal, roster: Roster, operator: Operator, act: Act, 
 
     Raises:
         PersonalizationError: exit 2: "role-missing"; "maker-inspects", who ran a batch does not release it;
-            "approval-missing".
+            "approval-missing", nobody has approved, or who has may not any more.
     """
     operator.require(ACTS[act].acts)
     if roster.alone:
         return None
     if ACTS[act].apart_from_makers:
         _require_apart(journal, operator.name, subject)
-    approval = _find(journal, operator.name, act, subject)
+    approval = _find(journal, roster, operator.name, act, subject)
     if approval is None:
         raise PersonalizationError(
             "approval-missing", exit_code=_USAGE, act=act.value, subject=subject, role=ACTS[act].approves.value
@@ -194,12 +201,9 @@ def require_two(journal: Journal, roster: Roster, operator: Operator, act: Act, 
 def approved(approval: Approval | None) -> dict[str, object]:
     """What the entry of an act says of its approval; the approval is used up when that entry is written."""
     return (
-        {"approval": None, "approved_by": None}
+        {APPROVAL: None, "approved_by": None}
         if approval is None
-        else {
-            "approval": approval.entry,
-            "approved_by": approval.by,
-        }
+        else {APPROVAL: approval.entry, "approved_by": approval.by}
     )
 
 
@@ -208,30 +212,42 @@ _RAN: Final = (What.BATCH_RUNNING.value, What.STATION_MANNED.value)
 
 
 def _require_apart(journal: Journal, name: str, subject: str) -> None:
+    with journal.reading() as connection:
+        if _has_run(connection, name, subject):
+            raise PersonalizationError("maker-inspects", exit_code=_USAGE, operator=name, batch=subject)
+
+
+def _has_run(connection: Connection, name: str, subject: str) -> bool:
     ran = (
         select(Event.id)
         .join(Batch, Batch.id == Event.batch_id)
         .where(Batch.identifier == subject, Event.what.in_(_RAN), Event.who == name)
         .limit(1)
     )
-    with journal.reading() as connection:
-        if connection.execute(ran).first() is not None:
-            raise PersonalizationError("maker-inspects", exit_code=_USAGE, operator=name, batch=subject)
+    return connection.execute(ran).first() is not None
 
 
-def _find(journal: Journal, actor: str, act: Act, subject: str) -> Approval | None:
-    """The newest approval by somebody else that is a day old at most and was not used."""
-    since = now_us() - _DAY_US
-    with journal.reading() as connection:
-        given = connection.execute(
-            select(Event.id, Event.who, Event.facts)
-            .where(Event.what == What.APPROVED.value, Event.at >= since, Event.who != actor)
-            .order_by(Event.id.desc())
-        ).all()
-        later = connection.execute(select(Event.facts).where(Event.at >= since, Event.facts.is_not(None))).scalars()
-        used = {json.loads(facts or "{}").get("approval") for facts in later}
+def _find(journal: Journal, roster: Roster, actor: str, act: Act, subject: str) -> Approval | None:
+    """The newest approval by somebody else that still holds."""
+    given = select(Event.id, Event.who, Event.facts).where(
+        Event.what == What.APPROVED.value, Event.at >= now_us() - _DAY_US, Event.who != actor
+    )
     wanted = {"act": act.value, "subject": subject}
-    for row in given:
-        if json.loads(row.facts or "{}") == wanted and row.id not in used:
-            return Approval(row.id, row.who)
+    with journal.reading() as connection:
+        for row in connection.execute(given.order_by(Event.id.desc())).all():
+            approval = Approval(row.id, row.who)
+            if json.loads(row.facts or "{}") == wanted and _holds(connection, roster, approval, act, subject):
+                return approval
     return None
+
+
+def _holds(connection: Connection, roster: Roster, approval: Approval, act: Act, subject: str) -> bool:
+    """Whether who approved still may, and the approval was not used."""
+    pair, by = ACTS[act], roster.operators.get(approval.by)
+    apart = pair.apart_from_makers or pair.approver_apart
+    return (
+        by is not None
+        and pair.approves in by.roles
+        and not (apart and _has_run(connection, approval.by, subject))
+        and not is_spent(connection, approval.entry)
+    )

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 
 from permitcard.centre import Centre
+from permitcard.job import Job
 from personalization.intake.sample.unpacked import write_unpacked_sample
+from personalization.preparation.bulk.delivered import DeliveredFiles
+from personalization.production.acts import Act, Role
+from personalization.production.operators import Operator, Roster, require_two
 from tests.console.command_line import CommandLine
 
 RESIDENTS = 4
@@ -56,6 +60,17 @@ def test_a_bad_row_is_named_and_leaves_nothing_until_the_good_ones_may_go_on(tmp
     assert isinstance(rejects, list)
     opened = run("batch", "rejects", str(rejects[0]), "opened", "--centre", centre.root, "--json").document
     assert Path(str(opened["file"])).suffix == ".zip"
+
+
+def test_what_is_approved_is_the_whole_delivery_however_many_files_it_has(tmp_path: Path, centre: Centre) -> None:
+    """The pictures may be changed after the table was approved; what `batch prepare` asks for is a hash over both."""
+    file = write_unpacked_sample(tmp_path / "delivered", RESIDENTS, 4)
+    digest, each = DeliveredFiles.of(file).digests()
+    assert len(each) > 1
+    with Job.open(centre) as job:
+        assert job.approve(Act.ACCEPT_GOOD, str(file)) == digest.hex()
+        roster = Roster({name: Operator(name, frozenset(Role), name) for name in (job.operator.name, "zhao")})
+        assert require_two(job.journal, roster, roster.operators["zhao"], Act.ACCEPT_GOOD, digest.hex()) is not None
 
 
 @pytest.mark.parametrize(

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
+from personalization.errors import PersonalizationError
 from personalization.production.journal.database import AUDIT_ENTRIES, now_us
+from personalization.production.journal.tables import Event
+
+_USAGE: Final = 2
 
 
 class What(StrEnum):
@@ -84,6 +88,13 @@ class Entry(NamedTuple):
     facts: Mapping[str, object] | None = None
 
 
+APPROVAL: Final = "approval"
+"""Fact of an act that took two: number of the entry in which the second one approved."""
+
+_TOLD_IN_ANY_CASE: Final = frozenset({What.KEYS_CHANGED})
+"""Acts outside the database: they have happened when they are told of."""
+
+
 def record(connection: Connection, who: str, entries: Sequence[Entry]) -> None:
     """Have entries of ``who`` (an operator or a station) written as this transaction commits, and not without it.
 
@@ -91,19 +102,45 @@ def record(connection: Connection, who: str, entries: Sequence[Entry]) -> None:
         connection: of `Journal.transaction`.
         who: operator or station.
         entries: what happened, in order.
+
+    Raises:
+        PersonalizationError: "approval-used", exit 2: an entry names an approval that another act has used.
     """
     at = now_us()
     waiting: list[dict[str, object]] = connection.info[AUDIT_ENTRIES]
-    waiting.extend(
-        {
-            "at": at,
-            "who": who,
-            "what": entry.what.value,
-            "batch_id": entry.batch_id,
-            "row_id": entry.row_id,
-            "blank_id": entry.blank_id,
-            "run_id": entry.run_id,
-            "facts": json.dumps(entry.facts, sort_keys=True) if entry.facts else None,
-        }
-        for entry in entries
-    )
+    for entry in entries:
+        approval = (entry.facts or {}).get(APPROVAL)
+        if approval is not None and entry.what not in _TOLD_IN_ANY_CASE:
+            _spend(connection, waiting, int(str(approval)))
+        waiting.append(
+            {
+                "at": at,
+                "who": who,
+                "what": entry.what.value,
+                "batch_id": entry.batch_id,
+                "row_id": entry.row_id,
+                "blank_id": entry.blank_id,
+                "run_id": entry.run_id,
+                "facts": json.dumps(entry.facts, sort_keys=True) if entry.facts else None,
+            }
+        )
+
+
+def is_spent(connection: Connection, approval: int) -> bool:
+    """Whether an entry of the trail names that approval.
+
+    Args:
+        connection: that reads.
+        approval: number of its entry.
+    """
+    named = f'"{APPROVAL}": {approval}'
+    later = select(Event.facts).where(Event.id > approval, Event.facts.contains(named, autoescape=True))
+    return any(json.loads(facts or "{}").get(APPROVAL) == approval for facts in connection.execute(later).scalars())
+
+
+def _spend(connection: Connection, waiting: Sequence[Mapping[str, object]], approval: int) -> None:
+    """Let one act use an approval, also when two try at the same moment: the second one waits for the first."""
+    connection.execute(select(Event.id).where(Event.id == approval).with_for_update())
+    told = (json.loads(str(entry["facts"] or "{}")) for entry in waiting)
+    if any(facts.get(APPROVAL) == approval for facts in told) or is_spent(connection, approval):
+        raise PersonalizationError("approval-used", exit_code=_USAGE, entry=approval)

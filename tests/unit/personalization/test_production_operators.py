@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from pkcs11 import Attribute, KeyType, MechanismFlag
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
+from sqlalchemy import func, select
 
 from permitcard.operator_login import operator_of, system_user
 from personalization.errors import PersonalizationError
@@ -25,6 +26,7 @@ from personalization.production.journal.batches import (
 )
 from personalization.production.journal.database import Journal, now_us
 from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.tables import Event
 from personalization.production.operators import Operator, Roster, approve, approved, require_two
 from personalization.production.states import BatchState
 from tests.doubles.softhsm import USER_PIN, fresh_token
@@ -43,6 +45,12 @@ def batch(journal: Journal) -> str:
         record(connection, "li", [Entry(What.BATCH_RUNNING, facts.id)])
         change_batch(connection, facts.id, BatchState.COMPLETE)
     return "B1"
+
+
+def count(journal: Journal, what: What) -> int:
+    with journal.reading() as connection:
+        found = connection.execute(select(func.count(Event.id)).where(Event.what == what.value))
+        return int(found.scalar_one())
 
 
 def code(attempt: pytest.ExceptionInfo[PersonalizationError]) -> tuple[str, int]:
@@ -83,6 +91,71 @@ def test_an_approval_holds_for_a_day(journal: Journal, batch: str, monkeypatch: 
     monkeypatch.setattr("personalization.production.operators.now_us", lambda: tomorrow)
     with pytest.raises(PersonalizationError, match="approval-missing"):
         require_two(journal, ROSTER, ZHAO, Act.ERASE, batch)
+
+
+def test_two_acts_that_found_the_same_approval_do_not_both_use_it(journal: Journal, batch: str) -> None:
+    """Both have looked before either of them writes."""
+    approve(journal, WANG, Act.ERASE, batch)
+    first, second = (require_two(journal, ROSTER, one, Act.ERASE, batch) for one in (LI, ZHAO))
+    assert first == second
+    with journal.transaction() as connection:
+        record(connection, "li", [Entry(What.BATCH_ERASED, facts=approved(first))])
+    with pytest.raises(PersonalizationError) as caught, journal.transaction() as connection:
+        record(connection, "zhao", [Entry(What.BATCH_ERASED, facts=approved(second))])
+    assert code(caught) == ("approval-used", 2)
+    assert count(journal, What.BATCH_ERASED) == 1
+
+
+def test_one_transaction_uses_an_approval_once(journal: Journal, batch: str) -> None:
+    approve(journal, WANG, Act.ERASE, batch)
+    facts = approved(require_two(journal, ROSTER, LI, Act.ERASE, batch))
+    with pytest.raises(PersonalizationError, match="approval-used"), journal.transaction() as connection:
+        record(connection, "li", [Entry(What.BATCH_ERASED, facts=facts), Entry(What.BATCH_ERASED, facts=facts)])
+
+
+def test_a_change_of_keys_is_told_whatever_became_of_its_approval(journal: Journal, batch: str) -> None:
+    """The keys have changed by then, and of a role master concealment with it."""
+    approve(journal, WANG, Act.KEYS, "bank")
+    facts = approved(require_two(journal, ROSTER, LI, Act.KEYS, "bank"))
+    for _ in range(2):
+        with journal.transaction() as connection:
+            record(connection, "li", [Entry(What.KEYS_CHANGED, facts=facts)])
+    assert count(journal, What.KEYS_CHANGED) == 2
+    with pytest.raises(PersonalizationError, match="approval-missing"):
+        require_two(journal, ROSTER, LI, Act.KEYS, "bank")
+
+
+def test_an_approval_is_told_from_those_whose_numbers_begin_alike(journal: Journal, batch: str) -> None:
+    numbers = list[int]()
+    while not any(
+        str(number).startswith(str(earlier)) for number in numbers for earlier in numbers if number > earlier
+    ):
+        approve(journal, WANG, Act.ERASE, batch)
+        approval = require_two(journal, ROSTER, LI, Act.ERASE, batch)
+        assert approval is not None
+        numbers.append(approval.entry)
+    with journal.transaction() as connection:
+        record(connection, "li", [Entry(What.BATCH_ERASED, facts={"approval": numbers[-1]})])
+    found = require_two(journal, ROSTER, LI, Act.ERASE, batch)
+    assert found is not None
+    assert found.entry == numbers[-2]
+
+
+def test_who_approved_and_then_made_it_has_approved_nothing(journal: Journal, batch: str) -> None:
+    approve(journal, WANG, Act.RELEASE, batch)
+    with journal.transaction() as connection:
+        record(connection, "wang", [Entry(What.STATION_MANNED, find_batch(journal, batch).id)])
+    with pytest.raises(PersonalizationError, match="approval-missing"):
+        require_two(journal, ROSTER, ZHAO, Act.RELEASE, batch)
+
+
+def test_an_approval_holds_as_long_as_who_gave_it_has_the_role(journal: Journal, batch: str) -> None:
+    approve(journal, WANG, Act.ERASE, batch)
+    lacking = Operator("wang", EVERYTHING - {ACTS[Act.ERASE].approves}, "wang")
+    for roster in (Roster({"li": LI}), Roster({"li": LI, "wang": lacking})):
+        with pytest.raises(PersonalizationError, match="approval-missing"):
+            require_two(journal, roster, LI, Act.ERASE, batch)
+    assert require_two(journal, ROSTER, LI, Act.ERASE, batch) is not None
 
 
 def test_who_worked_at_a_station_that_joined_made_it_too(journal: Journal, batch: str) -> None:
@@ -177,6 +250,7 @@ roles = []
         '[operators.li]\nroles = []\npublic_key = "00"\nsystem_user = "li"',
         "[operators.li]\nroles = []\nrole = 1",
         '[operators.li]\nroles = []\n[operators.wang]\nroles = []\nsystem_user = "li"',
+        '[operators.li]\nroles = []\npublic_key = "00"\n[operators.wang]\nroles = []\npublic_key = "00"',
         "[",
     ],
 )

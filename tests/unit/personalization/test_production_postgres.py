@@ -103,6 +103,13 @@ def test_a_server_that_may_forget_commits_is_refused(place: PostgresServer) -> N
     open_journal(place).close()
 
 
+def somebody_waits(connection: Connection) -> bool:
+    """Whether another session of this database waits for a lock."""
+    connection.execute(text("SELECT pg_stat_clear_snapshot()"))
+    sessions = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    return bool(connection.execute(text(sessions)).scalar())
+
+
 def set_fsync(server: Postgres, place: PostgresServer, value: str) -> None:
     server.ask(f"ALTER SYSTEM SET fsync = {value}")
     server.ask("SELECT pg_reload_conf()")
@@ -250,3 +257,26 @@ def test_a_run_whose_database_stays_away_stops_in_order_and_goes_on_later(
     assert verify_trail(trail, [], head).findings == ()
     made = sorted(row for path in tmp_path.glob("*.card") for row in [card_state(path)[1]] if row)
     assert made == list(range(1, rows + 1))
+
+
+def test_two_machines_that_use_one_approval_at_the_same_moment_take_turns(journal: Journal) -> None:
+    """The second one waits until the first has committed, and is refused."""
+    record_approval = [Entry(What.APPROVED, facts={"act": "erase", "subject": "B1"})]
+    journal.write(lambda connection: record(connection, "wang", record_approval))
+    act = [Entry(What.BATCH_ERASED, facts={"approval": 1})]
+    refused = list[PersonalizationError]()
+
+    def second() -> None:
+        try:
+            journal.write(lambda connection: record(connection, "zhao", act))
+        except PersonalizationError as error:
+            refused.append(error)
+
+    with journal.transaction() as connection:
+        record(connection, "li", act)
+        other = threading.Thread(target=second)
+        other.start()
+        until(lambda: somebody_waits(connection))
+    other.join()
+    assert [error.code for error in refused] == ["approval-used"]
+    assert entries(journal) == 2
