@@ -7,7 +7,8 @@ card_number,reader,place
 ```
 
 A reader with a feeder presents many cards; ``place`` tells them apart, and is what the position hook goes by. It may be
-left out where each card has a reader of its own.
+left out where each card has a reader of its own. A card file (``sim:cards/1.card``, in a rehearsal) is in the centre's
+folder.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Final
 
 from personalization.errors import PersonalizationError
@@ -86,9 +87,18 @@ def _blank(file: Path, line: int, row: Mapping[str | None, str | None]) -> NewBl
         address = CardAddress.parse(reader)
     except ReaderError as error:
         raise _malformed(file, line, "reader") from error
-    if place and address.kind is AddressKind.SIMULATED:  # a card file is one card
-        raise _malformed(file, line, "place")
+    if address.kind is AddressKind.SIMULATED:
+        if place:  # a card file is one card
+            raise _malformed(file, line, "place")
+        if not _is_in_the_centre(reader, address.place):
+            raise _malformed(file, line, "reader")
     return NewBlank(bytes.fromhex(number), f"{reader}{PLACE_MARK}{place}" if place else reader)
+
+
+def _is_in_the_centre(reader: str, path: str) -> bool:
+    """Whether an address is that of a card file below the centre's folder: destroying a card removes its file."""
+    parts = PurePath(path)
+    return reader == f"{AddressKind.SIMULATED.value}:{path}" and not parts.is_absolute() and ".." not in parts.parts
 
 
 def _malformed(file: Path, line: int, what: str) -> PersonalizationError:

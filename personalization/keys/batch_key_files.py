@@ -21,6 +21,7 @@ from personalization.errors import PersonalizationError
 from personalization.keys.batch_keys import BATCH_KEYS, check_identifier
 from personalization.keys.check_values import aes_check_value
 from personalization.keys.keystore import KEY_LENGTHS, KeyName
+from personalization.overwritten_file import overwrite_and_remove
 
 _NONCE: Final = 12
 _CONTEXT: Final = b"batch keys\x00"
@@ -115,19 +116,6 @@ class BatchKeyFiles:
     @staticmethod
     def _file(folder: Path, batch: str) -> Path:
         return folder / f"{batch}.key"
-
-
-def overwrite_and_remove(path: Path) -> None:
-    """Write random bytes over a file's content, flush them to the medium, and remove the file.
-
-    A flash medium or a file system that copies on write may keep the old blocks; whoever needs certainty keeps keys in
-    an HSM.
-    """
-    with path.open("r+b") as stream:
-        stream.write(os.urandom(path.stat().st_size))
-        stream.flush()
-        os.fsync(stream.fileno())
-    path.unlink()
 
 
 def _sealers(keys: bytes) -> dict[KeyName, FileSealer]:

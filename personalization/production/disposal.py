@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 from sqlalchemy import select
 
 from personalization.errors import PersonalizationError
-from personalization.keys.batch_key_files import overwrite_and_remove
+from personalization.overwritten_file import overwrite_and_remove
 from personalization.production.journal.corrections import StockCard, cards_by_number, cards_in, move_cards
 from personalization.production.journal.database import Journal
 from personalization.production.journal.events import Entry, What, record

@@ -15,6 +15,7 @@ A step that finds its work done goes on, so that an erasure that was interrupted
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -23,10 +24,10 @@ from pathlib import Path
 from typing import Final
 
 from personalization.errors import PersonalizationError
-from personalization.keys.batch_key_files import overwrite_and_remove
 from personalization.keys.batch_keys import BATCH_KEYS
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.signed_document import sign_document
+from personalization.overwritten_file import overwrite_and_remove
 from personalization.production.journal.database import Journal
 from personalization.production.journal.erasure import card_locations, forget, require_erasable, source_hash
 from personalization.production.operators import Approval, approved
@@ -76,7 +77,7 @@ def erase_batch(
     keys.destroy_batch_keys(identifier)
     cards = sum(_remove(path) for path in _images(premises.root, card_locations(journal, batch_id)))
     delivered = premises.delivered | {source_hash(journal, batch_id)}
-    inputs = sum(_remove(path) for path in _inputs(premises.inputs, delivered))
+    inputs = sum(_remove_delivered(path, delivered) for path in _files(premises.inputs))
     files = sum(_remove_folder(folder) for folder in premises.folders)
     erased = {"cards": cards, "inputs": inputs, "files": files}
     forget(journal, batch_id, who, {**erased, "keys": values, **approved(approval)})
@@ -111,20 +112,25 @@ def _images(root: Path, locations: Iterable[str]) -> Iterator[Path]:
             yield root / location.removeprefix(_SIMULATED)
 
 
-def _inputs(places: Iterable[Path], wanted: Collection[bytes]) -> Iterator[Path]:
-    """Every file below ``places`` that was delivered, whatever it is called."""
+def _files(places: Iterable[Path]) -> Iterator[Path]:
+    """Every file at or below ``places``, whatever it is called; of a link, the file that it leads to."""
     for place in places:
         for path in [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []:
-            if path.is_file() and _sha256(path) in wanted:
-                yield path
+            if path.is_file():
+                yield path.resolve()
 
 
-def _sha256(path: Path) -> bytes:
+def _remove_delivered(path: Path, wanted: Collection[bytes]) -> int:
+    """Overwrite and remove a file that was delivered; the very file that was looked at."""
     digest = hashlib.sha256()
     with path.open("rb") as stream:
+        seen = os.fstat(stream.fileno())
         while part := stream.read(_CHUNK):
             digest.update(part)
-    return digest.digest()
+    if digest.digest() not in wanted:
+        return 0
+    overwrite_and_remove(path, seen=seen)
+    return 1
 
 
 def _remove(path: Path) -> int:
