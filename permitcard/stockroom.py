@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from permitcard.blank_list import read_blank_list
+from personalization.formula_guard import without_formula
 from personalization.production.acts import Act, Role
 from personalization.production.disposal import (
     destroy_cards,
@@ -125,5 +126,5 @@ def _table(document: Mapping[str, object]) -> bytes:
     stream = io.StringIO(newline="")
     table = csv.DictWriter(stream, _CARD_COLUMNS)
     table.writeheader()
-    table.writerows(cards)
+    table.writerows({name: without_formula(text) for name, text in card.items()} for card in cards)
     return stream.getvalue().encode("utf-8-sig")

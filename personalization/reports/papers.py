@@ -14,6 +14,7 @@ from typing import Final
 
 from sqlalchemy import select
 
+from personalization.formula_guard import without_formula
 from personalization.permit.calendars import after_working_days
 from personalization.production.journal.batches import BatchStatus, batch_status
 from personalization.production.journal.database import Journal
@@ -121,7 +122,7 @@ def paper_table(document: Mapping[str, object]) -> bytes:
     stream = io.StringIO(newline="")
     table = csv.writer(stream)
     table.writerow(("name", "value"))
-    table.writerows(_flat(document, ""))
+    table.writerows((name, without_formula(value)) for name, value in _flat(document, ""))
     return stream.getvalue().encode("utf-8-sig")
 
 

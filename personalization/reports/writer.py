@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, Protocol
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from personalization.errors import PersonalizationError
+from personalization.formula_guard import without_formula
 from personalization.production.journal.database import Journal
 from personalization.production.results import Results
 from personalization.production.states import RunState
@@ -221,7 +222,7 @@ def _write_table(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
     with path.open("w", encoding="utf-8-sig", newline="") as stream:
         table = csv.DictWriter(stream, list(rows[0]) if rows else [])
         table.writeheader()
-        table.writerows(rows)
+        table.writerows({name: without_formula(value) for name, value in row.items()} for row in rows)
 
 
 def _batch_document(report: BatchReport) -> dict[str, object]:

@@ -20,6 +20,7 @@ from openpyxl.utils import get_column_letter
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.formula_guard import without_formula
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.returns.tables import Recipient, Table
 
@@ -27,7 +28,6 @@ _MAGIC: Final = b"PCRET1\n"
 _LONGEST_LINE: Final = 64
 _LONGEST_SHEET_NAME: Final = 31
 _NOT_IN_SHEET_NAMES: Final = str.maketrans(dict.fromkeys("[]:*?/\\'", "_"))
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 _WIDTH: Final = 22
 _TEXT: Final = "@"
 
@@ -117,7 +117,7 @@ def write_csv(table: Table) -> bytes:
     stream = io.StringIO(newline="")
     writer = csv.writer(stream, quoting=csv.QUOTE_ALL)
     writer.writerow(table.headings)
-    writer.writerows([_harmless(text) for text in row] for row in table.rows)
+    writer.writerows([without_formula(text) for text in row] for row in table.rows)
     return stream.getvalue().encode("utf-8-sig")
 
 
@@ -155,10 +155,6 @@ def _sheet_name(name: str, taken: set[str]) -> str:
         found = base[: _LONGEST_SHEET_NAME - len(ending)] + ending
     taken.add(found.casefold())
     return found
-
-
-def _harmless(text: str) -> str:
-    return "'" + text if text.startswith(_FORMULA) else text
 
 
 def _packed(batch: str, tables: Sequence[Table]) -> bytes:
