@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
 
+from permitcard.terminal_text import printable
 from permitcard.translation import Translator
 
 
@@ -49,15 +50,15 @@ class Console:
 
     def warn(self, code: str, **parameters: object) -> None:
         """Print a sentence on standard error that is no error."""
-        sys.stderr.write(f"permitcard: {self.translate(code, **parameters)}\n")
+        _put_error(f"permitcard: {self.translate(code, **parameters)}\n")
 
     def complain(self, code: str, **parameters: object) -> None:
         """Print an error on standard error: what, where and what to do."""
         if self.as_json:
             document = {"error": {"code": code, "parameters": parameters, "text": self.translate(code, **parameters)}}
-            sys.stderr.write(json.dumps(document, ensure_ascii=False, default=str) + "\n")
+            _put_error(json.dumps(document, ensure_ascii=False, default=str) + "\n")
         else:
-            sys.stderr.write(f"permitcard: {self.translate(code, **parameters)}\n")
+            _put_error(f"permitcard: {self.translate(code, **parameters)}\n")
 
     @contextmanager
     def progress(self) -> Generator[Progress]:
@@ -70,7 +71,7 @@ class Console:
         from rich.progress import Progress as RichProgress
 
         bars = RichProgress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -91,13 +92,17 @@ class Console:
     def _stage(self, stage: str) -> str:
         """Words for a stage; a station has its name."""
         kind, _, name = stage.partition(".")
-        return f"  {name}" if kind == "station" else self.translate(f"stage.{stage}")
+        return f"  {printable(name)}" if kind == "station" else self.translate(f"stage.{stage}")
 
 
 def _put(text: str) -> None:
     """Write at once: a program that reads from a pipe waits for what a serving command says."""
-    sys.stdout.write(text)
+    sys.stdout.write(printable(text))
     sys.stdout.flush()
+
+
+def _put_error(text: str) -> None:
+    sys.stderr.write(printable(text))
 
 
 def _silent(stage: str, done: int, total: int) -> None:

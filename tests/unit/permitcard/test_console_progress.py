@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from permitcard.console import Console
+from permitcard.terminal_text import printable
 from permitcard.translation import Language, Translator
 
 ENGLISH = Translator.load(Language.ENGLISH)
@@ -34,6 +35,20 @@ def test_stages_and_stations_are_shown_while_they_work(monkeypatch: pytest.Monke
     assert "station-1" in shown
     assert "501/1000" in shown
     assert "station.station" not in shown
+
+
+@pytest.mark.parametrize("name", ["[/]", "[bold]one", "one\x1b]0;title\x07"])
+def test_a_station_may_be_called_anything(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """A name is no markup, and nothing that a terminal obeys."""
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "120")
+    terminal = Terminal()
+    monkeypatch.setattr(sys, "stderr", terminal)
+    with Console(ENGLISH).progress() as advance:
+        advance(f"station.{name}", 1, 1000)
+    shown = terminal.getvalue()
+    assert printable(name) in shown
+    assert "\x1b]" not in shown
 
 
 @pytest.mark.parametrize("as_json", [True, False])
