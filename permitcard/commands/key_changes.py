@@ -236,5 +236,5 @@ def _read_wrapped(file: Path) -> tuple[KeyName, bytes, str, str]:
         )
     except OSError:
         raise PersonalizationError("document-missing", exit_code=2, file=str(file)) from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise PersonalizationError("document-malformed", exit_code=2, place=str(file)) from None

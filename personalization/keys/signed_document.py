@@ -112,15 +112,24 @@ def read_signed(path: Path, authority: bytes | None = None) -> dict[str, Any]:
     Raises:
         PersonalizationError: as `open_document`; "document-missing" (exit 2).
     """
+    return open_document(read_json(path), str(path), authority)
+
+
+def read_json(path: Path) -> object:
+    """The JSON in a file that somebody else may have written.
+
+    Raises:
+        PersonalizationError: "document-missing" (exit 2), "document-malformed": no JSON, or nested without reason.
+    """
     try:
         content = path.read_bytes()
     except OSError:
         raise PersonalizationError("document-missing", exit_code=2, file=str(path)) from None
     try:
-        signed: object = json.loads(content)
-    except ValueError:
+        found: object = json.loads(content)
+    except (ValueError, RecursionError):
         raise PersonalizationError("document-malformed", place=str(path)) from None
-    return open_document(signed, str(path), authority)
+    return found
 
 
 def written(signed: Mapping[str, object]) -> bytes:

@@ -7,7 +7,6 @@ what lies after it is linked, but not signed yet, and is reported as not covered
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.keys.authorities import authorities_of
 from personalization.keys.keystore import KeyName, KeyStore
-from personalization.keys.signed_document import open_document, sign_document, written
+from personalization.keys.signed_document import open_document, read_json, read_signed, sign_document, written
 from personalization.production.journal.chain import CHAINED_FIELDS, FIRST_LINK, HEAD_ROW, link_of
 from personalization.production.journal.database import Journal
 from personalization.production.journal.events import Entry, What, record
@@ -184,17 +183,12 @@ def read_checkpoints(folder: Path, authority: bytes) -> list[Checkpoint]:
     Raises:
         PersonalizationError: "document-malformed", "document-not-genuine": a file is no checkpoint of this centre.
     """
-    if not folder.is_dir():
-        return []
-    found: list[Checkpoint] = []
-    for path in sorted(folder.iterdir()):
-        if _NAME.fullmatch(path.name):
-            try:
-                signed: object = json.loads(path.read_bytes())
-            except ValueError:
-                raise PersonalizationError("document-malformed", place=str(path)) from None
-            found.append(_checkpoint(open_document(signed, str(path), authority), str(path)))
-    return found
+    return [_checkpoint(read_signed(path, authority), str(path)) for path in _checkpoint_files(folder)]
+
+
+def _checkpoint_files(folder: Path) -> list[Path]:
+    found = folder.iterdir() if folder.is_dir() else ()
+    return sorted(path for path in found if _NAME.fullmatch(path.name))
 
 
 def _checkpoint(document: Mapping[str, Any], place: str) -> Checkpoint:
@@ -210,11 +204,13 @@ def _checkpoint(document: Mapping[str, Any], place: str) -> Checkpoint:
 
 
 def export_trail(journal: Journal, folder: Path, keys: KeyStore) -> dict[str, object]:
-    """Everything that an auditor needs to check the trail elsewhere, as one JSON document."""
+    """Everything that an auditor needs to check the trail elsewhere, as one JSON document.
+
+    Raises:
+        PersonalizationError: "document-malformed": a file is no checkpoint.
+    """
     entries, (number, link) = read_trail(journal)
-    checkpoints = [
-        json.loads(path.read_bytes()) for path in sorted(folder.glob("checkpoint-*.json")) if folder.is_dir()
-    ]
+    checkpoints = [read_json(path) for path in _checkpoint_files(folder)]
     return {
         "kind": EXPORT_KIND,
         "version": VERSION,
@@ -235,12 +231,8 @@ def verify_export(path: Path, authority: bytes | None = None) -> Verdict:
     Raises:
         PersonalizationError: "document-missing" (exit 2), "document-malformed", "document-not-genuine".
     """
+    export: Any = read_json(path)
     try:
-        content = path.read_bytes()
-    except OSError:
-        raise PersonalizationError("document-missing", exit_code=2, file=str(path)) from None
-    try:
-        export = json.loads(content)
         root = authority or bytes.fromhex(export["authority"])
         checkpoints = [_checkpoint(open_document(one, str(path), root), str(path)) for one in export["checkpoints"]]
         entries = [
@@ -248,9 +240,9 @@ def verify_export(path: Path, authority: bytes | None = None) -> Verdict:
             for entry in export["entries"]
         ]
         head = (int(export["head"]["number"]), bytes.fromhex(export["head"]["link"]))
+        return verify_trail(entries, checkpoints, head)  # a text that is no Unicode cannot be hashed
     except (KeyError, TypeError, ValueError):
         raise PersonalizationError("document-malformed", place=str(path)) from None
-    return verify_trail(entries, checkpoints, head)
 
 
 def _hex(link: object) -> str | None:

@@ -17,8 +17,10 @@ from sqlalchemy import text
 
 from permitcard.specimen import specimen_keys
 from personalization.errors import PersonalizationError
+from personalization.keys.authorities import authorities_of
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KeyName
+from personalization.keys.signed_document import read_signed
 from personalization.production.audit import (
     Checkpoint,
     Fault,
@@ -277,6 +279,46 @@ def test_an_export_is_verified_without_the_centre(
             verify_export(path)
     with pytest.raises(PersonalizationError, match="document-missing"):
         verify_export(tmp_path / "none.json")
+
+
+HALF_A_CHARACTER = (
+    b'{"authority": "00", "checkpoints": [], "head": {"number": 1, "link": ""}, "entries": [{"id": 1, "at": 1, '
+    b'"who": "\\ud800", "what": "made", "batch_id": null, "row_id": null, "blank_id": null, "run_id": null, '
+    b'"facts": null, "link": null}]}'
+)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b"\xff\xfe",
+        HALF_A_CHARACTER,
+    ],
+    ids=["nested without reason", "no text", "half a character"],
+)
+def test_what_is_no_export_is_said_to_be(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "export.json"
+    path.write_bytes(content)
+    for attempt in (verify_export, read_signed):
+        with pytest.raises(PersonalizationError, match="document-malformed"):
+            attempt(path)
+
+
+def test_a_file_among_the_checkpoints_that_is_none_is_named(tmp_path: Path, keys: FileKeyStore) -> None:
+    folder = tmp_path / "checkpoints"
+    with open_journal(tmp_path / "journal.sqlite") as journal:
+        make_checkpoint(journal, folder, keys, "li")
+        (folder / "checkpoint-000000000001.json.bak").write_bytes(b"a copy of somebody")
+        assert len(export_trail(journal, folder, keys)["checkpoints"]) == 1  # type: ignore[arg-type]  # a list
+        (folder / "checkpoint-000000000009.json").write_bytes(b"cut o")
+        for attempt in (
+            lambda: export_trail(journal, folder, keys),
+            lambda: read_checkpoints(folder, authorities_of(keys)),
+        ):
+            with pytest.raises(PersonalizationError, match="document-malformed") as caught:
+                attempt()
+            assert str(caught.value.parameters["place"]).endswith("checkpoint-000000000009.json")
 
 
 def test_entries_of_an_older_journal_are_linked_when_it_is_opened(tmp_path: Path) -> None:
