@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 from threading import RLock
 from typing import TYPE_CHECKING
 
-from card_os.answers import DEFAULT_ATR, DEFAULT_ATS
+from card_os.answers import default_atr, default_ats
 from card_os.arbitration import Arbitration, Event, decide
 from card_os.dispatch import Dispatcher
 from card_os.globalplatform.registry import CARD_OWNER, CARD_STATE_ARBITRATION, CardObject
@@ -136,14 +136,19 @@ class Card:
         """A dispatcher with the basic channel open and its default application selected."""
         return Dispatcher(self._booted(), interface)
 
-    def answer(self, interface: Proof) -> bytes:
-        """ATR or ATS: the one in the image, else the one that says what this card can do."""
+    def answer(self, interface: Proof, service_data: int) -> bytes:
+        """ATR or ATS: the one in the image, else the one that says what this card can do.
+
+        Args:
+            interface: `Proof.CONTACT` or `Proof.CONTACTLESS`.
+            service_data: card service data byte of what is selected by default.
+        """
         contact = interface is Proof.CONTACT
         store = self._booted().store
         item = store.find(CARD_OWNER, ObjectKind.CARD, CardObject.ATR if contact else CardObject.ATS)
         if item is not None:
             return store.read(item)
-        return DEFAULT_ATR if contact else DEFAULT_ATS
+        return default_atr(service_data) if contact else default_ats(service_data)
 
     def tear(self) -> None:
         """Power was cut: both ports are without power until they get it again."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import MAX_EXTENDED_NC, MAX_SHORT_NE, CommandApdu
 from card_os.iso7816.errors import (
+    ChainingNotSupported,
     ConditionsNotSatisfied,
     IncorrectP1P2,
     LastOfChainExpected,
@@ -144,14 +145,19 @@ def get_response(channel: Channel, command: CommandApdu) -> bytes:
     """GET RESPONSE: the next piece of what waits.
 
     Without Le, four bytes, it asks for all of it: GET RESPONSE always expects data, and by T=0 the header alone goes
-    with P3 = 00, which stands for Le = 256 (ISO/IEC 7816-3:2006, clause 12.1). Hosts in the field send it so.
+    with P3 = 00, which stands for Le = 256 (ISO/IEC 7816-3:2006, clause 12.1). Hosts in the field send it so. Secure
+    messaging that the class byte indicates says nothing: what waits is protected as a whole, and hosts repeat the class
+    byte of their command.
 
     Raises:
+        ChainingNotSupported: 6884, as a piece of a chain.
         IncorrectP1P2: 6A86, P1-P2 not 0000.
         WrongLength: 6700, data.
         ConditionsNotSatisfied: 6985, nothing waits.
     """
     data, sw = channel.pending, channel.pending_sw
+    if command.cla & _CHAINING_BIT:
+        raise ChainingNotSupported("GET RESPONSE is whole")
     if command.p1 or command.p2:
         raise IncorrectP1P2("GET RESPONSE has P1-P2 0000")
     if command.data:

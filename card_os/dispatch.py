@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from card_os.answers import SERVICE_DATA
 from card_os.chaining import (
     INS_ENVELOPES,
     INS_GET_RESPONSE,
@@ -23,6 +24,7 @@ from card_os.chaining import (
     unwrap_envelope,
 )
 from card_os.channels import CHANNEL_COUNT, Channel
+from card_os.files.card_information import card_service_data
 from card_os.globalplatform.registry import CardLifeCycle, Privilege
 from card_os.hardware.work import Work
 from card_os.iso7816.apdu import CLASS_BYTES, MAX_SHORT_NE, ClassByte, CommandApdu, SecureMessagingIndication
@@ -98,6 +100,12 @@ class Dispatcher:
         self._channels: dict[int, Channel] = {}
         self.last_error: CardError | None = None
         self._selector.enter_default(self._open(0))
+
+    @property
+    def service_data(self) -> int:
+        """Card service data byte of what is selected on the basic channel."""
+        context = self._channels[0].context
+        return SERVICE_DATA if context is None else card_service_data(context.files)
 
     def process(self, raw: bytes) -> bytes:
         """Execute one command APDU."""

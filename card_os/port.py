@@ -104,7 +104,7 @@ class Port:
             if self.interface is Proof.CONTACTLESS:
                 self.uid = bytes((_RANDOM_UID,)) + card.randomness.bytes(UID_LENGTH - 1)
             self._dispatcher = dispatcher
-            return card.answer(self.interface)
+            return card.answer(self.interface, dispatcher.service_data)
 
     def process(self, command: bytes) -> bytes:
         """Execute one command APDU; returns response data and status word.

@@ -75,8 +75,9 @@ class Selector:
     def select(self, channel: Channel, command: CommandApdu) -> bytes:
         """SELECT by DF name, P1 04; data is an AID or its beginning, none stands for the issuer domain.
 
-        A name that no application has may be that of a DF inside the selected one. The channel keeps its application
-        when nothing is found.
+        The application with exactly this name comes first, then those whose name begins with it. A name that no
+        application has may be that of a DF inside the selected one. The channel keeps its application when nothing is
+        found.
 
         Raises:
             IncorrectP1P2: 6A86.
@@ -122,7 +123,8 @@ class Selector:
             if exact is not None and self.allowed(exact):
                 return exact
         current = channel.context.application if channel.context is not None else None
-        return _occurrence(list(filter(self.allowed, registry.matching(name))), current, occurrence)
+        named = sorted(filter(self.allowed, registry.matching(name)), key=lambda application: application.aid != name)
+        return _occurrence(named, current, occurrence)
 
     def allowed(self, application: Application) -> bool:
         """True when an application may be selected on this interface in the card's present state.

@@ -105,7 +105,7 @@ class FileSystemApplet:
         )
         name = context.application.aid
         files.append_record(directory, encode(_TAG_TEMPLATE, encode(_TAG_AID, name), encode(_TAG_LABEL, _LABEL)))
-        content = card_information()
+        content = card_information(files)
         about = FileSpec(EF_ATR, FileStructure.TRANSPARENT, len(content), _SFI_ATR, rules={AccessMode.READ: ALWAYS})
         files.write(files.create(about), 0, content)
 

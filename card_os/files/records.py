@@ -138,7 +138,7 @@ def read_record(context: Context, command: CommandApdu) -> bytes:
 
 
 def update_record(context: Context, command: CommandApdu) -> bytes:
-    """UPDATE RECORD (DC).
+    """UPDATE RECORD (DC); "previous" in a cyclic file is APPEND RECORD, under the rule of updating.
 
     Raises:
         RecordNotFound: 6A83.
@@ -149,7 +149,10 @@ def update_record(context: Context, command: CommandApdu) -> bytes:
         require(context, command, file, FileOperation.UPDATE)
     if mode > RecordMode.NUMBER:
         raise IncorrectP1P2("one record at a time")
-    context.files.update_record(file, record_number(context, file, command.p1, mode), command.data)
+    if mode == RecordMode.PREVIOUS and file.structure is FileStructure.CYCLIC and not command.p1:
+        append_data(context, file, command.data)
+    else:
+        context.files.update_record(file, record_number(context, file, command.p1, mode), command.data)
     return b""
 
 

@@ -135,6 +135,18 @@ def test_an_exact_name_comes_before_a_longer_one(card: Card, applet: RecordingAp
     assert applet.calls[-1] == ("select", FIRST[:-1])
 
 
+def test_every_occurrence_of_a_name_is_reached(card: Card, applet: RecordingApplet) -> None:
+    """7816-4, 11.2.2, table 63: from the first by "next" and from the last by "previous" none is left out."""
+    exact = FIRST[:-1]
+    install(card, exact)  # behind those whose names begin with it
+    card.contact.power_on()
+    for p2s in ((0x0C, 0x0E, 0x0E), (0x0D, 0x0F, 0x0F)):
+        assert [select(card.contact, exact, p2) for p2 in p2s] == [OK] * 3
+        names = [aid for call, aid in applet.calls if call == "select"]
+        assert set(names[-3:]) == {exact, FIRST, SECOND}
+        assert select(card.contact, exact, p2s[-1]) == "6A82"
+
+
 def test_management_data_of_an_application_is_its_name(contact: Port) -> None:
     """Table 63 and clause 7.4.2: FMD, tag 64."""
     assert send(contact, f"00A4040807{FIRST.hex()}00") == f"64094F07{FIRST.hex().upper()}" + OK
@@ -383,6 +395,13 @@ def test_get_response_with_wrong_parameters_keeps_the_rest(port: Port, command: 
     assert send(port, "80120001") == "6101"
     assert send(port, command) == sw
     assert send(port, "00C0000000") == "00" + OK
+
+
+def test_get_response_is_no_piece_of_a_chain(port: Port) -> None:
+    """7816-4, 5.3.3: bit 5 of its class byte means nothing; what the secure messaging bits say is the command's."""
+    assert send(port, "80120001") == "6101"
+    assert send(port, "10C0000001") == "6884"
+    assert send(port, "0CC0000001") == "00" + OK
 
 
 def test_get_response_without_le_fetches_up_to_256_bytes(port: Port) -> None:

@@ -13,6 +13,7 @@ from card_os.hardware.clock import VirtualClock
 from card_os.hardware.image import NvmImage
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from card_os.iso7816.atr import Atr, Ats, Capabilities, CompactTag, HistoricalBytes
+from card_os.iso7816.tlv import parse_all
 from card_os.manufacture import manufacture
 from card_os.port import Port
 from card_os.transport.checks import crc_a, lrc
@@ -33,9 +34,9 @@ from personalization.profile import CardProfile
 from personalization.profile_answers import answer_to_reset, answer_to_select
 from personalization.profile_rows import Interfaces
 from reader_bridge.connection import CardConnection, Interface, Protocol7816
-from reader_bridge.simulated import SimulatedCard
+from reader_bridge.simulated import SimulatedCard, create_card
 from reader_bridge.wired import WiredConnection
-from tests.doubles.file_system_card import new_file_system_card
+from tests.doubles.file_system_card import factory, new_file_system_card
 
 UID = bytes.fromhex("08112233")
 NAME = bytes.fromhex("A000000151000000")
@@ -75,9 +76,14 @@ def send(connection: CardConnection, command: CommandApdu) -> ResponseApdu:
 
 
 @pytest.mark.parametrize("profile", [permit_profile(), sam_profile()], ids=lambda profile: profile.name)
-def test_the_answers_are_made_from_the_profile(atr: Atr, ats: Ats, profile: CardProfile) -> None:
-    assert answer_to_reset(profile.interfaces) == atr.encode()
-    assert answer_to_select(profile.interfaces) == ats.encode()
+def test_the_answers_are_made_from_the_profile(profile: CardProfile) -> None:
+    with create_card(None, boot, manufacture=factory) as blank:
+        for interface, made in (
+            (Interface.CONTACT, answer_to_reset(profile.interfaces)),
+            (Interface.CONTACTLESS, answer_to_select(profile.interfaces)),
+        ):
+            with blank.connect(interface) as connection:
+                assert connection.description.answer == made
     assert profile_answers(profile.interfaces) == (b"", b"")  # the card says it of its own accord
 
 
@@ -270,6 +276,34 @@ def test_files_are_selected_in_the_announced_ways(card: SimulatedCard, atr: Atr,
             assert capabilities.selection & bit
             assert send(connection, command).sw in {0x9000, 0x6282}, f"{bit:02X}"
         assert service[0] & 0xC0 == 0xC0  # by full and by partial DF name
+
+
+@pytest.mark.clause("ISO/IEC 7816-4:2020, 12.1.1.7, 12.2.1 and 12.2.2")
+@pytest.mark.parametrize("interface", Interface)
+def test_mf_and_its_information_files_are_there_as_announced(card: SimulatedCard, interface: Interface) -> None:
+    """b1: there is an MF; b6 and b5: data objects in EF.DIR and EF.ATR/INFO; b4-b2: EF.DIR has records."""
+    with card.connect(interface) as connection:
+        answer = connection.description.answer
+        historical = (Atr if interface is Interface.CONTACT else Ats).parse(answer).historical
+        assert HistoricalBytes.parse(historical).find(CompactTag.SERVICE_DATA) == b"\xf0"
+        assert send(connection, CommandApdu(0x00, 0xA4, 0x00, 0x0C, b"\x3f\x00")).sw == 0x9000
+        assert send(connection, CommandApdu(0x00, 0xA4, 0x02, 0x0C, b"\x2f\x00")).sw == 0x9000
+        (entry,) = parse_all(send(connection, CommandApdu(0x00, 0xB2, 0x01, 0x04, b"", 256)).data)
+        assert entry.tag == 0x61
+        assert send(connection, CommandApdu(0x00, 0xA4, 0x02, 0x0C, b"\x2f\x01")).sw == 0x9000
+        information = parse_all(send(connection, CommandApdu(0x00, 0xB0, 0x00, 0x00, b"", 256)).data)
+        assert information[0] == (0x43, b"\xf0")
+
+
+@pytest.mark.clause("ISO/IEC 7816-4:2020, 12.1.1.7")
+@pytest.mark.parametrize("interface", Interface)
+def test_a_card_without_an_mf_says_so(interface: Interface) -> None:
+    with create_card(None, boot, manufacture=factory) as blank, blank.connect(interface) as connection:
+        answer = connection.description.answer
+        historical = (Atr if interface is Interface.CONTACT else Ats).parse(answer).historical
+        assert HistoricalBytes.parse(historical).find(CompactTag.SERVICE_DATA) == b"\xc1"
+        for identifier in (b"\x3f\x00", b"\x2f\x00", b"\x2f\x01"):
+            assert not send(connection, CommandApdu(0x00, 0xA4, 0x00, 0x0C, identifier)).sw.ok
 
 
 # --------------------------------------------------------------------------------------------------- over the field
