@@ -13,7 +13,6 @@ from typing import Final, NamedTuple, Protocol
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import scp02, scp03
-from personalization.globalplatform.aes_messaging import SecurityLevel
 from personalization.globalplatform.data_key import DES_KEY_LENGTH, DataKey
 from personalization.globalplatform.scp03 import (
     DIVERSIFICATION_LENGTH,
@@ -156,9 +155,3 @@ class Handshake:
     def strongest_level(self) -> int:
         """The strongest security level that the card's protocol and `i` have."""
         return next(level for level in _STRENGTH if self.card.supports(level))
-
-
-def level_text(level: int) -> str:
-    """A security level in words, such as ``C-MAC+C-ENC``."""
-    names = [flag.name.replace("_", "-") for flag in SecurityLevel(level) if flag.name] if level else []
-    return "+".join(names) or "none"

@@ -20,8 +20,6 @@ from personalization.permit.endorsement import PermitStatus
 
 _STATUS: Final = struct.Struct(">B8s8s6sH")
 _RECORD: Final = struct.Struct(">8s8s6s8s2x")
-_NONE: Final = b"0" * 8
-_BLANK: Final = frozenset({_NONE, bytes(8)})
 MAX_CHANGES: Final = 0xFFFF
 
 
@@ -149,11 +147,6 @@ def objects_in(content: bytes, tag: int) -> dict[int, bytes]:
 def digits(day: date) -> bytes:
     """YYYYMMDD in ASCII."""
     return f"{day:%Y%m%d}".encode("ascii")
-
-
-def told_date(raw: bytes) -> date | None:
-    """A date that the card keeps; None where none was told yet."""
-    return None if raw in _BLANK else _date(raw)
 
 
 def _date(raw: bytes) -> date:

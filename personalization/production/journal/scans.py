@@ -34,7 +34,7 @@ def claim_scanned(
     Raises:
         PersonalizationError: exit 2: "barcode-unknown", "barcode-other-batch", "barcode-read-before",
             "barcode-not-wanted", "barcode-mismatch" (that chip belongs to another row), "card-unknown", "card-not-so";
-            "stock-empty"; "first-article", the batch waits for its first article to be approved.
+            "stock-empty"; "barcode-held", the batch waits for its first article to be approved.
     """
     row = _row(connection, batch_id, permit)
     blank = _blank(connection, card_number, row.number)
