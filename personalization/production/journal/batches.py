@@ -277,9 +277,11 @@ def release_batch(journal: Journal, identifier: str, who: str, facts: Mapping[st
         PersonalizationError: exit 2: "batch-unknown", "batch-not-complete", "batch-released".
     """
     batch = find_batch(journal, identifier)
-    if batch.state is not BatchState.COMPLETE:
-        raise PersonalizationError("batch-not-complete", exit_code=2, batch=identifier)
     with journal.transaction() as connection:
+        # Locked: who rejects a card of it, or releases it too, waits, or has been before and is seen.
+        state = connection.execute(select(Batch.state).where(Batch.id == batch.id).with_for_update()).scalar_one()
+        if state != BatchState.COMPLETE.value:
+            raise PersonalizationError("batch-not-complete", exit_code=2, batch=identifier)
         if is_released(connection, batch.id):
             raise PersonalizationError("batch-released", exit_code=2, batch=identifier)
         record(connection, who, [Entry(What.BATCH_RELEASED, batch.id, facts=facts)])

@@ -44,5 +44,6 @@ class PrintLedger:
             select(Run.batch_id, Run.row_id, Run.blank_id, Run.id)
             .join(Blank, Blank.id == Run.blank_id)
             .where(Blank.card_number == card_number.hex(), Run.state == RunState.OPEN.value)
+            .with_for_update(of=Run)  # two machines that begin at once: the second one sees what the first one wrote
         ).one()
         return Entry(what, run.batch_id, run.row_id, run.blank_id, run.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,18 +16,23 @@ from personalization.errors import PersonalizationError
 from personalization.keys.passphrase import PassphraseSource
 from personalization.production.audit import read_trail, verify_trail
 from personalization.production.journal import Journal, open_journal
-from personalization.production.journal.batches import batch_status
+from personalization.production.journal.batches import batch_status, change_batch, release_batch
+from personalization.production.journal.chain import ChainEnd, append_entries
+from personalization.production.journal.claims import claim_to_make
 from personalization.production.journal.database import JournalUnavailable
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.place import PostgresServer, parse_url
+from personalization.production.journal.prints import PrintLedger
 from personalization.production.journal.tables import Event
 from personalization.production.policy import Policy
 from personalization.production.run import resume_batch, run_batch
 from personalization.production.states import BatchState, RunState
+from personalization.production.stock import NewBlank, receive_blanks
 from tests.doubles import postgres
 from tests.doubles.postgres import PASSWORD, Postgres
 from tests.unit.personalization.scripted_line import HONEST, Outfit, card_state, load_batch, receive
 
+CHIP = bytes.fromhex("4A5A01440A0000000001")
 WRONG = "not-the-password-577215"
 
 
@@ -259,24 +264,74 @@ def test_a_run_whose_database_stays_away_stops_in_order_and_goes_on_later(
     assert made == list(range(1, rows + 1))
 
 
-def test_two_machines_that_use_one_approval_at_the_same_moment_take_turns(journal: Journal) -> None:
-    """The second one waits until the first has committed, and is refused."""
-    record_approval = [Entry(What.APPROVED, facts={"act": "erase", "subject": "B1"})]
-    journal.write(lambda connection: record(connection, "wang", record_approval))
+def approve_erasure(journal: Journal) -> None:
+    facts = {"act": "erase", "subject": "batch"}
+    journal.write(lambda connection: record(connection, "wang", [Entry(What.APPROVED, facts=facts)]))
+
+
+def use_approval(journal: Journal) -> None:
     act = [Entry(What.BATCH_ERASED, facts={"approval": 1})]
-    refused = list[PersonalizationError]()
+    journal.write(lambda connection: record(connection, "li", act))
 
-    def second() -> None:
-        try:
-            journal.write(lambda connection: record(connection, "zhao", act))
-        except PersonalizationError as error:
-            refused.append(error)
 
+def complete_batch(journal: Journal) -> None:
+    load_batch(journal, 0)
     with journal.transaction() as connection:
-        record(connection, "li", act)
-        other = threading.Thread(target=second)
-        other.start()
-        until(lambda: somebody_waits(connection))
-    other.join()
-    assert [error.code for error in refused] == ["approval-used"]
-    assert entries(journal) == 2
+        for state in (BatchState.RUNNING, BatchState.COMPLETE):
+            change_batch(connection, 1, state)
+
+
+def release(journal: Journal) -> None:
+    release_batch(journal, "batch", "li", {})
+
+
+def claim_chip(journal: Journal) -> None:
+    load_batch(journal, 1)
+    receive_blanks(journal, [NewBlank(CHIP, "pcsc:ACME#1")], lot="L", who="li")
+    journal.write(lambda connection: claim_to_make(connection, 1, "one", 1))
+
+
+def begin_print(journal: Journal) -> None:
+    if not PrintLedger(journal).begin(CHIP):
+        raise PersonalizationError("printed-before")
+
+
+@pytest.mark.parametrize(
+    ("prepare", "act", "what", "refusal"),
+    [
+        (approve_erasure, use_approval, What.BATCH_ERASED, "approval-used"),
+        (complete_batch, release, What.BATCH_RELEASED, "batch-released"),
+        (claim_chip, begin_print, What.PRINT_BEGUN, "printed-before"),
+    ],
+)
+def test_of_two_machines_at_the_same_moment_one_acts(
+    journal: Journal,
+    monkeypatch: pytest.MonkeyPatch,
+    prepare: Callable[[Journal], None],
+    act: Callable[[Journal], None],
+    what: What,
+    refusal: str,
+) -> None:
+    """The second one waits until the first one has committed, and sees what it did."""
+    prepare(journal)
+    refused = list[str]()
+
+    def try_too() -> None:
+        try:
+            act(journal)
+        except PersonalizationError as error:
+            refused.append(error.code)
+
+    second = threading.Thread(target=try_too)
+
+    def append_later(connection: Connection, entries: Sequence[dict[str, object]]) -> ChainEnd | None:
+        if threading.current_thread() is not second:
+            second.start()
+            until(lambda: somebody_waits(connection) or not second.is_alive())
+        return append_entries(connection, entries)
+
+    monkeypatch.setattr("personalization.production.journal.database.append_entries", append_later)
+    act(journal)
+    second.join()
+    told = journal.read(lambda connection: connection.execute(select(Event.what)).scalars().all())
+    assert (refused, told.count(what.value)) == ([refusal], 1)
