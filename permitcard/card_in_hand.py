@@ -9,7 +9,8 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from permitcard.products import boot, permit_profile
+from permitcard.products import permit_profile
+from permitcard.reaching import card_factory
 from permitcard.specimen import HOLDER_PIN, require_specimen, specimen_keys
 from permitcard.testing.access import read_card_number
 from permitcard.testing.laboratory_sam import LaboratorySam
@@ -19,7 +20,6 @@ from personalization.errors import PersonalizationError
 from personalization.keys.keystore import KeyStore
 from personalization.terminal.holder import HolderSession
 from personalization.terminal.session import TerminalSession
-from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import Interface
 from reader_bridge.pin_pads import pin_pad_of, verify_at
 from reader_bridge.remote_protocol import new_token
@@ -106,10 +106,8 @@ def read_card(
         PersonalizationError: not our card, other keys, or unknown to the centre; "pin-wrong" when the holder has
             changed the PIN, and "pin-last-try" when that was seen twice.
     """
-    token = os.environ.get("PERMITCARD_TOKEN")
     profile = permit_profile()
-    authority = os.environ.get("PERMITCARD_AUTHORITY")
-    with ConnectionFactory(make=boot, token=token, authority=authority).connect(address) as connection:
+    with card_factory().connect(address) as connection:
         pad = None if ask_holder is None else pin_pad_of(connection)
         if connection.description.interface is not Interface.CONTACT:
             terminal = TerminalSession.open(connection, LaboratorySam(_keys(centre)), profile, _INSPECTION)

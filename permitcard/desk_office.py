@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -17,7 +16,8 @@ from typing import Final
 from permitcard.centre import Centre
 from permitcard.job import Job
 from permitcard.pass_office import IssuedList, applicant_on_card, latest_list, publish
-from permitcard.products import boot, permit_profile
+from permitcard.products import permit_profile
+from permitcard.reaching import card_factory
 from permitcard.sams import a_sam
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
@@ -37,7 +37,6 @@ from personalization.production.journal.database import Journal
 from personalization.production.journal.dossiers import SealedEntry, find_dossier, list_dossiers, save_dossier
 from personalization.terminal.sam import CardAuthenticator
 from personalization.terminal.session import TerminalSession
-from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection
 
 _BOUND_FILE: Final = "clock.bound"
@@ -278,4 +277,4 @@ def read_bound(centre: Centre) -> DateBound | None:
 
 
 def _connected(address: str) -> CardConnection:
-    return ConnectionFactory(make=boot, token=os.environ.get("PERMITCARD_TOKEN")).connect(address)
+    return card_factory().connect(address)

@@ -252,11 +252,9 @@ class GpAccess:
     @contextmanager
     def connection(self) -> Generator[CardConnection]:
         """The powered card."""
-        from permitcard.products import boot
-        from reader_bridge.addresses import ConnectionFactory
+        from permitcard.reaching import card_factory
 
-        token = os.environ.get("PERMITCARD_TOKEN")
-        with ConnectionFactory(make=boot, token=token, exclusive=True).connect(self.card) as connection:
+        with card_factory(exclusive=True).connect(self.card) as connection:
             yield connection
 
     @contextmanager

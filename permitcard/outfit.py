@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from permitcard.blank_list import PLACE_MARK
-from permitcard.products import boot, open_simulated, permit_profile
+from permitcard.products import open_simulated, permit_profile
+from permitcard.reaching import card_factory
 from permitcard.recipes import permit_recipe
 from permitcard.sams import STATION_ROLES, a_sam
 from personalization.inspection.inspector import PermitInspector
@@ -29,7 +30,7 @@ from personalization.production.journal.prints import PrintLedger
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.production.results import Results
 from personalization.production.work import Equipment, Interfaces
-from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
+from reader_bridge.addresses import AddressKind, CardAddress
 from reader_bridge.connection import Interface
 
 
@@ -110,7 +111,7 @@ class StationOutfit:
                 held.callback(card.close)
                 both = Interfaces(card.connect(Interface.CONTACT), card.connect(Interface.CONTACTLESS))
             else:
-                both = Interfaces(*ConnectionFactory(make=boot, exclusive=True).connect_both(address))
+                both = Interfaces(*card_factory(exclusive=True).connect_both(address))
             contactless = both.contactless
             yield Interfaces(
                 GuardedCard(both.contact, production=production),

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from permitcard.products import boot
+from permitcard.reaching import card_factory
 from permitcard.trace_choices import Keep
 from permitcard.tracing import hidden_by
-from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection
 from reader_bridge.relay import RelayConnection
 from reader_bridge.relay_rules import RelayRules
@@ -34,7 +32,7 @@ def relayed(address: str, rules: Path | None, trace: Path | None, keep: Keep) ->
     places = [] if trace is None else [trace, trace.with_stem(f"{trace.stem}-contactless")]
     for place in places:
         require_new(place)
-    factory = ConnectionFactory(make=boot, token=os.environ.get("PERMITCARD_TOKEN"))
+    factory = card_factory()
     with ExitStack() as stack:
         found: list[CardConnection] = []
         for connection in factory.connect_both(address):  # leaving the first releases what both share

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
-import os
 import secrets
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,6 +20,7 @@ from typing import Final
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blank
 from permitcard.products import boot, open_simulated, permit_profile, sam_profile
+from permitcard.reaching import card_factory
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import commands
@@ -35,7 +35,7 @@ from personalization.sams.office import OpenSam, SamOffice, open_session
 from personalization.sams.proof import prove_sam
 from personalization.terminal.channel import CardRefused
 from personalization.terminal.sam import CardAuthenticator, SamSession
-from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
+from reader_bridge.addresses import AddressKind, CardAddress
 from reader_bridge.connection import CardConnection, Interface, ReaderError
 from reader_bridge.simulated import SimulatedCard
 
@@ -62,14 +62,7 @@ def connect_sam(address: str) -> CardConnection:
     Raises:
         ReaderError: "bad-address", or the card file cannot be used.
     """
-    environment = os.environ
-    factory = ConnectionFactory(
-        boot,
-        environment.get("PERMITCARD_TOKEN"),
-        authority=environment.get("PERMITCARD_AUTHORITY"),
-        exclusive=True,
-    )
-    return factory.connect(address)
+    return card_factory(exclusive=True).connect(address)
 
 
 def require_sams(sams: Sequence[str], users: int, *, production: bool) -> None:

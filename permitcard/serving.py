@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from permitcard.card_in_hand import serving_token
+from permitcard.reaching import TOKEN_VARIABLE
 from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
@@ -18,9 +19,21 @@ if TYPE_CHECKING:
     from reader_bridge.serving import CardServer
     from reader_bridge.simulated import SimulatedCard
 
-TOKEN_VARIABLE: Final = "PERMITCARD_TOKEN"  # noqa: S105 - a variable's name
 _POLL_SECONDS: Final = 0.2
 _PROTOCOLS: Final = {"t0": 0, "t1": 1}
+_LAST_PORT: Final = 65_535
+_HERE: Final = "127.0.0.1"
+
+_FOR: Final[Mapping[str, tuple[str, ...]]] = {
+    "--port": ("vpcd", "tcp", "phoenix"),
+    "--host": ("tcp", "phoenix"),
+    "--own-pcscd": ("vpcd", "ccid-serial"),
+    "--link": ("ccid-serial", "pn532"),
+    "--atr": ("vpcd",),
+    "--certificate": ("tcp",),
+    "--key": ("tcp",),
+}
+"""Which ways of offering take an option."""
 
 Say = Callable[..., None]
 """Prints a message by its code."""
@@ -34,7 +47,7 @@ class Offer:
         what: card file, address or trace, for messages.
         way: vpcd or tcp, and for card files ccid-serial, phoenix or pn532.
         port: of the vpcd driver or to listen on; None for the usual or a free one.
-        host: to listen on.
+        host: to listen on; None for this machine alone.
         own_service: start a PC/SC service of our own.
         link: device file to make; None leaves its name to the system.
         tls: certificate and key for TCP, PEM files; None for plain TCP.
@@ -43,10 +56,32 @@ class Offer:
     what: str | Path
     way: str
     port: int | None = None
-    host: str = "127.0.0.1"
+    host: str | None = None
     own_service: bool = False
     link: Path | None = None
     tls: tuple[Path, Path] | None = None
+
+
+def require_fitting(way: str, **given: object) -> None:
+    """Refuse options that would do nothing: who gives a TLS key must not be served in plain.
+
+    Args:
+        way: vpcd, tcp, ccid-serial, phoenix or pn532.
+        given: options by name, ``own_pcscd`` for ``--own-pcscd``; None or False was not given.
+
+    Raises:
+        PersonalizationError: exit 2: "option-useless", "port-last" or "key-alone".
+    """
+    for name, value in given.items():
+        option = f"--{name.replace('_', '-')}"
+        if value not in {None, False} and way not in _FOR[option]:
+            raise PersonalizationError(
+                "option-useless", exit_code=2, option=option, way=way, ways=", ".join(_FOR[option])
+            )
+    if way == "vpcd" and given.get("port") == _LAST_PORT:
+        raise PersonalizationError("port-last", exit_code=2, port=_LAST_PORT)
+    if given.get("key") is not None and given.get("certificate") is None:
+        raise PersonalizationError("key-alone", exit_code=2)
 
 
 def offer_card(server: CardServer, offer: Offer, say: Say) -> list[str]:
@@ -108,16 +143,21 @@ def serve(connections: Sequence[CardConnection], offer: Offer, console: Console)
                 "environment": server.client_variables,
             }
         )
-        wait()
+        wait(server)
 
 
-def wait() -> None:
-    """Until Ctrl-C or SIGTERM."""
+def wait(server: ConnectionServer) -> None:
+    """Until Ctrl-C or SIGTERM.
+
+    Raises:
+        ReaderError: an offer has ended, such as a service of our own that was killed: nobody reaches the card any more.
+    """
     try:
-        while True:
+        while (failure := server.failure) is None:
             time.sleep(_POLL_SECONDS)
     except KeyboardInterrupt:
         return
+    raise failure
 
 
 def _vpcd(server: ConnectionServer, offer: Offer, say: Say) -> list[str]:
@@ -145,7 +185,7 @@ def _ccid_serial(server: CardServer, offer: Offer, say: Say) -> list[str]:
 
 
 def _phoenix(server: CardServer, offer: Offer, say: Say) -> list[str]:
-    place = server.offer_phoenix(offer.host, offer.port or 0)
+    place = server.offer_phoenix(offer.host or _HERE, offer.port or 0)
     say("card.serving-phoenix", path=offer.what, address=f"serial,phoenix:{place}")
     return [place]
 
@@ -157,12 +197,19 @@ def _pn532(server: CardServer, offer: Offer, say: Say) -> list[str]:
 
 
 def _tcp(server: ConnectionServer, offer: Offer, say: Say) -> list[str]:
+    from reader_bridge.network import place_name
     from reader_bridge.remote_server import server_tls
 
     tls = None if offer.tls is None else server_tls(str(offer.tls[0]), str(offer.tls[1]))
-    token = serving_token(TOKEN_VARIABLE, lambda value: say("card.token", token=value))
-    server.offer_remote(token, offer.host, offer.port or 0, tls)
-    say("card.serving-tcp", path=offer.what, host=offer.host, port=server.remote_port, variable=TOKEN_VARIABLE)
+    made: list[str] = []
+    token = serving_token(TOKEN_VARIABLE, made.append)
+    host = offer.host or _HERE
+    server.offer_remote(token, host, offer.port or 0, tls)
+    for value in made:
+        say("card.token", token=value)
+        server.client_variables[TOKEN_VARIABLE] = value
+    place = place_name(host, server.remote_port or 0)
+    say("card.serving-tcp", path=offer.what, place=place, variable=TOKEN_VARIABLE)
     return []
 
 

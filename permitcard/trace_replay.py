@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from permitcard.products import boot
+from permitcard.reaching import card_factory
 from permitcard.trace_names import card_names
-from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.trace.comparison import Difference, compare_with_card
 from reader_bridge.trace.decode import decode
 from reader_bridge.trace.record import Trace
@@ -23,8 +21,7 @@ def replay_against(trace: Trace, address: str, console: Console, *, strict: bool
     Raises:
         ReaderError: no card there.
     """
-    connection = ConnectionFactory(make=boot, token=os.environ.get("PERMITCARD_TOKEN")).connect(address)
-    with connection:
+    with card_factory().connect(address) as connection:
         comparison = compare_with_card(trace, connection, strict=strict, keep_going=keep_going)
     titles = {id(item.entry): item.title for item in decode(trace, card_names())}
     exchanges = trace.exchanges()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from card_os.hardware.clock import VirtualClock
 from permitcard.products import boot, permit_profile, sam_profile
+from permitcard.reaching import card_factory
 from permitcard.trace_choices import Keep, Level
 from personalization.errors import PersonalizationError
-from reader_bridge.addresses import AddressKind, CardAddress, ConnectionFactory
+from reader_bridge.addresses import AddressKind, CardAddress
 from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.simulated import open_card
 from reader_bridge.stack import standard_stack
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from reader_bridge.trace.decode import Decoded
 
 _SELECT_BY_NAME: Final = b"\x00\xa4\x04"
-_TOKEN: Final = "PERMITCARD_TOKEN"  # noqa: S105 - a variable's name
 
 
 _HIDDEN: Final = {
@@ -90,9 +89,8 @@ def recording(address: str, level: Level, keep: Keep) -> Generator[Recording]:
     """
     target = CardAddress.parse(address)
     if level is not Level.BYTES:
-        factory = ConnectionFactory(make=boot, token=os.environ.get(_TOKEN))
         recorder = TraceRecorder(hidden_by(keep))
-        connection = factory.connect(target)
+        connection = card_factory().connect(target)
         try:
             yield Recording(_heard(connection, recorder, level), recorder)
         finally:

@@ -19,6 +19,7 @@ from enum import Enum
 from typing import Final
 
 from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
+from reader_bridge.network import place_name
 from reader_bridge.simulated import CardMaker, open_card
 
 _MAX_PORT: Final = 65_535
@@ -116,9 +117,8 @@ class CardAddress:
         tail = f":{self.interface.value}" if self.interface is not Interface.CONTACT else ""
         word = ",".join((self.kind.value, *(option.value for option in self.options)))
         if self.kind is AddressKind.REMOTE:
-            host = f"[{self.place}]" if ":" in self.place else self.place
             card = f"/{self.card}" if self.card > 1 else ""
-            return f"{word}:{host}:{self.port}{card}{tail}"
+            return f"{word}:{place_name(self.place, self.port)}{card}{tail}"
         return f"{word}:{self.place}{tail}"
 
     @property

@@ -10,11 +10,33 @@ import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self, TypeVar
 
 from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.remote_server import RemoteServer
 from reader_bridge.vpcd import DEFAULT_PORT, VirtualReader
+
+
+class Offered(Protocol):
+    """A reader, a service or a server that works beside its owner."""
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended it, None while all is well."""
+        ...
+
+    def __enter__(self) -> Self:
+        """Begin."""
+        ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """End."""
+        ...
+
+
+OfferedT = TypeVar("OfferedT", bound=Offered)
 
 
 class ConnectionServer:
@@ -25,7 +47,7 @@ class ConnectionServer:
         atr: ATR that contact slots show instead of the card's own; it chooses the protocol of hosts.
 
     Attributes:
-        client_variables: what a PC/SC program needs in its environment; empty when the machine's own service is used.
+        client_variables: what a client needs in its environment; empty when the machine's own service is used.
         remote_port: port of the TCP server, None when there is none.
     """
 
@@ -35,6 +57,17 @@ class ConnectionServer:
         self.client_variables: dict[str, str] = {}
         self.remote_port: int | None = None
         self._stack = ExitStack()
+        self._offers: list[Offered] = []
+
+    def _offer(self, offered: OfferedT) -> OfferedT:
+        """Begin to offer something, until `close`."""
+        self._offers.append(self._stack.enter_context(offered))
+        return offered
+
+    @property
+    def failure(self) -> Exception | None:
+        """What ended an offer, such as a service of our own that was killed; None while all is well."""
+        return next((offer.failure for offer in self._offers if offer.failure is not None), None)
 
     def _in_slots(self) -> Sequence[CardConnection]:
         """What stands in the slots of a virtual reader."""
@@ -50,7 +83,7 @@ class ConnectionServer:
         Raises:
             ReaderError: "no-virtual-reader", no driver listens there.
         """
-        reader = self._stack.enter_context(VirtualReader(self._in_slots(), port, atr=self._atr))
+        reader = self._offer(VirtualReader(self._in_slots(), port, atr=self._atr))
         reader.wait_until_inserted(timeout_seconds)
 
     def offer_own_pcsc(self, port: int | None = None, folder: str | os.PathLike[str] | None = None) -> None:
@@ -66,7 +99,7 @@ class ConnectionServer:
         """
         from reader_bridge.pcscd import CLIENT_VARIABLE, PcscService  # there is one on POSIX systems only
 
-        service = self._stack.enter_context(PcscService(port, folder=folder))
+        service = self._offer(PcscService(port, folder=folder))
         self.client_variables = {CLIENT_VARIABLE: service.socket_path}
         self.offer_pcsc(service.port)
 
@@ -76,10 +109,10 @@ class ConnectionServer:
         """Offer the connections over TCP.
 
         Raises:
-            ReaderError: the port is taken, or the token is too short.
+            ReaderError: the port is taken, this machine has no such address, or the token is too short.
         """
         first, *more = self._over_tcp()
-        server = self._stack.enter_context(RemoteServer(first, token, host, port, tls=tls, more=more))
+        server = self._offer(RemoteServer(first, token, host, port, tls=tls, more=more))
         self.remote_port = server.port
 
     def close(self) -> None:

@@ -7,6 +7,7 @@ that neither root nor a shared /run is needed and several run side by side. Clie
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import shutil
 import signal
@@ -47,6 +48,7 @@ _STOP_SECONDS: Final = 5.0
 _START_SECONDS: Final = 10.0
 _POLL_SECONDS: Final = 0.02
 _PORT_TRIES: Final = 64
+_LAST_PORT: Final = 0xFFFF
 _START_TRIES: Final = 3
 _HAND_OVER: Final = (
     "import ctypes, os, signal, sys\n"
@@ -104,6 +106,8 @@ class PcscService:
     ) -> None:
         if not 0 <= slots + len(serial) <= MAX_SLOTS or slots % _SLOTS_A_DRIVER:
             raise ValueError(f"slots come in pairs, and there is room for {MAX_SLOTS} readers")
+        if port is not None and not 0 < port <= _LAST_PORT + 1 - slots:
+            raise ValueError(f"port {port} and those behind it are no ports for {slots} slots")
         self._given_port = port
         self._slots = slots
         self._serial = tuple(serial)
@@ -134,9 +138,13 @@ class PcscService:
         """Start and wait until the virtual readers listen.
 
         Raises:
-            ReaderError: "no-pcscd", "no-vpcd-driver" or "no-ccid-driver", packages are missing; "pcscd-failed", it
-                ended or did not come up.
+            ReaderError: "no-pcscd", "no-vpcd-driver" or "no-ccid-driver", packages are missing; "port-in-use", the
+                port that was given; "pcscd-failed", it ended or did not come up.
         """
+        if self._given_port is not None:
+            for port in self.ports:  # who listens there would be taken for the driver
+                if not _is_free(port):
+                    raise ReaderError("port-in-use", place=f"*:{port}", reason=os.strerror(errno.EADDRINUSE))
         service = _first_existing(_SERVICES, "no-pcscd", package="pcscd")
         folder = self._given_folder or Path(tempfile.mkdtemp(prefix="pcscd-"))
         self._folder = folder
@@ -185,7 +193,11 @@ class PcscService:
         with contextlib.suppress(FileNotFoundError):
             Path(self.socket_path).unlink()
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener, log.open("wb") as output:
-            listener.bind(self.socket_path)
+            try:
+                listener.bind(self.socket_path)
+            except OSError as error:  # such as a path that is longer than a socket's can be
+                reason = f"{self.socket_path}: {error.strerror or error}"
+                raise ReaderError("pcscd-failed", reason=reason) from error
             Path(self.socket_path).chmod(0o600)
             listener.listen(16)
             handed = listener.fileno()
@@ -218,6 +230,15 @@ class PcscService:
 
     def _last_words(self) -> str:
         return "".join(self.log(1))
+
+    @property
+    def failure(self) -> ReaderError | None:
+        """What there is to say when the service has ended although nobody closed it; None while it runs."""
+        process = self._process
+        if process is None or (code := process.poll()) is None:
+            return None
+        ending = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return ReaderError("pcscd-failed", reason=" ".join((f"it ended with {ending}", self._last_words())).strip())
 
     @property
     def process_id(self) -> int | None:
@@ -293,7 +314,7 @@ def free_port_pair() -> int:
         with socket.socket() as probe:
             probe.bind(("", 0))
             port = int(probe.getsockname()[1])
-        if port < 0xFFFF and _is_free(port) and _is_free(port + 1):  # noqa: PLR2004 - the last port has no next
+        if port < _LAST_PORT and _is_free(port) and _is_free(port + 1):
             return port
     raise ReaderError("no-free-port")
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
+from reader_bridge.network import notice_loss, place_name, reason_of, tls_reason
 from reader_bridge.remote_protocol import VERSION, Answer, FrameError, Frames, Request, place_of, proof
 
 
@@ -23,8 +24,10 @@ def client_tls(authority: str | None = None) -> ssl.SSLContext:
     """
     try:
         return ssl.create_default_context(cafile=authority)
+    except ssl.SSLError as error:
+        raise ReaderError("tls-files", certificate=authority, reason=tls_reason(error)) from error
     except OSError as error:
-        raise ReaderError("tls-files", certificate=authority, reason=type(error).__name__) from error
+        raise ReaderError("tls-files", certificate=authority, reason=reason_of(error)) from error
 
 
 class RemoteConnection:
@@ -58,7 +61,7 @@ class RemoteConnection:
         self._timeout = timeout_seconds
         self._frames: Frames | None = None
         self._place = place_of(card, interface)
-        name = f"remote:{host}:{port}" + (f"/{card}" if card > 1 else "")
+        name = f"remote:{place_name(host, port)}" + (f"/{card}" if card > 1 else "")
         self._description = ConnectionDescription(name, interface, Protocol7816.T1, b"", simulated=False)
 
     @property
@@ -129,17 +132,18 @@ class RemoteConnection:
         name = self._description.name
         try:
             link = socket.create_connection((self._host, self._port), timeout=self._timeout)
-        except OSError as error:
-            raise ReaderError("unreachable", reader=name, reason=error.strerror or str(error)) from error
+        except (OSError, UnicodeError) as error:  # UnicodeError: what no name of a machine can be
+            raise ReaderError("unreachable", reader=name, reason=reason_of(error)) from error
         try:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            notice_loss(link)
             if self._tls is not None:
                 link = self._tls.wrap_socket(link, server_hostname=self._host)
             frames = Frames(link)
             self._greet(frames)
         except ssl.SSLError as error:
             link.close()
-            raise ReaderError("tls-failed", reader=name, reason=error.reason or "") from error
+            raise ReaderError("tls-failed", reader=name, reason=tls_reason(error)) from error
         except (OSError, FrameError, ValueError, KeyError, TypeError, RecursionError) as error:
             link.close()
             raise ReaderError("unreachable", reader=name, reason=str(error)) from error

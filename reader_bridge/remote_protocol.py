@@ -21,6 +21,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import hmac
+import os
 import secrets
 import socket
 import struct
@@ -118,8 +119,8 @@ def new_token() -> str:
 
 
 def proof(token: str, challenge: bytes, place: int) -> bytes:
-    """HMAC-SHA-256 (32 bytes) by which a client shows that it knows the token."""
-    return hmac.digest(token.encode(), _LABEL + challenge + bytes((place,)), hashlib.sha256)
+    """HMAC-SHA-256 (32 bytes) by which a client knows the token (its bytes, which need not be text)."""
+    return hmac.digest(os.fsencode(token), _LABEL + challenge + bytes((place,)), hashlib.sha256)
 
 
 def place_of(card: int, interface: Interface) -> int:

@@ -12,10 +12,12 @@ import ssl
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
 from reader_bridge.connection import CardConnection, ConnectionDescription, Interface, ReaderError
+from reader_bridge.network import listen, notice_loss, reason_of, tls_reason
 from reader_bridge.remote_protocol import (
     CARD_BITS,
     CHALLENGE_LENGTH,
@@ -48,14 +50,26 @@ def server_tls(certificate: str, key: str) -> ssl.SSLContext:
     """TLS 1.2 or later for a server, from PEM files.
 
     Raises:
-        ReaderError: "tls-files", they cannot be read or do not fit together.
+        ReaderError: "tls-files", they cannot be read or do not fit together; "tls-key-locked", the key has a
+            passphrase, and nobody is there to type it when a server starts.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    asked: list[bool] = []
+
+    def no_passphrase() -> str:
+        asked.append(True)
+        return ""
+
     try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:  # ssl.SSLError is one
-        raise ReaderError("tls-files", certificate=certificate, reason=type(error).__name__) from error
+        context.load_cert_chain(certificate, key, no_passphrase)
+    except ssl.SSLError as error:
+        if asked:
+            raise ReaderError("tls-key-locked", key=key) from error
+        raise ReaderError("tls-files", certificate=certificate, reason=tls_reason(error)) from error
+    except OSError as error:
+        missing = key if Path(certificate).is_file() else certificate  # the library does not say which
+        raise ReaderError("tls-files", certificate=missing, reason=reason_of(error)) from error
     return context
 
 
@@ -71,8 +85,12 @@ class RemoteServer:
         lock: held while the first card works; needed when others speak to the same card.
         more: the interfaces of further cards, up to 127.
 
+    Attributes:
+        port: where it listens.
+        failure: what ended its thread, None while all is well.
+
     Raises:
-        ReaderError: "token-too-short", or "port-in-use".
+        ReaderError: "token-too-short", "port-in-use" or "address-unusable".
     """
 
     def __init__(
@@ -103,10 +121,8 @@ class RemoteServer:
         self._clients: set[threading.Thread] = set()
         self._strangers: dict[socket.socket, float] = {}  # until when each has to have proved itself
         self._stopping = threading.Event()
-        try:
-            self._listener = socket.create_server((host, port))
-        except OSError as error:
-            raise ReaderError("port-in-use", host=host, port=port, reason=error.strerror) from error
+        self.failure: Exception | None = None
+        self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
         self._thread = threading.Thread(target=self._accept, name=f"remote-{self.port}", daemon=True)
 
@@ -138,14 +154,23 @@ class RemoteServer:
         self.close()
 
     def _accept(self) -> None:
+        try:
+            self._let_in()
+        except Exception as error:  # noqa: BLE001 - a thread's last line of defence: tell the owner and end
+            _log.error("server on port %d ended: %s", self.port, type(error).__name__)
+            self.failure = error
+
+    def _let_in(self) -> None:
         while not self._stopping.is_set():
             self._turn_away_the_slow()
             try:
                 link, _ = self._listener.accept()
             except TimeoutError:
                 continue
-            except OSError:
-                return
+            except OSError as error:  # we stop, or the system has no room for another client just now
+                _log.info("no client was let in: %s", type(error).__name__)
+                self._stopping.wait(_ACCEPT_SECONDS)
+                continue
             if len(self._strangers) >= _MOST_STRANGERS:
                 link.close()
                 continue
@@ -160,6 +185,7 @@ class RemoteServer:
         self._links.add(link)
         try:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            notice_loss(link)  # else a client whose machine is gone would keep its interface for ever
             if self._tls is not None:
                 link = tls = self._protect(link, self._tls)
                 tls.do_handshake()
@@ -176,11 +202,19 @@ class RemoteServer:
             self._clients.discard(threading.current_thread())
             link.close()
             if place is not None:
-                connection, turns = self._offered[place]
-                with turns:
-                    connection.power_off()
-                with self._taking:
-                    self._taken.discard(place)
+                self._release(place)
+
+    def _release(self, place: int) -> None:
+        """Take the power away and let the next client in, also when the reader behind fails."""
+        connection, turns = self._offered[place]
+        try:
+            with turns:
+                connection.power_off()
+        except ReaderError as error:
+            _log.info("no power to take away: %s", error.code)
+        finally:
+            with self._taking:
+                self._taken.discard(place)
 
     def _protect(self, plain: socket.socket, tls: ssl.SSLContext) -> ssl.SSLSocket:
         link = tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
@@ -27,6 +29,22 @@ _CCID_NAMES: Final = {
     Interface.CONTACT: _CcidName("Virtual CCID", ""),
     Interface.CONTACTLESS: _CcidName("Virtual CCID contactless", "-contactless"),
 }
+
+
+_NAMEABLE: Final = re.compile(r"[A-Za-z0-9/._@=\\-]+")
+"""Characters that pcscd takes in a DEVICENAME, but for the colon, behind which it wants the kind of reader."""
+
+
+def _nameable(link: str | os.PathLike[str]) -> str:
+    """The whole path of a device file, for a service has another working folder.
+
+    Raises:
+        ReaderError: "link-unnameable".
+    """
+    path = str(Path(link).absolute())
+    if _NAMEABLE.fullmatch(path) is None:
+        raise ReaderError("link-unnameable", path=path)
+    return path
 
 
 class DriverEntry(NamedTuple):
@@ -107,7 +125,8 @@ class CardServer(ConnectionServer):
             Both readers as a PC/SC service has to be told of them.
 
         Raises:
-            ReaderError: a device file cannot be made, packages are missing, or the service does not come up.
+            ReaderError: a device file cannot be made, or no service could be told of it; packages are missing, or the
+                service does not come up.
         """
         from reader_bridge.pcscd import CLIENT_VARIABLE, PcscService, SerialReader  # on POSIX systems only
         from reader_bridge.virtual_ccid import VirtualCcidReader
@@ -115,17 +134,17 @@ class CardServer(ConnectionServer):
         lock = threading.Lock()
         readers: list[VirtualCcidReader] = []
         for interface, name in _CCID_NAMES.items():
-            place = None if link is None else f"{os.fspath(link)}{name.tail}"
+            place = None if link is None else f"{_nameable(link)}{name.tail}"
             pad = self._keypad if interface is Interface.CONTACT else None
             reader = VirtualCcidReader(self._connect(self.card, interface), place, keypad=pad, lock=lock)
-            readers.append(self._stack.enter_context(reader))
+            readers.append(self._offer(reader))
         entries = [
             DriverEntry(name.reader, reader.device_name)
             for name, reader in zip(_CCID_NAMES.values(), readers, strict=True)
         ]
         if own_service:
             serial = [SerialReader(entry.name, entry.device) for entry in entries]
-            service = self._stack.enter_context(PcscService(slots=0, serial=serial))
+            service = self._offer(PcscService(slots=0, serial=serial))
             self.client_variables = {CLIENT_VARIABLE: service.socket_path}
             for reader in readers:
                 if not reader.wait_until_known(_KNOWN_SECONDS):
@@ -136,13 +155,11 @@ class CardServer(ConnectionServer):
         """Put the card into a plain asynchronous reader whose port is offered by RFC 2217; returns the port's place.
 
         Raises:
-            ReaderError: "port-in-use".
+            ReaderError: "port-in-use" or "address-unusable".
         """
         from reader_bridge.virtual_phoenix import VirtualPhoenixReader
 
-        return self._stack.enter_context(
-            VirtualPhoenixReader(self._connect(self.card, Interface.CONTACT, None), host, port)
-        ).place
+        return self._offer(VirtualPhoenixReader(self._connect(self.card, Interface.CONTACT, None), host, port)).place
 
     def offer_pn532(self, link: str | os.PathLike[str] | None = None) -> str:
         """Put the card into the field of a PN532 on a pseudo terminal; returns the device file.
@@ -152,4 +169,4 @@ class CardServer(ConnectionServer):
         """
         from reader_bridge.virtual_pn532 import VirtualPn532  # on POSIX systems only
 
-        return self._stack.enter_context(VirtualPn532(self._connect(self.card, Interface.CONTACTLESS, None), link)).path
+        return self._offer(VirtualPn532(self._connect(self.card, Interface.CONTACTLESS, None), link)).path

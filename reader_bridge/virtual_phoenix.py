@@ -149,7 +149,7 @@ class VirtualPhoenixReader:
         device: the reader and the card in it.
 
     Raises:
-        ReaderError: "port-in-use".
+        ReaderError: "port-in-use" or "address-unusable".
     """
 
     def __init__(

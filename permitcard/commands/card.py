@@ -172,7 +172,9 @@ def serve(
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Port of the vpcd driver, or to listen on.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on, for tcp and phoenix.")] = "127.0.0.1",
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on, for tcp and phoenix; 127.0.0.1 if absent.")
+    ] = None,
     own_service: Annotated[
         bool, typer.Option("--own-pcscd", help="Start a PC/SC service of our own instead of using the machine's.")
     ] = False,
@@ -204,10 +206,12 @@ def serve(
 
     from permitcard.keypads import open_keypad, require_keys
     from permitcard.products import open_simulated
-    from permitcard.serving import Offer, offer_card, shown_atr, wait
+    from permitcard.serving import Offer, offer_card, require_fitting, shown_atr, wait
     from reader_bridge.serving import CardServer
 
     console = console_of(context)
+    require_fitting(way.value, port=port, host=host, own_pcscd=own_service, link=link, atr=atr)
+    require_fitting(way.value, certificate=certificate, key=key)
     if len(card) > 1 and way is not ServeAs.TCP:
         raise PersonalizationError("several-cards", exit_code=2)
     with ExitStack() as stack:
@@ -233,4 +237,4 @@ def serve(
                 "environment": server.client_variables,
             }
         )
-        wait()
+        wait(server)

@@ -32,16 +32,17 @@ def relay(
     port: Annotated[
         int | None, typer.Option(min=1, max=65_535, help="Port of the vpcd driver, or of the TCP server.")
     ] = None,
-    host: Annotated[str, typer.Option(help="Address to listen on, for tcp.")] = "127.0.0.1",
+    host: Annotated[str | None, typer.Option(help="Address to listen on, for tcp; 127.0.0.1 if absent.")] = None,
     own_service: Annotated[
         bool, typer.Option("--own-pcscd", help="Start a PC/SC service of our own instead of using the machine's.")
     ] = False,
 ) -> None:
     """Offer a real or simulated card to other programs until Ctrl-C, with rules on the way."""
     from permitcard.relaying import relayed
-    from permitcard.serving import Offer, serve
+    from permitcard.serving import Offer, require_fitting, serve
 
     console = console_of(context)
+    require_fitting(way.value, port=port, host=host, own_pcscd=own_service)
     if keep is Keep.EVERYTHING and trace is not None:
         console.warn("trace.everything")
     with relayed(card, rules, trace, keep) as connections:

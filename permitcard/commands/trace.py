@@ -35,7 +35,7 @@ WayOption = Annotated[OfferAs | None, typer.Option("--as", help="Offer to other 
 PortOption = Annotated[
     int | None, typer.Option(min=1, max=65_535, help="Port of the vpcd driver, or of the TCP server.")
 ]
-HostOption = Annotated[str, typer.Option(help="Address to listen on, for tcp.")]
+HostOption = Annotated[str | None, typer.Option(help="Address to listen on, for tcp; 127.0.0.1 if absent.")]
 OwnServiceOption = Annotated[
     bool, typer.Option("--own-pcscd", help="Start a PC/SC service of our own instead of using the machine's.")
 ]
@@ -57,18 +57,20 @@ def record(
     keep: KeepOption = Keep.SAFE,
     times: TimesOption = True,
     port: PortOption = None,
-    host: HostOption = "127.0.0.1",
+    host: HostOption = None,
     own_service: OwnServiceOption = False,
 ) -> None:
     """Record a card: while it answers a list of commands, or while another program uses it (--as) until Ctrl-C."""
     from permitcard import tracing
-    from permitcard.serving import Offer, serve
+    from permitcard.serving import Offer, require_fitting, serve
     from personalization.errors import PersonalizationError
     from reader_bridge.trace.recorder import require_new, save
 
     console = console_of(context)
     if (commands is None) == (way is None):
         raise PersonalizationError("trace-record-what", exit_code=2)
+    if way is not None:
+        require_fitting(way.value, port=port, host=host, own_pcscd=own_service)
     require_new(out)
     if keep is Keep.EVERYTHING:
         console.warn("trace.everything")
@@ -136,11 +138,11 @@ def replay(
     strict: StrictOption = False,
     keep_going: Annotated[bool, typer.Option("--keep-going", help="Go on after the first difference.")] = False,
     port: PortOption = None,
-    host: HostOption = "127.0.0.1",
+    host: HostOption = None,
     own_service: OwnServiceOption = False,
 ) -> None:
     """Be the reader of a trace (--card), or be its card (--as), until Ctrl-C."""
-    from permitcard.serving import Offer, serve
+    from permitcard.serving import Offer, require_fitting, serve
     from personalization.errors import PersonalizationError
     from reader_bridge.trace.replay import ReplayConnection
     from reader_bridge.trace.text import load
@@ -149,6 +151,8 @@ def replay(
     loaded = load(trace)
     if (card is None) == (way is None):
         raise PersonalizationError("trace-replay-what", exit_code=2)
+    if way is not None:
+        require_fitting(way.value, port=port, host=host, own_pcscd=own_service)
     if card is not None:
         from permitcard.trace_replay import replay_against
 

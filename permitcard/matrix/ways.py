@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,12 +10,13 @@ from typing import Final, Self
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import StatusWord
 from permitcard.products import boot, permit_profile
+from permitcard.reaching import card_factory
 from permitcard.specimen import HOLDER_PIN, SPECIMEN_BATCH, make_specimen
 from permitcard.testing.access import read_card_number
 from permitcard.testing.target import ISSUER_DOMAIN_AID, PERMIT_AID
 from personalization.errors import PersonalizationError
 from personalization.terminal.holder import HolderSession
-from reader_bridge.addresses import CardAddress, ConnectionFactory
+from reader_bridge.addresses import CardAddress
 from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
 from reader_bridge.modelled import ModelledConnection
 from reader_bridge.reader_models import ReaderModel, reader_model, reader_models
@@ -121,7 +121,7 @@ def connected_ways(named: Sequence[str] = ()) -> list[Way]:
 
 def addressed_way(address: str) -> Way:
     """The card at an address."""
-    factory = ConnectionFactory(make=boot, token=os.environ.get("PERMITCARD_TOKEN"))
+    factory = card_factory()
     target = CardAddress.parse(address)
     return Way(str(target), target.kind.value, lambda: factory.connect(target))
 

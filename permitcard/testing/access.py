@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,13 +10,13 @@ from typing import Final, Self
 
 from card_os.iso7816.apdu import ResponseApdu
 from permitcard.products import card_maker
+from permitcard.reaching import card_factory
 from permitcard.specimen import make_specimen, require_specimen, specimen_target
 from permitcard.testing.target import ISSUER_DOMAIN_AID, Target
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import initialize_update, select
 from personalization.globalplatform.scp03 import parse_initialize_update
 from personalization.terminal.holder import pin_block
-from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.modelled import ModelledConnection
 from reader_bridge.reader_models import reader_model
@@ -94,10 +93,7 @@ def open_card_access(
     if faults is not None:  # whose card it is, is read before anything goes wrong
         with open_card_access(card, None, centre) as sound:
             known = sound.target
-    environment = os.environ
-    factory = ConnectionFactory(
-        make, environment.get("PERMITCARD_TOKEN"), authority=environment.get("PERMITCARD_AUTHORITY")
-    )
+    factory = card_factory(make)
     with ExitStack() as opening:
         first, other = factory.connect_both(card)
         opening.enter_context(first)

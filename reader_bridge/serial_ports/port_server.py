@@ -12,10 +12,11 @@ from typing import Final, Protocol, Self
 import serial
 import serial.rfc2217
 
-from reader_bridge.connection import ReaderError
+from reader_bridge.network import listen, notice_loss, place_name
 
 DEFAULT_RATE: Final = 9600
 _JOIN_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 0.2
 _SEND_SECONDS: Final = 5.0
 _CHUNK: Final = 4096
 
@@ -128,17 +129,14 @@ class SerialPortServer:
         failure: what ended the thread, None while all is well.
 
     Raises:
-        ReaderError: "port-in-use".
+        ReaderError: "port-in-use" or "address-unusable".
     """
 
     def __init__(self, device: SerialDevice, host: str = "127.0.0.1", port: int = 0) -> None:
         self._device = device
         self._host = host
         self.failure: Exception | None = None
-        try:
-            self._listener = socket.create_server((host, port))
-        except OSError as error:
-            raise ReaderError("port-in-use", host=host, port=port, reason=error.strerror) from error
+        self._listener = listen(host, port)
         self.port: int = self._listener.getsockname()[1]
         self._link: socket.socket | None = None
         self._stopping = threading.Event()
@@ -147,8 +145,7 @@ class SerialPortServer:
     @property
     def place(self) -> str:
         """Where clients find the port."""
-        host = f"[{self._host}]" if ":" in self._host else self._host
-        return f"rfc2217://{host}:{self.port}"
+        return f"rfc2217://{place_name(self._host, self.port)}"
 
     def start(self) -> None:
         """Begin to serve."""
@@ -176,8 +173,10 @@ class SerialPortServer:
             while not self._stopping.is_set():
                 try:
                     link, _ = self._listener.accept()
-                except OSError:
-                    return
+                except OSError as error:  # we stop, or the system has no room for the client just now
+                    _log.info("no client was let in: %s", type(error).__name__)
+                    self._stopping.wait(_RETRY_SECONDS)
+                    continue
                 with link:
                     self._serve(link)
         except Exception as error:  # noqa: BLE001 - a thread's last line of defence: tell the owner and end
@@ -188,6 +187,7 @@ class SerialPortServer:
         self._link = link
         try:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            notice_loss(link)  # else a client whose machine is gone would keep the port for ever
             _Uart(self._device, link).converse()
         except OSError as error:
             _log.info("client left: %s", type(error).__name__)

@@ -155,6 +155,10 @@ def test_a_card_behind_tls_is_read_with_the_token_and_the_authority(command: Com
     with command.start("card", "serve", "a.card", "--json", "--as", "tcp", "--certificate", certificate) as server:
         port = document(server)["port"]
         assert "Card 4A5A" in command("card", "read", "--card", f"remote,tls:127.0.0.1:{port}").out
+        (command.folder / "one.txt").write_text(f"{SELECT}\n", encoding="utf-8")
+        card = ("--card", f"remote,tls:127.0.0.1:{port}")
+        command("trace", "record", "--commands", "one.txt", "--out", "one.trace", *card)
+        command("trace", "replay", "one.trace", *card)
         outcome = command("test", "--card", f"remote,tls:127.0.0.1:{port}", "-k", "select_in_extended", "--json")
         assert outcome.document["passed"] == 1
         stranger = CommandLine(command.folder, {"PERMITCARD_TOKEN": TOKEN})
@@ -213,6 +217,18 @@ def test_a_relay_is_offered_to_a_pcsc_program_and_its_trace_is_replayed_as_a_car
         pcsc_client(command, replay)("trace", "record", "--out", "second.trace", *recorded)
         stop(replay)
     command("trace", "diff", "first.trace", "second.trace")
+
+
+def test_a_token_that_was_made_is_told_to_programs_too(command: CommandLine) -> None:
+    """Without it nobody reaches the card."""
+    serving = CommandLine(command.folder)
+    with serving.start("card", "serve", "a.card", "--json", "--as", "tcp", "--host", "localhost") as server:
+        shown = document(server)
+        variables = shown["environment"]
+        assert isinstance(variables, dict)
+        client = CommandLine(command.folder, {str(name): str(value) for name, value in variables.items()})
+        assert "Card 4A5A" in client("card", "read", "--card", f"remote:localhost:{shown['port']}").out
+        stop(server)
 
 
 def test_a_relay_over_tcp_is_reached_with_the_token(command: CommandLine) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -235,6 +237,32 @@ def test_a_killed_owner_leaves_no_service_behind(tmp_path: Path) -> None:
         assert "pcscd" in (process / "cmdline").read_text()
         owner.kill()
     assert wait_for(lambda: not process.exists() or "State:\tZ" in (process / "status").read_text())
+
+
+def test_a_killed_service_is_noticed_by_its_owner() -> None:
+    with PcscService() as service:
+        assert service.failure is None
+        assert service.process_id
+        os.kill(service.process_id, signal.SIGKILL)
+        assert wait_for(lambda: service.failure is not None)
+        assert "it ended with SIGKILL" in str(service.failure)
+    assert service.failure is None
+
+
+def test_a_port_that_another_program_has_is_not_taken_for_the_driver() -> None:
+    """What listens there would be dialled, and never ask for a card."""
+    port = free_port_pair()
+    with socket.create_server(("127.0.0.1", port + 1)), pytest.raises(ReaderError, match="port-in-use") as failure:
+        PcscService(port).start()
+    assert str(port + 1) in str(failure.value.parameters["place"])
+    with pytest.raises(ValueError, match="65535"):
+        PcscService(65_535)
+
+
+def test_a_folder_too_deep_for_a_socket_is_said(tmp_path: Path) -> None:
+    """sun_path has room for 108 bytes on Linux (unix(7))."""
+    with pytest.raises(ReaderError, match=r"pcscd-failed: .*too long"):
+        PcscService(folder=tmp_path / ("deep" * 30)).start()
 
 
 def test_a_service_that_cannot_start_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import errno
 import ipaddress
+import os
 import socket
 import struct
 import threading
@@ -263,6 +265,99 @@ def test_tls_protects_the_line_and_a_stranger_is_not_believed(card: Any, certifi
             assert trusted.transmit(b"\0\1\2\3") == b"\3\2\1\0\x90\x00"
         with pytest.raises(ReaderError, match="tls-failed"):
             RemoteConnection("127.0.0.1", server.port, TOKEN, tls=client_tls()).power_on()
+
+
+def test_a_certificate_of_another_machine_is_said_in_words(card: Any, certificate: tuple[str, str]) -> None:
+    with RemoteServer({Interface.CONTACT: card}, TOKEN, "localhost", 0, tls=server_tls(*certificate)) as server:
+        with pytest.raises(ReaderError) as failure:
+            RemoteConnection("localhost", server.port, TOKEN, tls=client_tls(certificate[0])).power_on()
+        assert "localhost" in str(failure.value.parameters["reason"])  # it is made out to 127.0.0.1
+
+
+def test_a_key_with_a_passphrase_is_refused_and_nobody_is_asked(certificate: tuple[str, str], tmp_path: Path) -> None:
+    """A server that waits at a terminal for a passphrase serves nobody."""
+    key = serialization.load_pem_private_key(Path(certificate[1]).read_bytes(), None)
+    locked = tmp_path / "locked.pem"
+    locked.write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.BestAvailableEncryption(b"nobody types this"),
+        )
+    )
+    with pytest.raises(ReaderError, match="tls-key-locked") as failure:
+        server_tls(certificate[0], str(locked))
+    assert failure.value.parameters == {"key": str(locked)}
+
+
+def test_the_tls_file_that_is_missing_is_the_one_that_is_named(certificate: tuple[str, str], tmp_path: Path) -> None:
+    for files, missing in (
+        ((certificate[0], str(tmp_path / "none")), tmp_path / "none"),
+        ((str(tmp_path / "none"), certificate[1]), tmp_path / "none"),
+    ):
+        with pytest.raises(ReaderError) as failure:
+            server_tls(*files)
+        assert failure.value.parameters["certificate"] == str(missing)
+        assert failure.value.parameters["reason"] == os.strerror(errno.ENOENT)
+
+
+def test_a_key_of_another_certificate_is_said_in_words(certificate: tuple[str, str], tmp_path: Path) -> None:
+    other = tmp_path / "other.pem"
+    other.write_bytes(
+        ec.generate_private_key(ec.SECP256R1()).private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
+    with pytest.raises(ReaderError, match=r"tls-files: .*key values mismatch"):
+        server_tls(certificate[0], str(other))
+
+
+def test_a_token_is_bytes_and_need_not_be_text(card: Any) -> None:
+    """POSIX: an environment holds bytes; those that are no UTF-8 come as lone surrogates."""
+    token = os.fsdecode(b"\xff\xfe and sixteen more bytes")
+    with RemoteServer({Interface.CONTACT: card}, token, port=0) as server:
+        with RemoteConnection("127.0.0.1", server.port, token) as connection:
+            assert connection.transmit(b"\0\1\2\3")
+        with pytest.raises(ReaderError, match="not-allowed"):
+            RemoteConnection("127.0.0.1", server.port, TOKEN).power_on()
+
+
+def test_a_reader_that_fails_at_the_end_is_free_for_the_next_client(card: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise ReaderError("reader-removed", reader="double")
+
+    with RemoteServer({Interface.CONTACT: card}, TOKEN, port=0) as server:
+        with RemoteConnection("127.0.0.1", server.port, TOKEN):
+            monkeypatch.setattr(card, "power_off", fail)
+        following = RemoteConnection("127.0.0.1", server.port, TOKEN)
+        deadline = time.monotonic() + 60
+        while True:  # the server may not have noticed yet that the first one went
+            try:
+                following.power_on()
+                break
+            except ReaderError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)
+        assert following.transmit(b"\0\1\2\3")
+        following.close()
+
+
+def test_a_system_without_room_for_a_client_lets_the_next_one_in(card: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    with RemoteServer({Interface.CONTACT: card}, TOKEN, port=0) as server:
+        accept, full = socket.socket.accept, [True]
+
+        def accept_later(listener: socket.socket) -> Any:
+            if full and listener.getsockname()[1] == server.port:
+                full.clear()
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return accept(listener)
+
+        monkeypatch.setattr(socket.socket, "accept", accept_later)
+        with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+            assert connection.transmit(b"\0\1\2\3")
+        assert not full
+        assert server.failure is None
 
 
 def test_missing_tls_files_are_named(tmp_path: Path) -> None:
