@@ -283,19 +283,26 @@ def _of_masters(masters: MasterKeys, scheme: str, version: int | None) -> KeyCan
 
 
 def _of_store(store: KeyStore, version: int | None) -> list[KeyCandidate]:
-    """A centre's sets: factory keys for version FF, its own for the others."""
+    """A centre's sets: factory keys for version FF, its own for the others; under masters in use and former ones."""
     from personalization.globalplatform.guarded_session import KeyCandidate
     from personalization.globalplatform.key_loading import FACTORY_KEY_VERSION
     from personalization.globalplatform.scp03 import StaticKeys
-    from personalization.keys.keystore import KeyName
+    from personalization.keys.keystore import DOMAIN_MASTERS, KeyName
     from personalization.preparation.card_keys import issuer_domain_keys
 
-    def keys(card: InitializeUpdateResponse) -> StaticKeys:
-        name = KeyName.FACTORY if card.key_version == FACTORY_KEY_VERSION else KeyName.CARD
-        made = issuer_domain_keys(store, name, card.diversification)
+    def keys(card: InitializeUpdateResponse, master: KeyName, check_value: bytes | None) -> StaticKeys:
+        made = issuer_domain_keys(store, master, card.diversification, check_value)
         return StaticKeys(card.key_version, made.enc, made.mac, made.dek)
 
-    return [KeyCandidate("profile", keys, version)]
+    def of_today(card: InitializeUpdateResponse) -> StaticKeys:
+        return keys(card, KeyName.FACTORY if card.key_version == FACTORY_KEY_VERSION else KeyName.CARD, None)
+
+    def of_before(master: KeyName, check_value: bytes) -> KeyCandidate:
+        name = f"profile {check_value.hex().upper()}"
+        return KeyCandidate(name, lambda card: keys(card, master, check_value), version)
+
+    former = [(master, value) for master in DOMAIN_MASTERS for value in store.check_values(master)[1:]]
+    return [KeyCandidate("profile", of_today, version), *(of_before(*one) for one in former)]
 
 
 def _set_of_store(name: str, store: KeyStore, version: int | None, kind: KeyType) -> KeySetOfCards:

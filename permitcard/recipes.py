@@ -8,7 +8,7 @@ from typing import Final
 from permitcard.products import permit_profile, sam_profile
 from personalization.globalplatform.commands import DataGrouping
 from personalization.keys.keystore import KeyName, KeyStore
-from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
+from personalization.preparation.card_keys import CardKeys, issuer_domain_generations
 from personalization.preparation.record import PreparedRecord
 from personalization.production.maker import Recipe
 from personalization.profile import CardProfile
@@ -65,8 +65,8 @@ def file_system_recipe(keys: KeyStore) -> Recipe:
         privileges=_NO_PRIVILEGES,
         parameters=MF_RULES,
         groupings=groupings,
-        factory_keys=lambda number: issuer_domain_keys(keys, KeyName.FACTORY, number),
-        card_keys=lambda number: issuer_domain_keys(keys, KeyName.CARD, number),
+        factory_keys=lambda number: issuer_domain_generations(keys, KeyName.FACTORY, number),
+        card_keys=lambda number: issuer_domain_generations(keys, KeyName.CARD, number),
     )
 
 
@@ -79,8 +79,8 @@ def _recipe(profile: CardProfile, keys: KeyStore, groupings: Groupings) -> Recip
         privileges=_NO_PRIVILEGES,
         parameters=profile.install_parameters,
         groupings=groupings,
-        factory_keys=lambda number: issuer_domain_keys(keys, KeyName.FACTORY, number),
-        card_keys=lambda number: issuer_domain_keys(keys, KeyName.CARD, number),
+        factory_keys=lambda number: issuer_domain_generations(keys, KeyName.FACTORY, number),
+        card_keys=lambda number: issuer_domain_generations(keys, KeyName.CARD, number),
     )
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from permitcard.blank_list import read_blank_list
 from personalization.formula_guard import without_formula
+from personalization.keys.keystore import KeyName
 from personalization.production.acts import Act, Role
 from personalization.production.disposal import (
     destroy_cards,
@@ -23,6 +24,7 @@ from personalization.production.disposal import (
 from personalization.production.operators import require_two
 from personalization.production.reject_reason import RejectReason
 from personalization.production.remake import Rejected, reject_card, require_row, subject_of
+from personalization.production.states import Disposal
 from personalization.production.stock import receive_list
 
 if TYPE_CHECKING:
@@ -73,6 +75,15 @@ def remake(job: Job, identifier: str, row: int, reason: RejectReason) -> Rejecte
         return reject_card(job.journal, identifier, row, reason, job.operator.name, approval, tools)
     finally:
         job.checkpoint_if_possible()
+
+
+def destroyed_master(job: Job, rejected: Rejected) -> str | None:
+    """Check value of the ``card`` master of a rejected card that cannot be opened because that master was destroyed."""
+    made_with = rejected.masters.get(KeyName.CARD.value)
+    if rejected.disposal is not Disposal.KEYS_REFUSED or made_with is None:
+        return None
+    held = {value.hex() for value in job.keys.check_values(KeyName.CARD)}
+    return None if made_with in held else made_with.upper()
 
 
 def sample(job: Job, count: int, purpose: str, lot: str | None) -> list[StockCard]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -10,7 +11,7 @@ from permitcard.products import permit_profile, sam_profile
 from permitcard.testing.laboratory_sam import ROLE_KEYS, LaboratorySam
 from personalization.errors import PersonalizationError
 from personalization.keys.keystore import KeyName, KeyStore
-from personalization.preparation.card_keys import CARD_NUMBER_LENGTH, issuer_domain_keys
+from personalization.preparation.card_keys import CARD_NUMBER_LENGTH, issuer_domain_generations
 from reader_bridge.trace.keys import ChannelKeys, MessagingKeys
 from reader_bridge.trace.names import ApplicationName, CardNames, FieldName, FileName
 
@@ -71,15 +72,13 @@ class StoreKeys:
                 self._card_number = b""
 
     def channel(self, version: int, diversification: bytes) -> tuple[ChannelKeys, ...]:
-        """The card's own key set and that of the factory."""
+        """The card's own key sets and those of the factory, under the masters in use and former ones."""
         del version
         found: list[ChannelKeys] = []
         for name in (KeyName.CARD, KeyName.FACTORY):
-            try:
-                keys = issuer_domain_keys(self.store, name, diversification)
-            except PersonalizationError:
-                continue
-            found.append(ChannelKeys(keys.enc, keys.mac))
+            with suppress(PersonalizationError):
+                sets = issuer_domain_generations(self.store, name, diversification)
+                found += [ChannelKeys(keys.enc, keys.mac) for keys in sets]
         return tuple(found)
 
     def role(self, reference: int) -> bytes | None:

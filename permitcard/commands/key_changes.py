@@ -10,7 +10,15 @@ import typer
 
 from permitcard.commands.options import CentreOption, console_of
 from personalization.errors import PersonalizationError
-from personalization.keys.keystore import CARD_MASTERS, KEY_PAIRS, LASTING_PAIRS, ROLE_MASTERS, SAM_KEYS, KeyName
+from personalization.keys.keystore import (
+    CARD_MASTERS,
+    DOMAIN_MASTERS,
+    KEY_PAIRS,
+    LASTING_PAIRS,
+    ROLE_MASTERS,
+    SAM_KEYS,
+    KeyName,
+)
 
 if TYPE_CHECKING:
     from permitcard.centre import Centre
@@ -162,6 +170,7 @@ def destroy(
     except ValueError:
         raise PersonalizationError("former-key-missing", exit_code=2, key=key.value, check_value=check_value) from None
     with Job.open(place) as job:
+        require_no_production(job, key, destroyed=True)
         approval = job.two_for_keys(key)
         job.keys.close()
     administration(place).destroy(key, value)
@@ -169,7 +178,8 @@ def destroy(
         path = job.changed_key(key, "destroyed", {"check_value": value.hex().upper()}, approval)
         if key is KeyName.CLOCK:
             sign_bound_again(job)
-    console.say("keys.destroyed", key=key.value, check_value=value.hex().upper(), path=path)
+    code = f"keys.{key.value}-destroyed" if key in DOMAIN_MASTERS else "keys.destroyed"
+    console.say(code, key=key.value, check_value=value.hex().upper(), path=path)
     console.result({"key": key.value, "destroyed": value.hex().upper(), "record": str(path)})
 
 
@@ -186,15 +196,19 @@ def said_of(key: KeyName) -> str:
     return "keys.pair-rotated" if key in KEY_PAIRS else "keys.rotated"
 
 
-def require_no_production(job: Job, key: KeyName) -> None:
-    """Refuse to replace a master of cards while one is begun and not finished: it has the master before.
+def require_no_production(job: Job, key: KeyName, *, destroyed: bool = False) -> None:
+    """Refuse to change a master of cards while a batch runs, or cards are begun that would need the one before.
+
+    A card that is begun under a former master of the domain is finished with the one in use; it needs both.
 
     Raises:
         PersonalizationError: "batch-at-work", exit 2.
     """
     from personalization.production.journal.batches import batches_at_work
 
-    if key in CARD_MASTERS and (at_work := batches_at_work(job.journal)):
+    concerned = DOMAIN_MASTERS if destroyed else CARD_MASTERS
+    begun = destroyed or key not in DOMAIN_MASTERS
+    if key in concerned and (at_work := batches_at_work(job.journal, begun=begun)):
         raise PersonalizationError("batch-at-work", exit_code=2, batch=at_work[0])
 
 

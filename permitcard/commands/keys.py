@@ -103,17 +103,20 @@ def refuse_second(place: Centre) -> None:
 
 @group.command("show")
 def show(context: typer.Context, centre: CentreOption = Path("centre")) -> None:
-    """Show the check value of each key; a key itself is never shown."""
+    """Show the check value of each key, and of former ones that were not destroyed; a key itself is never shown."""
     from permitcard.centre import Centre
-    from personalization.keys.keystore import KeyName
+    from personalization.keys.keystore import KEY_LENGTHS, KeyName
 
     console = console_of(context)
     store = Centre(centre).key_store().open()
     try:
         values = {name.value: store.check_value(name).hex().upper() for name in KeyName}
+        former = {name.value: [value.hex().upper() for value in store.check_values(name)[1:]] for name in KEY_LENGTHS}
         production = store.production
     finally:
         store.close()
     for name, value in values.items():
-        console.write(f"{name:<18} {value}")
-    console.result({"production": production, "check_values": values})
+        before = ", ".join(former.get(name, ()))
+        console.write(f"{name:<18} {value}" + (console.translate("keys.former", values=before) if before else ""))
+    kept = {name: found for name, found in former.items() if found}
+    console.result({"production": production, "check_values": values, "former": kept})

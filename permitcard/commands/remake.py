@@ -30,7 +30,18 @@ def remake(
     with Job.open(Centre(centre)) as job:
         identifier = batch or job.latest()
         rejected = stockroom.remake(job, identifier, row, reason)
+        destroyed = stockroom.destroyed_master(job, rejected)
     card_id = rejected.card_number.upper()
     console.say("remake.rejected", batch=identifier, row=row, card_id=card_id)
-    console.say("remake.terminated" if rejected.terminated else "remake.alive", batch=identifier, card_id=card_id)
-    console.result({"batch": identifier, "row": row, "card_id": card_id, "terminated": rejected.terminated})
+    code = "master-destroyed" if destroyed else rejected.disposal.value
+    console.say(f"remake.{code}", batch=identifier, card_id=card_id, check_value=destroyed)
+    console.result(
+        {
+            "batch": identifier,
+            "row": row,
+            "card_id": card_id,
+            "terminated": rejected.terminated,
+            "disposal": rejected.disposal.value,
+            "master_destroyed": destroyed,
+        }
+    )

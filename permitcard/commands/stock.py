@@ -10,6 +10,7 @@ import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.commands.options import CentreOption, ChipOption, console_of
+from personalization.production.states import BlankState
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -74,6 +75,25 @@ def show(context: typer.Context, centre: CentreOption = Path("centre")) -> None:
         console.write(f"{console.translate('blank.' + state.value):<28}{number:>8}")
     console.write(f"{console.translate('blank.received'):<28}{stock.received:>8}")
     console.result({"received": stock.received, **{state.value: number for state, number in stock.by_state.items()}})
+
+
+@group.command("cards")
+def cards_of_stock(
+    context: typer.Context,
+    centre: CentreOption = Path("centre"),
+    state: Annotated[list[BlankState] | None, typer.Option("--state", help="Only those; repeated for several.")] = None,
+    lot: Annotated[str | None, typer.Option(help="Of this lot only.")] = None,
+) -> None:
+    """List cards of the stock by number, with their place, state and what is wrong with them."""
+    from permitcard.centre import Centre
+    from permitcard.job import Job
+    from personalization.production.journal.corrections import cards_in
+
+    console = console_of(context)
+    with Job.open(Centre(centre)) as job, job.journal.reading() as connection:
+        found = [card for card in cards_in(connection, state or list(BlankState)) if lot in {None, card.lot}]
+    console.say("stock.cards", count=len(found))
+    _show_cards(console, found, "cards", states=True)
 
 
 @group.command("account")
@@ -202,14 +222,17 @@ def certificate(
     console.result({"certificate": str(path)})
 
 
-def _show_cards(console: Console, cards: list[StockCard], name: str, **more: object) -> None:
+def _show_cards(console: Console, cards: list[StockCard], name: str, *, states: bool = False, **more: object) -> None:
     for card in cards:
-        console.write(f"    {card.card_number.upper()}  {card.location}  {card.reason}  {card.disposal}".rstrip())
+        more_of_it = f"{card.lot}  {console.translate('blank.' + card.state.value)}  " if states else ""
+        told = f"{card.card_number.upper()}  {card.location}  {more_of_it}{card.reason}  {card.disposal}"
+        console.write(f"    {told}".rstrip())
     rows = [
         {
             "card_id": card.card_number.upper(),
             "location": card.location,
             "lot": card.lot,
+            "state": card.state.value,
             "reason": card.reason,
             "disposal": card.disposal,
         }

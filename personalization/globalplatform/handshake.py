@@ -7,6 +7,7 @@ Source: GlobalPlatform Card Specification 2.3.1, appendix E.4.2 (SCP02); Amendme
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final, NamedTuple, Protocol
 
@@ -151,6 +152,18 @@ class Handshake:
         """
         kind = scp02.Scp02Session if self.card.protocol == scp02.PROTOCOL else scp03.Scp03Session
         return kind(keys, self.host_challenge, self.card, self.aid)
+
+    def proved(self, sets: Iterable[StaticKeys]) -> tuple[int, KeyedSession] | None:
+        """The first of ``sets`` that the card proved: its place and what it makes of this; None when it proved none.
+
+        However many they are, the card sees nothing of it. A set is asked for only when those before it did not fit.
+        """
+        for place, keys in enumerate(sets):
+            if self.fits(keys):
+                session = self.under(keys)
+                if session.genuine:
+                    return place, session
+        return None
 
     def strongest_level(self) -> int:
         """The strongest security level that the card's protocol and `i` have."""

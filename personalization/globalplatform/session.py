@@ -31,8 +31,8 @@ from personalization.globalplatform.scp03 import CHALLENGE_LENGTH, InitializeUpd
 from personalization.globalplatform.store_data import Padding, store_data
 from reader_bridge.connection import CardConnection
 
-KeySource = Callable[[InitializeUpdateResponse], StaticKeys]
-"""Finds the keys of the card that answered; its diversification data is the card number."""
+KeySource = Callable[[InitializeUpdateResponse], StaticKeys | Iterable[StaticKeys]]
+"""Finds the keys of the card that answered, or all that they may be; its diversification data is the card number."""
 
 _LEVELS: Final = SECURITY_LEVELS | SCP02_LEVELS
 _MORE_COMMANDS: Final = 0x80
@@ -55,6 +55,7 @@ class SecureSession:
         protocol: 2 or 3.
         level: security level of the session.
         max_data: the most plain data bytes of one command, in extended length where the link carries it.
+        place: which of the sets that were offered the card proved; 0 is the first.
     """
 
     __slots__ = (
@@ -67,11 +68,17 @@ class SecureSession:
         "key_version",
         "level",
         "max_data",
+        "place",
         "protocol",
     )
 
     def __init__(
-        self, connection: CardConnection, messaging: SecureMessaging, card: InitializeUpdateResponse, dek: DataKey
+        self,
+        connection: CardConnection,
+        messaging: SecureMessaging,
+        card: InitializeUpdateResponse,
+        dek: DataKey,
+        place: int = 0,
     ) -> None:
         self._connection = connection
         self._messaging = messaging
@@ -81,6 +88,7 @@ class SecureSession:
         self.key_version = card.key_version
         self.protocol = card.protocol
         self.level = messaging.level
+        self.place = place
         self._short_data = messaging.max_data(MAX_SHORT_NC)
         extended = connection.description.max_command_data >= _EXTENDED_NC
         self.max_data = messaging.max_data(_EXTENDED_NC if extended else MAX_SHORT_NC)
@@ -102,7 +110,8 @@ class SecureSession:
 
         Args:
             connection: a powered card.
-            keys: the key set, or a function that finds it from the answer to INITIALIZE UPDATE.
+            keys: the key set, or a function that finds it from the answer to INITIALIZE UPDATE; it may name several,
+                which are tried off the card.
             aid: security domain to select; None when the right one is selected already.
             key_version: version to ask for; by default that of ``keys``, or 00 (the card's own choice) for a function.
             level: security level of the session; None for the strongest that the card offers.
@@ -135,27 +144,27 @@ class SecureSession:
             raise PersonalizationError("security-level-unsupported", level=f"{chosen:02X}")
         if guard is not None:
             guard.check(card.diversification)
-        static = keys if isinstance(keys, StaticKeys) else keys(card)
-        return cls.finish(connection, handshake, static, level=chosen, guard=guard)
+        found = keys if isinstance(keys, StaticKeys) else keys(card)
+        return cls.finish(connection, handshake, found, level=chosen, guard=guard)
 
     @classmethod
     def finish(
         cls,
         connection: CardConnection,
         handshake: Handshake,
-        keys: StaticKeys,
+        keys: StaticKeys | Iterable[StaticKeys],
         *,
         level: int,
         guard: KeyGuard | None = None,
     ) -> Self:
-        """Send EXTERNAL AUTHENTICATE after an INITIALIZE UPDATE that was answered, if the card proved ``keys``.
+        """Send EXTERNAL AUTHENTICATE after an INITIALIZE UPDATE that was answered, with the set that the card proved.
 
         Args:
             connection: the card, to which nothing was sent since.
             handshake: its answer.
-            keys: the key set.
+            keys: the key set, or all that may be the card's; one that it did not prove never reaches it.
             level: security level, one that the card supports.
-            guard: counts a failure.
+            guard: counts a failure, which is one for all of them.
 
         Raises:
             PersonalizationError: "card-cryptogram-wrong" (no try is spent), "external-authenticate-refused" (a try is
@@ -163,10 +172,11 @@ class SecureSession:
             ReaderError: the exchange did not complete.
         """
         card = handshake.card
-        session = handshake.under(keys) if handshake.fits(keys) else None
-        if session is None or not session.genuine:
+        proved = handshake.proved((keys,) if isinstance(keys, StaticKeys) else keys)
+        if proved is None:
             _count(guard, card)
             raise PersonalizationError("card-cryptogram-wrong", card=card.diversification.hex().upper())
+        place, session = proved
         messaging = session.secure_messaging(level)
         response = _exchange(connection, messaging.external_authenticate(session.host_cryptogram))
         if response != SW.OK.encode():
@@ -176,7 +186,7 @@ class SecureSession:
                 card=card.diversification.hex().upper(),
                 sw=str(StatusWord.parse(response)),
             )
-        return cls(connection, messaging, card, session.data_key)
+        return cls(connection, messaging, card, session.data_key, place)
 
     def transmit(self, command: CommandApdu, *, accept: Iterable[StatusWord] = (SW.OK,)) -> ResponseApdu:
         """Send one command under the session and return the verified plain response.

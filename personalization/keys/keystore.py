@@ -108,8 +108,15 @@ replaced before it. A terminal with the new one would otherwise take a card of b
 try of its key at every visit.
 """
 
-CARD_MASTERS: Final = (KeyName.FACTORY, KeyName.CARD, *ROLE_MASTERS, KeyName.CONCEALMENT)
-"""Masters of what is in a card; none is replaced while a card is begun and not finished."""
+DOMAIN_MASTERS: Final = (KeyName.FACTORY, KeyName.CARD)
+"""Masters of the issuer domain's keys, which our own stations open.
+
+A card that has keys of a former one tells so by its cryptogram: it is opened with that, and finished with those of the
+one in use.
+"""
+
+CARD_MASTERS: Final = (*DOMAIN_MASTERS, *ROLE_MASTERS, KeyName.CONCEALMENT)
+"""Masters of what is in a card: while a batch runs none is replaced, while a card is begun none but the domain's."""
 
 SAM_KEYS: Final = (*ROLE_MASTERS, KeyName.CONCEALMENT, KeyName.TERMINAL)
 """Keys of which a SAM has something; when one is replaced, SAMs that were made before are for cards of before only."""

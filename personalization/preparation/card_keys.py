@@ -16,11 +16,13 @@ Source: card specification, "Keys" and "Personalization".
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import DataGrouping, key_check_value
 from personalization.globalplatform.scp03 import StaticKeys
+from personalization.keys.check_values import aes_check_value
 from personalization.keys.keystore import KEY_LENGTHS, SAM_LOAD_LABEL, KeyName, KeyStore
 from personalization.preparation.record import PreparedRecord
 from personalization.profile import CardProfile
@@ -36,23 +38,40 @@ _MAC_LABEL: Final = "SCP03 MAC"
 _DEK_LABEL: Final = "SCP03 DEK"
 
 
-def issuer_domain_keys(keystore: KeyStore, name: KeyName, card_number: bytes) -> StaticKeys:
+def issuer_domain_keys(
+    keystore: KeyStore, name: KeyName, card_number: bytes, check_value: bytes | None = None
+) -> StaticKeys:
     """The issuer domain's key set of one card.
 
     Args:
         keystore: holds the master.
         name: `KeyName.FACTORY` (version FF) or `KeyName.CARD` (version 01).
         card_number: 10 bytes, as INITIALIZE UPDATE returns it.
+        check_value: of the master, which may be a former one; the one in use by default.
 
     Raises:
-        PersonalizationError: "card-number-malformed", "key-use-refused".
+        PersonalizationError: "card-number-malformed", "key-use-refused", "former-key-missing".
     """
     _check_number(card_number)
     version = FACTORY_VERSION if name is KeyName.FACTORY else CARD_VERSION
     enc, mac, dek = (
-        keystore.derive(name, label, card_number, _DOMAIN_KEY_LENGTH) for label in (_ENC_LABEL, _MAC_LABEL, _DEK_LABEL)
+        keystore.derive(name, label, card_number, _DOMAIN_KEY_LENGTH, check_value)
+        for label in (_ENC_LABEL, _MAC_LABEL, _DEK_LABEL)
     )
     return StaticKeys(version, enc, mac, dek)
+
+
+def issuer_domain_generations(keystore: KeyStore, name: KeyName, card_number: bytes) -> Iterator[StaticKeys]:
+    """The key sets that a card may have: under the master in use, then under each former one that was not destroyed.
+
+    Each is derived when it is asked for, so that a card of today costs what it always did.
+
+    Raises:
+        PersonalizationError: "card-number-malformed", "key-use-refused".
+    """
+    yield issuer_domain_keys(keystore, name, card_number)
+    for check_value in keystore.check_values(name)[1:]:
+        yield issuer_domain_keys(keystore, name, card_number, check_value)
 
 
 class CardKeys:
@@ -145,9 +164,19 @@ class CardKeys:
         return self._grouping("masters", b"".join(parts))
 
     def load_key_grouping(self) -> DataGrouping:
-        """The load key of a rehearsal's chips, as their make-believe vendor has it."""
+        """The load key of a rehearsal's chips, as their make-believe vendor has it.
+
+        It is of the ``factory`` master of the day on which it came to the store as ``SAM_LOAD``: both may have been
+        replaced since. Where it is of none of them, the chip tells another one than the store has.
+        """
         length = KEY_LENGTHS[KeyName.SAM_LOAD]
-        return self._grouping("load_key", self._keystore.derive(KeyName.FACTORY, SAM_LOAD_LABEL, b"", length))
+        wanted = self._keystore.check_value(KeyName.SAM_LOAD)
+        values = [
+            self._keystore.derive(KeyName.FACTORY, SAM_LOAD_LABEL, b"", length, check_value)
+            for check_value in self._keystore.check_values(KeyName.FACTORY)
+        ]
+        ours = next((value for value in values if aes_check_value(value) == wanted), values[0])
+        return self._grouping("load_key", ours)
 
     def _key(self, row: KeyRow, card_number: bytes) -> bytes:
         if row.label is None:

@@ -150,9 +150,9 @@ class _WatchedMaker:
         self._state.outcome = "made"
         return number
 
-    def terminate(self, card: CardConnection) -> bool:
+    def terminate(self, card: CardConnection, card_number: bytes) -> bool:
         self._state.outcome = "failed"
-        return self._inner.terminate(card)
+        return self._inner.terminate(card, card_number)
 
 
 class _PrintingMaker:
@@ -195,8 +195,8 @@ class _PrintingMaker:
 
         return self._inner.make(card, record, card_number, stepping, fence)
 
-    def terminate(self, card: CardConnection) -> bool:
-        return self._inner.terminate(card)
+    def terminate(self, card: CardConnection, card_number: bytes) -> bool:
+        return self._inner.terminate(card, card_number)
 
     def _print(self, record: object, card_number: bytes | None) -> None:
         if card_number is None or not self._prints.begin(card_number):

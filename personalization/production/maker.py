@@ -8,7 +8,7 @@ Source: GlobalPlatform Card Specification 2.3.1, clauses 5.1.1 (card life cycle)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -35,8 +35,8 @@ from personalization.production.work import (
 )
 from reader_bridge.connection import CardConnection
 
-KeyDerivation = Callable[[bytes], StaticKeys]
-"""The key set of the card with that number."""
+KeyDerivation = Callable[[bytes], Iterable[StaticKeys]]
+"""The key sets that the card with that number may have: first the one of today, then those of former masters."""
 
 _PERSONALIZED: Final = 0x0F
 _PRODUCT: Final = slice(0, 4)
@@ -80,8 +80,8 @@ class Recipe:
         privileges: 1 or 3 bytes.
         parameters: value of the application's install parameters (tag C9).
         groupings: what STORE DATA brings, for a prepared record and a card number.
-        factory_keys: the set that a blank has.
-        card_keys: the set that replaces it.
+        factory_keys: sets that a blank may have.
+        card_keys: sets that a card of ours may have; the first replaces that of a blank, and any former one.
     """
 
     package: bytes
@@ -143,7 +143,7 @@ class GlobalPlatformMaker:
             _take(session, fence, enter)
             enter("put-key")
             with _faults("put-key"):
-                session.put_keys(self._recipe.card_keys(number), replace=commands.FACTORY_KEY_VERSION)
+                session.put_keys(self._keys_of_today(number), replace=commands.FACTORY_KEY_VERSION)
             enter("open-ours")
             session = self._open_ours(card, number)
             _check(session, fence, enter)
@@ -151,6 +151,8 @@ class GlobalPlatformMaker:
             enter("delete")
             self._refuse_finished(session)
             _take(session, fence, enter)
+            if session.place:
+                session = self._renew_keys(card, session, fence, enter)
             self._clear(session)
         self._fill(session, record, number, enter, fenced=fence is not None)
         return number
@@ -174,6 +176,18 @@ class GlobalPlatformMaker:
         with _faults("delete"):
             if self._condition(session) is Condition.FINISHED:
                 raise WrongBlank(session.card.hex())
+
+    def _renew_keys(
+        self, card: CardConnection, session: SecureSession, fence: Fence | None, enter: EnterStep
+    ) -> SecureSession:
+        """Put today's keys in the place of a former master's: a card that was begun with those is not finished so."""
+        enter("put-key")
+        with _faults("put-key"):
+            session.put_keys(self._keys_of_today(session.card), replace=self._card_key_version)
+        enter("open-ours")
+        renewed = self._open_ours(card, session.card)
+        _check(renewed, fence, enter)
+        return renewed
 
     def _clear(self, session: SecureSession) -> None:
         """Take a half-made application off a card of ours."""
@@ -203,12 +217,20 @@ class GlobalPlatformMaker:
                 _write_fence(session, b"")  # a finished card is told from others by its secrets only
             session.set_card_state(CardState.SECURED)
 
-    def terminate(self, card: CardConnection) -> bool:
-        """SET STATUS TERMINATED under whichever of the two key sets the card has."""
+    def terminate(self, card: CardConnection, card_number: bytes) -> bool:
+        """SET STATUS TERMINATED under whichever key set the card has; see `Maker.terminate`."""
         try:
-            self._open(card, None, "terminate").set_card_state(CardState.TERMINATED)
-        except (PersonalizationError, KeysRefused, CardFault, _UnknownVersion):
+            session = self._open(card, card_number, "terminate")
+            with _faults("terminate"):
+                session.set_card_state(CardState.TERMINATED)
+        except _UnknownVersion as unknown:
+            raise KeysRefused("terminate", 0, untouched=True) from unknown
+        except CardFault:
             return False
+        except PersonalizationError as error:
+            if error.code == "wrong-stock":
+                raise WrongBlank(str(error.parameters["card_id"])) from error
+            raise
         return True
 
     def _condition(self, session: SecureSession) -> Condition:
@@ -224,16 +246,19 @@ class GlobalPlatformMaker:
         return next((entry.life_cycle for entry in entries if entry.aid == self._recipe.instance), None)
 
     def _open(self, card: CardConnection, expected: bytes | None, step: str) -> SecureSession:
-        """A session under the set that the card offers: the factory's or ours.
+        """A session under the set that the card offers, the factory's or ours, of whichever master it is.
+
+        Which master is found on the card's one answer to INITIALIZE UPDATE. A card that proves none of them is refused
+        as one with foreign keys: it got no EXTERNAL AUTHENTICATE.
 
         Raises:
             WrongBlank: not the expected chip; nothing but INITIALIZE UPDATE was sent.
-            KeysRefused: the set is not what we derive.
+            KeysRefused: the set is not what we derive, from no master.
             CardFault: the card does not speak SCP03 as it has to.
             _UnknownVersion: it offers another key version.
         """
 
-        def keys(answer: InitializeUpdateResponse) -> StaticKeys:
+        def keys(answer: InitializeUpdateResponse) -> Iterable[StaticKeys]:
             number = answer.diversification
             if expected is not None and number != expected:
                 if number[_PRODUCT] != expected[_PRODUCT]:
@@ -253,8 +278,11 @@ class GlobalPlatformMaker:
     def _open_ours(self, card: CardConnection, number: bytes) -> SecureSession:
         with _faults("open-ours"):
             return SecureSession.open(
-                card, self._recipe.card_keys(number), key_version=self._card_key_version, guard=self._guard
+                card, self._keys_of_today(number), key_version=self._card_key_version, guard=self._guard
             )
+
+    def _keys_of_today(self, number: bytes) -> StaticKeys:
+        return next(iter(self._recipe.card_keys(number)))
 
 
 def _wrong_stock(card_number: bytes, cause: str) -> PersonalizationError:

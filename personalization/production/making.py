@@ -13,6 +13,7 @@ from typing import Final
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.claims import Claim, ClaimLost, Outcome
+from personalization.production.states import Disposal
 from personalization.production.tracing import StepTimer, Trace
 from personalization.production.work import (
     CardFault,
@@ -221,13 +222,27 @@ def _inspect(equipment: Equipment, claim: Claim, trace: Trace, timer: StepTimer)
     return checks, "" if inspection.passed else _first_failure(inspection)
 
 
-def terminate_card(equipment: Equipment, location: str) -> bool:
-    """Put a spoiled card out of service; False when it does not let itself be."""
+def terminate_card(equipment: Equipment, location: str, card_number: str) -> Disposal:
+    """Put a spoiled card out of service; returns what became of it.
+
+    Args:
+        equipment: the station's.
+        location: where the card should be.
+        card_number: its chip serial as hex; another card that lies there is let alone.
+
+    Raises:
+        PersonalizationError: keys or journal are gone; nothing is known of the card.
+    """
     try:
         with equipment.connect(location) as card, card.contact as contact:
-            return equipment.maker.terminate(contact)
-    except (ReaderError, KeysRefused, CardFault, WrongBlank):
-        return False
+            terminated = equipment.maker.terminate(contact, bytes.fromhex(card_number))
+    except WrongBlank:
+        return Disposal.NOT_REACHED
+    except KeysRefused:
+        return Disposal.KEYS_REFUSED
+    except ReaderError as error:
+        return Disposal.NOT_REACHED if error.code in CARD_IN_USE | _ELSEWHERE else Disposal.NOT_TERMINATED
+    return Disposal.TERMINATED if terminated else Disposal.NOT_TERMINATED
 
 
 def _require_reader(claim: Claim, trace: Trace, error: ReaderError) -> None:

@@ -21,9 +21,9 @@ from personalization.production.journal.claims import (
     open_claims,
     record_made,
     record_unreachable,
-    undisposed,
 )
 from personalization.production.journal.database import Journal
+from personalization.production.journal.spoiled import undisposed
 from personalization.production.journal.stations import Progress
 from personalization.production.lease import Lease
 from personalization.production.lives import LeaseWatch
@@ -100,8 +100,8 @@ def recover(
     word = "crashed"
     try:
         results, unreachable = _look_at_all(journal, batch_id, equipment, policy, lease, len(left), progress)
-        for blank_id, location in journal.read(lambda connection: undisposed(connection, batch_id)):
-            dispose(journal, RECOVERY, equipment, blank_id, location)
+        for card in journal.read(lambda connection: undisposed(connection, batch_id)):
+            dispose(journal, RECOVERY, equipment, card)
         word = "done"
     finally:
         lease.leave(word)

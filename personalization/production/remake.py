@@ -14,16 +14,24 @@ from typing import Final, NamedTuple
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.batches import find_batch
-from personalization.production.journal.corrections import good_card, reject_good, rejected_and_alive
+from personalization.production.journal.corrections import (
+    cards_by_number,
+    good_card,
+    masters_of,
+    reject_good,
+    rejected_and_alive,
+)
 from personalization.production.journal.database import Journal
 from personalization.production.journal.erasure import is_erased
+from personalization.production.journal.spoiled import SpoiledCard
 from personalization.production.operators import Approval, approved
 from personalization.production.reject_reason import RejectReason
-from personalization.production.states import BatchState
+from personalization.production.states import BatchState, Disposal
 from personalization.production.station import dispose
 from personalization.production.work import Equipment
 
 _USAGE: Final = 2
+_TO_BE_TRIED: Final = frozenset({"", Disposal.NOT_REACHED.value})
 
 
 class Rejected(NamedTuple):
@@ -32,12 +40,19 @@ class Rejected(NamedTuple):
     Attributes:
         row: row in the delivered sheet.
         card_number: chip serial of the old card as hex.
-        terminated: whether the old chip is out of service; else the card has to be destroyed first.
+        disposal: what became of the old chip; the card has to be destroyed first where it is not out of service.
+        masters: check values (hex) of the keys with which the card was made, by name, as far as the journal knows.
     """
 
     row: int
     card_number: str
-    terminated: bool
+    disposal: Disposal
+    masters: Mapping[str, str]
+
+    @property
+    def terminated(self) -> bool:
+        """Whether the old chip is out of service."""
+        return self.disposal is Disposal.TERMINATED
 
 
 def subject_of(identifier: str, row: int) -> str:
@@ -97,14 +112,17 @@ def reject_card(
         if card is None:
             raise PersonalizationError("row-not-good", exit_code=_USAGE, batch=identifier, row=row)
         reject_good(connection, who, card, f"rejected: {reason.value}", _told(approval))
-    alive = finish_rejections(journal, batch.id, who, equipment)
-    return Rejected(row, card.card_number, card.card_number not in alive)
+    finish_rejections(journal, batch.id, who, equipment)
+    with journal.reading() as connection:
+        (old,) = cards_by_number(connection, [card.card_number])
+        masters = masters_of(connection, batch.id, card.card_number)
+    return Rejected(row, card.card_number, Disposal(old.disposal), masters)
 
 
 def finish_rejections(
     journal: Journal, batch_id: int, who: str, equipment: AbstractContextManager[Equipment]
 ) -> frozenset[str]:
-    """Terminate rejected cards that nobody tried to terminate yet; returns the serials of those that still answer.
+    """Terminate rejected cards that nobody could try to terminate yet; returns the serials of those that still answer.
 
     Args:
         journal: the open journal.
@@ -113,11 +131,11 @@ def finish_rejections(
         equipment: entered only when there is a card to terminate.
     """
     with journal.reading() as connection:
-        waiting = [card for card in rejected_and_alive(connection, batch_id) if not card.disposal]
+        waiting = [card for card in rejected_and_alive(connection, batch_id) if card.disposal in _TO_BE_TRIED]
     if waiting:
         with equipment as tools:
             for card in waiting:
-                dispose(journal, who, tools, card.id, card.location)
+                dispose(journal, who, tools, SpoiledCard(card.id, card.location, card.card_number))
     with journal.reading() as connection:
         return frozenset(card.card_number for card in rejected_and_alive(connection, batch_id))
 

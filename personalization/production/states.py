@@ -50,6 +50,19 @@ class BlankState(StrEnum):
     DESTROYED = "destroyed"
 
 
+class Disposal(StrEnum):
+    """What became of the chip of a spoiled card.
+
+    NOT_TERMINATED did not let itself be put out of service, KEYS_REFUSED holds none of the keys that the store has, and
+    such a card is destroyed by hand. NOT_REACHED was not there to be asked, or in somebody's hands: it is asked again.
+    """
+
+    TERMINATED = "terminated"
+    NOT_TERMINATED = "not-terminated"
+    KEYS_REFUSED = "keys-refused"
+    NOT_REACHED = "not-reached"
+
+
 class RunState(StrEnum):
     """Where one row on one blank is.
 

@@ -29,7 +29,6 @@ from personalization.production.journal.claims import (
     claim_to_make,
     free_count,
     held_count,
-    record_disposal,
     record_good,
     record_keys_refused,
     record_made,
@@ -37,12 +36,12 @@ from personalization.production.journal.claims import (
     record_spoiled,
     record_uninspected,
     record_unreachable,
-    undisposed,
     waiting_count,
 )
 from personalization.production.journal.clock import MICROSECONDS, elapsed_s
 from personalization.production.journal.database import Journal
 from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.spoiled import SpoiledCard, record_disposal, undisposed
 from personalization.production.journal.stations import Progress, SeatLost, living, lose
 from personalization.production.lease import Lease
 from personalization.production.lives import LeaseWatch
@@ -360,13 +359,13 @@ class Station:
         for result in tray.results:
             if result.verdict is Verdict.SPOILED:
                 claim = result.outcome.claim
-                dispose(self._journal, self._name, self._equipment, claim.blank_id, claim.location)
+                dispose(self._journal, self._name, self._equipment, SpoiledCard.of(claim))
 
     def _dispose_leftovers(self) -> bool:
         """Dispose of cards that a station spoiled which died before it could; True when there were any."""
         found = self._journal.read(lambda connection: undisposed(connection, self._batch_id))
-        for blank_id, location in found:
-            dispose(self._journal, self._name, self._equipment, blank_id, location)
+        for card in found:
+            dispose(self._journal, self._name, self._equipment, card)
         return bool(found)
 
 
@@ -405,7 +404,11 @@ def record_unfinished(connection: Connection, station: str, result: Result, stag
     return False
 
 
-def dispose(journal: Journal, who: str, equipment: Equipment, blank_id: int, location: str) -> None:
-    """Terminate a card that the journal has recorded as spoiled, and write whether that was possible."""
-    disposal = "terminated" if terminate_card(equipment, location) else "not-terminated"
-    journal.write(lambda connection: record_disposal(connection, who, blank_id, disposal))
+def dispose(journal: Journal, who: str, equipment: Equipment, card: SpoiledCard) -> None:
+    """Terminate a card that the journal has recorded as spoiled, and write whether that was possible.
+
+    Raises:
+        PersonalizationError: keys or journal are gone; the card is asked again.
+    """
+    disposal = terminate_card(equipment, card.location, card.card_number)
+    journal.write(lambda connection: record_disposal(connection, who, card.blank_id, disposal))

@@ -153,8 +153,19 @@ class Maker(Protocol):
         """
         ...
 
-    def terminate(self, card: CardConnection) -> bool:
-        """Put a spoiled card out of service for good; False when it could not be."""
+    def terminate(self, card: CardConnection, card_number: bytes) -> bool:
+        """Put a spoiled card out of service for good; False when it does not let itself be.
+
+        Args:
+            card: contact connection with power.
+            card_number: the chip that is meant, 10 bytes; no other one is changed.
+
+        Raises:
+            WrongBlank: another chip is there.
+            KeysRefused: it holds none of the keys that we have; no try was spent.
+            PersonalizationError: ours; nothing is known of the card.
+            ReaderError: an exchange did not complete.
+        """
         ...
 
 

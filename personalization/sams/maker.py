@@ -11,6 +11,9 @@
 | other keys, or a personalized application under the factory's | foreign | it is not ours |
 | it is out of service | terminated | |
 
+Keys are the vendor's or ours under any master that was not destroyed: a chip that was delivered or begun before the
+master was replaced is finished with the keys of today, and one that was made before is put out of service as any other.
+
 An application is never deleted: its load key came from the vendor, and nobody here can put it back. Everything is one
 transaction of the card or can be sent again, so that a SAM which lost power is finished by making it once more.
 
@@ -21,7 +24,7 @@ access module".
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import IntEnum, StrEnum
 from typing import Final, NamedTuple
 
@@ -32,7 +35,13 @@ from personalization.globalplatform.commands import CardState, StatusScope
 from personalization.globalplatform.scp03 import InitializeUpdateResponse, StaticKeys
 from personalization.globalplatform.session import SecureSession
 from personalization.keys.keystore import KeyName, KeyStore
-from personalization.preparation.card_keys import CARD_VERSION, FACTORY_VERSION, CardKeys, issuer_domain_keys
+from personalization.preparation.card_keys import (
+    CARD_VERSION,
+    FACTORY_VERSION,
+    CardKeys,
+    issuer_domain_generations,
+    issuer_domain_keys,
+)
 from personalization.profile import CardProfile
 from personalization.terminal.channel import CardRefused, PlainChannel
 from personalization.terminal.session import get_data, select
@@ -183,9 +192,9 @@ class SamMaker:
         begin(look)
         if look.condition is SamCondition.FINISHED:
             return look
-        if session.key_version == FACTORY_VERSION:
+        if session.key_version == FACTORY_VERSION or session.place:
             ours = issuer_domain_keys(self._keys, KeyName.CARD, look.card_number)
-            session.put_keys(ours, replace=FACTORY_VERSION)
+            session.put_keys(ours, replace=session.key_version)
             session = SecureSession.open(card, ours)
         self._fill(session, look)
         session.set_card_state(CardState.SECURED)
@@ -261,12 +270,12 @@ class SamMaker:
         """A session under the factory's set or ours, and the card's number; no session when it holds neither."""
         numbers: list[bytes] = []
 
-        def keys(answer: InitializeUpdateResponse) -> StaticKeys:
+        def keys(answer: InitializeUpdateResponse) -> Iterable[StaticKeys]:
             numbers.append(answer.diversification)
             if answer.key_version not in {FACTORY_VERSION, CARD_VERSION}:
                 raise _NotOurs
             name = KeyName.FACTORY if answer.key_version == FACTORY_VERSION else KeyName.CARD
-            return issuer_domain_keys(self._keys, name, answer.diversification)
+            return issuer_domain_generations(self._keys, name, answer.diversification)
 
         try:
             return SecureSession.open(card, keys), numbers[0]

@@ -47,7 +47,14 @@ def test_a_rejected_card_is_made_again_and_everything_adds_up(small_centre: Smal
     assert unknown.error["code"] == "row-not-good"
     assert prompt("batch", "remake", "--row", "2", "--reason", "ugly", code=2).error["code"] == "usage"
     rejected = prompt("batch", "remake", "--row", "2", "--reason", "printing").document
-    assert rejected == {"batch": batch, "row": 2, "card_id": rejected["card_id"], "terminated": True}
+    assert rejected == {
+        "batch": batch,
+        "row": 2,
+        "card_id": rejected["card_id"],
+        "terminated": True,
+        "disposal": "terminated",
+        "master_destroyed": None,
+    }
     status: Any = prompt("batch", "status").document
     assert (status["state"], status["left"], status["rows"]["waiting"]) == ("stopped", 1, 1)
     assert status["next"] == ["resume", "destroy"]

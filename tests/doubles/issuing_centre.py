@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 import io
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from personalization.inspection.inspector import PermitInspector
 from personalization.intake.applicant import Applicant, Batch, Residence
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KeyName
-from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
+from personalization.preparation.card_keys import CardKeys, issuer_domain_generations, issuer_domain_keys
 from personalization.preparation.faces import CardFace
 from personalization.preparation.prepare import PreparedCard, Preparer
 from personalization.preparation.record import PreparedRecord
@@ -147,8 +147,8 @@ class IssuingCentre:
         self.sam = self._open_sam()  # one session: the next one would end it
 
     def recipe(self, profile: CardProfile, groupings: Callable[[object, bytes], Sequence[DataGrouping]]) -> Recipe:
-        def keys(name: KeyName) -> Callable[[bytes], StaticKeys]:
-            return functools.partial(issuer_domain_keys, self.keystore, name)
+        def keys(name: KeyName) -> Callable[[bytes], Iterable[StaticKeys]]:
+            return functools.partial(issuer_domain_generations, self.keystore, name)
 
         names = profile.application
         return Recipe(

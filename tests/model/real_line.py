@@ -22,7 +22,7 @@ from personalization.globalplatform.commands import DataGrouping
 from personalization.inspection.inspector import PermitInspector
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KeyName
-from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
+from personalization.preparation.card_keys import CardKeys, issuer_domain_generations, issuer_domain_keys
 from personalization.preparation.prepared_file import PreparedFile
 from personalization.preparation.record import PreparedRecord
 from personalization.preparation.source_file import SourceFile
@@ -65,8 +65,8 @@ def recipe(keys: FileKeyStore, name: str) -> Recipe:
         of_card.application.privileges,
         of_card.install_parameters,
         groupings,
-        lambda number: issuer_domain_keys(keys, KeyName.FACTORY, number),
-        lambda number: issuer_domain_keys(keys, KeyName.CARD, number),
+        lambda number: issuer_domain_generations(keys, KeyName.FACTORY, number),
+        lambda number: issuer_domain_generations(keys, KeyName.CARD, number),
     )
 
 

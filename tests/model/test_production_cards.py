@@ -156,10 +156,10 @@ def test_a_card_is_recognised_at_every_step_and_finished_from_there(tmp_path: Pa
             if look.condition is not Condition.FINISHED:
                 assert maker.make(contact, None, number, untimed) == number
             assert maker.look(contact).condition is Condition.FINISHED
-            assert maker.terminate(contact)
+            assert maker.terminate(contact, number)
         with open_card(path, boot) as card, card.connect(Interface.CONTACT) as contact:
             assert maker.look(contact).condition is Condition.TERMINATED
-            assert not maker.terminate(contact)
+            assert not maker.terminate(contact, number)
         if finished:
             break
     order = [Condition.UNTOUCHED, Condition.KEYED, Condition.STARTED, Condition.PERSONALIZED, Condition.FINISHED]

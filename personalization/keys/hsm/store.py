@@ -99,6 +99,7 @@ class HsmKeyStore:
 
     __slots__ = (
         "_certificates",
+        "_check_values",
         "_former_certificates",
         "_inward",
         "_keys",
@@ -116,6 +117,7 @@ class HsmKeyStore:
         self._inward: dict[KeyName, _Handle] = {}
         self._public: dict[KeyName, ec.EllipticCurvePublicKey] = {}
         self._certificates: dict[KeyName, list[bytes]] = {}
+        self._check_values: dict[KeyName, tuple[bytes, ...]] = {}
         self._production: bool | None = None
         found = _Found()
         for item in objects:
@@ -189,19 +191,21 @@ class HsmKeyStore:
         return self._mac(key, AES_CHECK_INPUT, Mechanism.AES_CMAC)[:CHECK_VALUE_LENGTH]
 
     def check_values(self, name: KeyName) -> tuple[bytes, ...]:
-        """In use and former, each asked of the token; see `KeyStore.check_values`."""
+        """In use and former, each asked of the token once; see `KeyStore.check_values`."""
         self._key(name)
-        return tuple(self._symmetric_check_value(name, key) for key in self._keys[name])
+        if name not in self._check_values:
+            self._check_values[name] = tuple(self._symmetric_check_value(name, key) for key in self._keys[name])
+        return self._check_values[name]
 
     def derive(self, name: KeyName, label: str, context: bytes, length: int, check_value: bytes | None = None) -> bytes:
         """Diversify a master by MACs in the token; see `KeyStore.derive`."""
         require_use(name, KeyUse.DERIVE)
         key = self._key(name)
         if check_value is not None:
-            found = [key for key in self._keys[name] if self._symmetric_check_value(name, key) == check_value]
-            if not found:
+            values = self.check_values(name)
+            if check_value not in values:
                 raise former_key_missing(name, check_value)
-            key = found[0]
+            key = self._keys[name][values.index(check_value)]
         blocks = [self._mac(key, block, Mechanism.AES_CMAC) for block in derivation_inputs(label, context, length)]
         return b"".join(blocks)[:length]
 

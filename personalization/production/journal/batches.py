@@ -250,10 +250,16 @@ def list_batches(journal: Journal) -> list[str]:
         return list(connection.execute(select(Batch.identifier).order_by(Batch.id)).scalars())
 
 
-def batches_at_work(journal: Journal) -> list[str]:
-    """Names of the batches that are running, or of which a card is begun and not finished; oldest first."""
+def batches_at_work(journal: Journal, *, begun: bool = True) -> list[str]:
+    """Names of the batches that are running, or of which a card is begun and not finished; oldest first.
+
+    Args:
+        journal: the open journal.
+        begun: also those that stand still, for their begun cards.
+    """
     active = select(Run.id).where(Run.batch_id == Batch.id, Run.state.in_([state.value for state in ACTIVE_RUNS]))
-    at_work = or_(Batch.state == BatchState.RUNNING.value, active.exists())
+    running = Batch.state == BatchState.RUNNING.value
+    at_work = or_(running, active.exists()) if begun else running
     with journal.reading() as connection:
         return list(connection.execute(select(Batch.identifier).where(at_work).order_by(Batch.id)).scalars())
 

@@ -280,12 +280,6 @@ def record_keys_refused(connection: Connection, station: str, claim: Claim, step
     record(connection, station, [_entry(What.KEYS_REFUSED, claim, step=step, tries_spent=tries_spent)])
 
 
-def record_disposal(connection: Connection, who: str, blank_id: int, disposal: str) -> None:
-    """What became of a spoiled card: "terminated" or "not-terminated"."""
-    connection.execute(update(Blank).where(Blank.id == blank_id).values(disposal=disposal))
-    record(connection, who, [Entry(What.DISPOSED, blank_id=blank_id, facts={"disposal": disposal})])
-
-
 def open_claims(connection: Connection, batch_id: int) -> list[Claim]:
     """Runs that somebody made or inspected who is not alive any more."""
     return _claims(connection, statements.OPEN_CLAIMS, batch=batch_id)
@@ -328,21 +322,6 @@ def spoil_in_doubt(connection: Connection, who: str, claim: Claim, max_attempts:
     """An operator gives a card up that cannot be read back: it is barred for ever, its row gets another blank."""
     (taken,) = take_over(connection, who, [claim])
     record_spoiled(connection, who, Outcome(taken, NO_TRACE, "{}", reason=IN_DOUBT), Stage.MAKE, max_attempts)
-
-
-def undisposed(connection: Connection, batch_id: int) -> list[tuple[int, str]]:
-    """Spoiled blanks of a batch of which nobody alive will write what became of them: key and location."""
-    rows = connection.execute(
-        select(Blank.id, Blank.location)
-        .join(Run, Run.blank_id == Blank.id)
-        .where(
-            Run.batch_id == batch_id,
-            Run.state == RunState.SPOILED.value,
-            Blank.disposal.is_(None),
-            ~held_by_the_living(),
-        )
-    )
-    return [(row.id, row.location) for row in rows]
 
 
 def active_count(connection: Connection, batch_id: int) -> int:

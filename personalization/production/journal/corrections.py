@@ -5,11 +5,12 @@ Every function runs in the caller's transaction and writes its audit entries.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
 from enum import StrEnum
 from typing import NamedTuple, TypeVar
 
-from sqlalchemy import Connection, Update, select, update
+from sqlalchemy import Connection, Update, func, select, update
 
 from personalization.errors import PersonalizationError
 from personalization.production.journal.events import Entry, What, record
@@ -21,6 +22,7 @@ from personalization.production.states import (
     RUN_TRANSITIONS,
     BatchState,
     BlankState,
+    Disposal,
     RowState,
     RunState,
 )
@@ -113,8 +115,30 @@ def rejected_and_alive(connection: Connection, batch_id: int) -> list[StockCard]
         connection,
         Blank.id.in_(rejected),
         Blank.state == BlankState.SPOILED.value,
-        Blank.disposal.is_(None) | (Blank.disposal != "terminated"),
+        Blank.disposal.is_(None) | (Blank.disposal != Disposal.TERMINATED.value),
     )
+
+
+def masters_of(connection: Connection, batch_id: int, card_number: str) -> dict[str, str]:
+    """Check values (hex) of the keys with which a card of a batch was made, by name; empty when nobody wrote them down.
+
+    Args:
+        connection: open transaction.
+        batch_id: batch.
+        card_number: chip serial as hex.
+    """
+    made = (
+        select(func.max(Event.id))
+        .join(Blank, Blank.id == Event.blank_id)
+        .where(Event.batch_id == batch_id, Event.what == What.MADE.value, Blank.card_number == card_number)
+    )
+    begun = connection.execute(
+        select(Event.facts)
+        .where(Event.batch_id == batch_id, Event.what == What.BATCH_RUNNING.value, Event.id < made.scalar_subquery())
+        .order_by(Event.id.desc())
+        .limit(1)
+    ).scalar()
+    return dict(json.loads(begun).get("keys", {})) if begun else {}
 
 
 def cards_in(connection: Connection, states: Sequence[BlankState]) -> list[StockCard]:

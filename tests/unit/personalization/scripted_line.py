@@ -159,8 +159,10 @@ class ScriptedMaker:
             card.transmit(bytes((0, WRITE, 0, CONDITION_AT, len(state))) + state)
         return look.card_number
 
-    def terminate(self, card: CardConnection) -> bool:
+    def terminate(self, card: CardConnection, card_number: bytes) -> bool:
         raw = card.transmit(bytes((0, READ, 0, 0, SIZE)))
+        if raw[:CONDITION_AT] != card_number:
+            raise WrongBlank(raw[:CONDITION_AT].hex())
         if raw[BEHAVIOUR_AT] == STUBBORN:
             return False
         card.transmit(bytes((0, WRITE, 0, CONDITION_AT, 1, CONDITIONS.index(Condition.TERMINATED))))

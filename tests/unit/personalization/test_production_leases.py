@@ -311,8 +311,8 @@ class StoppedAt:
     def look(self, card: CardConnection) -> Look:
         return self.maker.look(card)
 
-    def terminate(self, card: CardConnection) -> bool:
-        return self.maker.terminate(card)
+    def terminate(self, card: CardConnection, card_number: bytes) -> bool:
+        return self.maker.terminate(card, card_number)
 
     def make(
         self,
