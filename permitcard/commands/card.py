@@ -143,6 +143,7 @@ def _show(
     context: typer.Context, address: str, centre: Path | None, portrait: Path | None, *, pin_pad: bool = False
 ) -> None:
     from permitcard.card_in_hand import read_card
+    from personalization.atomic_file import write_atomically
 
     console = console_of(context)
 
@@ -151,7 +152,7 @@ def _show(
 
     view = read_card(address, centre, console.translate.language.value, ask_holder if pin_pad else None)
     if portrait is not None and view.portrait:
-        portrait.write_bytes(view.portrait)
+        write_atomically(portrait, view.portrait)
     console.write(view.text(console.translate))
     console.result(view.document())
 

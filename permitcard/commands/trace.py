@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -195,6 +194,8 @@ def export(
 ) -> None:
     """Write a pcapng file that Wireshark opens: ISO 14443 for the field, GSMTAP SIM for contacts."""
     from permitcard.trace_names import card_names
+    from personalization.atomic_file import write_atomically
+    from reader_bridge.connection import ReaderError
     from reader_bridge.trace.decode import decode
     from reader_bridge.trace.pcapng import to_pcapng
     from reader_bridge.trace.text import load
@@ -203,12 +204,10 @@ def export(
     loaded = load(trace)
     titles = {id(item.entry): item.title for item in decode(loaded, card_names())} if name_packets else {}
     raw = to_pcapng(loaded, lambda entry: titles.get(id(entry), ""))
-    with contextlib.suppress(FileNotFoundError):
-        out.stat()
-        from reader_bridge.connection import ReaderError
-
-        raise ReaderError("trace-exists", path=str(out))
-    out.write_bytes(raw)
+    try:
+        write_atomically(out, raw, replace=False)
+    except FileExistsError:
+        raise ReaderError("trace-exists", path=str(out)) from None
     console.say("trace.exported", path=out, bytes=len(raw))
     console.result({"file": str(out), "bytes": len(raw)})
 

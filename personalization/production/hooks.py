@@ -52,7 +52,9 @@ NOT_READY: Final = 75
 _USAGE: Final = 2
 _TIMEOUT_S: Final = 30
 _MAX_TIMEOUT_S: Final = 600
-_OWN_VARIABLES: Final = "PERMITCARD_"
+_OWN_VARIABLES: Final = ("PERMITCARD_", "PGPASSWORD")
+"""How names of variables begin that may hold a secret of the centre; the second is libpq's, for the journal."""
+
 _MOMENTS: Final = ("before", "after")
 
 

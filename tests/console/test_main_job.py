@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,7 @@ def test_the_portrait_comes_off_the_card_as_a_picture(made_centre: MadeCentre, t
     path, _ = card_of(made_centre, made_centre.applicants[0])
     picture = tmp_path / "portrait.jpg"
     made_centre.command("card", "show", path, "--centre", made_centre.centre.root, "--portrait", picture)
+    assert stat.S_IMODE(picture.stat().st_mode) == 0o600
     assert picture.read_bytes().startswith(b"\xff\xd8\xff")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,9 @@ def test_a_card_is_recorded_shown_compared_replayed_and_exported(command: Comman
     assert same.document["entries"] == 5
     exported = command("--json", "trace", "export", "one.trace", "--out", "one.pcapng").document
     assert exported["bytes"] == (folder / "one.pcapng").stat().st_size
+    assert stat.S_IMODE((folder / "one.pcapng").stat().st_mode) == 0o600  # it may hold what a card says of a person
+    again = command("--json", "trace", "export", "two.trace", "--out", "one.pcapng", code=2)
+    assert again.error["code"] == "trace-exists"
 
 
 def test_a_listing_is_imported_and_keeping_all_is_warned_of(command: CommandLine, folder: Path) -> None:

@@ -48,6 +48,7 @@ def script(tmp_path: Path, body: str) -> tuple[str, ...]:
 
 def test_a_command_is_told_on_its_input_and_nowhere_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PERMITCARD_PASSPHRASE", "a secret of ours")
+    monkeypatch.setenv("PGPASSWORD", "a secret of the journal's server")
     body = """
 import json, pathlib, sys
 own = pathlib.Path("/proc/self")
