@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,7 +35,7 @@ from personalization.preparation.bulk.verdict import FindingSink, Verdict
 from personalization.preparation.bulk.workers import HereWorker, LocalWorkers, Workers, Workplace
 from personalization.production.acts import Act, Role
 from personalization.production.journal.batches import BatchEntry, RejectedRow, RowEntry, register_batch
-from personalization.production.journal.history import JournalHistory
+from personalization.production.journal.history import known_permits, knows_file
 from personalization.production.operators import Approval, approved, require_two
 
 _LOCK: Final = ".preparing.lock"
@@ -112,9 +113,8 @@ def prepare(
     batches = job.centre.root / "batches"
     batches.mkdir(mode=0o700, exist_ok=True)
     with _alone(batches), _sink(findings) as sink:
-        history = JournalHistory(job.journal, bytes.fromhex, bytes.fromhex)
         work = find_work(batches, sha256)
-        if history.has_file(sha256):
+        if knows_file(job.journal, sha256):
             if work is not None:
                 work[0].clear_work()  # the journal knew the batch, and then the process was killed
             raise PersonalizationError("batch-file-seen", file=file.name)
@@ -126,7 +126,7 @@ def prepare(
             place=Workplace(folder.root.absolute(), folder.identifier, job.centre.key_store(), permit_profile),
             store=job.keys,
             workers=staff.hire,
-            known=lambda values: {bytes.fromhex(known) for known in _known(history, values)},
+            known=functools.partial(known_permits, job.journal),
             progress=progress,
             findings=sink,
             accept_good=accept_good,
@@ -161,7 +161,7 @@ def abandon(job: Job, file: Path) -> str | None:
         work = find_work(batches, sha256)
         if work is None:
             return None
-        known = JournalHistory(job.journal, bytes.fromhex, bytes.fromhex).has_file(sha256)
+        known = knows_file(job.journal, sha256)
         if known:
             work[0].clear_work()
         else:
@@ -174,10 +174,6 @@ def _begun(batches: Path, sha256: bytes, each: tuple[bytes, ...]) -> tuple[Batch
     return begin(batches, arrival), arrival
 
 
-def _known(history: JournalHistory, values: list[bytes]) -> Iterator[str]:
-    yield from history.known_permit_numbers([value.hex() for value in values])
-
-
 def _register(job: Job, found: Prepared, commission: Commission, approvals: list[Approval | None]) -> None:
     """Enter the batch in the journal; a permit that came in by another batch meanwhile refuses it as a whole."""
     manifest = str(found.folder.manifest.absolute().relative_to(job.centre.root.absolute()))
@@ -188,10 +184,7 @@ def _register(job: Job, found: Prepared, commission: Commission, approvals: list
         delivered=found.verdict.rows,
         prepared=manifest,
         source=manifest,
-        rows=(
-            RowEntry(row, index, recognition.permit, recognition.citizen)
-            for index, (row, recognition) in enumerate(found.rows())
-        ),
+        rows=(RowEntry(row, index, permit, citizen) for index, (row, permit, citizen) in enumerate(found.rows())),
         rejected=(RejectedRow(row, rule) for row, rule in found.rejected()),
     )
     facts = approved(approvals[0]) if approvals and approvals[0] is not None else None

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, select
 from personalization.errors import PersonalizationError
 from personalization.production.journal.claims import Stage, claim_to_inspect
 from personalization.production.journal.database import Journal
-from personalization.production.journal.scans import claim_scanned
+from personalization.production.journal.scans import claim_scanned, rows_of_permit
 from personalization.production.journal.tables import Row, Run
 from personalization.production.policy import Policy
 from personalization.production.states import RowState
@@ -143,9 +143,8 @@ def _scan(
             raise
         return Scan(0, good=False, error=error)
     with journal.reading() as connection:
-        row = connection.execute(
-            select(Row.id, Row.number, Row.state).where(Row.batch_id == batch_id, Row.permit == permit)
-        ).one()
+        key = rows_of_permit(connection, permit)[batch_id]
+        row = connection.execute(select(Row.id, Row.number, Row.state).where(Row.id == key)).one()
         last = select(Run.reason).where(Run.row_id == row.id).order_by(Run.id.desc()).limit(1)
         good = row.state == RowState.GOOD.value
         reason = "" if good else connection.execute(last).scalar() or ""

@@ -32,14 +32,13 @@ from personalization.keys.signed_document import read_signed
 from personalization.preparation.bulk.dealing import deal_out
 from personalization.preparation.bulk.delivered import DeliveredFiles, locate
 from personalization.preparation.bulk.layout import CHUNK_STATEMENT, BatchFolder
-from personalization.preparation.bulk.making import CHUNK_KIND, ROWS, read_chunk_rows
+from personalization.preparation.bulk.making import CHUNK_KIND, ROWS, chunk_extent, read_chunk_rows
 from personalization.preparation.bulk.marking import join_marks
 from personalization.preparation.bulk.plan import Arrival, Plan
 from personalization.preparation.bulk.rejected import rejected_rows
 from personalization.preparation.bulk.verdict import FindingSink, Judge, KnownPermits, Verdict
 from personalization.preparation.bulk.workers import Order, Stage, Workers, Workplace, disk_reported
 from personalization.preparation.manifest import ChunkEntry, Manifest
-from personalization.preparation.prepare import Recognition
 
 REJECTS_ENDING: Final = ".rejects"
 _OWNER_ONLY: Final = 0o700
@@ -86,8 +85,8 @@ class Prepared:
     verdict: Verdict
     rejects: tuple[Path, ...]
 
-    def rows(self) -> Iterator[tuple[int, Recognition]]:
-        """Row numbers and recognition values of all rows, in the order of the records."""
+    def rows(self) -> Iterator[tuple[int, bytes, bytes]]:
+        """Row number and recognition values of permit and citizen of each row, in the order of the records."""
         for entry in self.manifest.chunks:
             yield from read_chunk_rows(self.folder.root / entry.folder / ROWS)
 
@@ -275,10 +274,8 @@ class _Engine:
             document = read_signed(folder / CHUNK_STATEMENT, authority)
             if (document["kind"], document["batch"], document["chunk"]) != (CHUNK_KIND, plan.identifier, chunk):
                 raise PersonalizationError("chunk-not-genuine", exit_code=_ENVIRONMENT, file=str(folder))
-            numbers = [row for row, _ in read_chunk_rows(folder / ROWS)]
-            ends = (numbers[0], numbers[-1]) if numbers else (0, 0)
             name = str(folder.relative_to(self._folder.root))
-            entries.append(ChunkEntry(name, len(numbers), *ends, document["files"]))
+            entries.append(ChunkEntry(name, *chunk_extent(folder / ROWS), document["files"]))
         arrival = self._commission.arrival
         manifest = Manifest(plan.identifier, plan.area_code, arrival.sha256, arrival.files, tuple(entries))
         manifest.write(self._folder.manifest, self._keys)

@@ -133,14 +133,19 @@ def _row(row: RowMarks) -> bytes:
     return _CHUNK_ROW.pack(row.row, row.permit_recognition, row.citizen_recognition)
 
 
-def read_chunk_rows(path: Path) -> Iterator[tuple[int, Recognition]]:
-    """Row numbers and recognition values of a chunk, in order.
+def read_chunk_rows(path: Path) -> Iterator[tuple[int, bytes, bytes]]:
+    """Row number and recognition values of permit and citizen of each row of a chunk, in order.
 
     Raises:
         PersonalizationError: "work-file-damaged", exit 3.
     """
     try:
-        for row, permit, citizen in _CHUNK_ROW.iter_unpack(path.read_bytes()):
-            yield row, Recognition(permit, citizen)
+        yield from _CHUNK_ROW.iter_unpack(path.read_bytes())
     except (OSError, struct.error):
         raise PersonalizationError("work-file-damaged", exit_code=3, file=path.name, reason="") from None
+
+
+def chunk_extent(path: Path) -> tuple[int, int, int]:
+    """How many rows a chunk has, its first row number and its last, 0 when it has none; raises as `read_chunk_rows`."""
+    numbers = [number for number, _, _ in read_chunk_rows(path)]
+    return (len(numbers), numbers[0], numbers[-1]) if numbers else (0, 0, 0)

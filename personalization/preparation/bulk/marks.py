@@ -17,11 +17,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from personalization.errors import PersonalizationError
 
 _ROW: Final = struct.Struct(">IB16s16s16s32s32s")
+_COMPARED: Final = struct.Struct(">IB16s16s16s64x")
+_ASKED: Final = struct.Struct(">IB48x32s32x")
 
 
 class Sound:
@@ -59,8 +61,21 @@ def read_marks(path: Path) -> Iterator[RowMarks]:
     Raises:
         PersonalizationError: "work-file-damaged", exit 3.
     """
+    return map(RowMarks._make, _read(path, _ROW))
+
+
+def read_compared(path: Path) -> Iterator[tuple[int, int, bytes, bytes, bytes]]:
+    """Row number, bits, and marks of permit number, citizen number and account of each row; raises as `read_marks`."""
+    return _read(path, _COMPARED)
+
+
+def read_asked(path: Path) -> Iterator[tuple[int, int, bytes]]:
+    """Row number, bits, and recognition value of the permit number of each row; raises as `read_marks`."""
+    return _read(path, _ASKED)
+
+
+def _read(path: Path, form: struct.Struct) -> Iterator[Any]:
     try:
-        content = path.read_bytes()
-        yield from (RowMarks(*fields) for fields in _ROW.iter_unpack(content))
+        return form.iter_unpack(path.read_bytes())
     except (OSError, struct.error):
         raise PersonalizationError("work-file-damaged", exit_code=3, file=path.name, reason="") from None

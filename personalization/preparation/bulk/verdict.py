@@ -9,7 +9,7 @@ import itertools
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ from personalization.preparation.bulk.findings import finding_document, finding_
 from personalization.preparation.bulk.index import connect
 from personalization.preparation.bulk.layout import BatchFolder
 from personalization.preparation.bulk.marking import RESIDENCE_PLACE, picture_stem
-from personalization.preparation.bulk.marks import RowMarks, Sound, read_marks
+from personalization.preparation.bulk.marks import Sound, read_asked, read_compared
 from personalization.preparation.bulk.plan import Plan, read_json
 
 KnownPermits = Callable[[list[bytes]], AbstractSet[bytes]]
@@ -47,9 +47,6 @@ _UNIQUE_MARKS: Final = (
     (Column.BANK_ACCOUNT, Sound.ACCOUNT, "account"),
 )
 """Columns that no two rows share: what says that the number is sound, and the name of its mark."""
-
-_COMPARED: Final = RowMarks._fields.index("permit_recognition")
-"""How many of a row's marks are compared with those of other rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,7 +130,7 @@ class Judge:
             "CREATE TABLE rows (row INTEGER, bits INTEGER, permit BLOB, citizen BLOB, account BLOB, chunk INTEGER)"
         )
         for chunk in self._plan.chunks:
-            rows = (fields[:_COMPARED] for fields in read_marks(self._folder.checked(chunk) / MARKS))
+            rows = read_compared(self._folder.checked(chunk) / MARKS)
             database.execute("BEGIN")
             database.executemany(f"INSERT INTO rows VALUES (?, ?, ?, ?, ?, {chunk:d})", rows)  # noqa: S608 - a number
             database.execute("COMMIT")
@@ -151,8 +148,8 @@ class Judge:
         with open_atomically(self._folder.rejected) as rejected:
             for chunk in self._plan.chunks:
                 own, reasons = read_findings(self._folder.checked(chunk) / FINDINGS)
-                marks = {row.row: row for row in read_marks(self._folder.checked(chunk) / MARKS)}
-                across = self._across(chunk, marks, doubles.get(chunk, {}))
+                rows = list(read_asked(self._folder.checked(chunk) / MARKS))
+                across = self._across(chunk, rows, doubles.get(chunk, {}))
                 twice = {found.row for found in across if found.rule == _RULES[Column.CITIZEN_NUMBER]}
                 for found in own:
                     # Which of two rows a picture belongs to is not known, so none is missing.
@@ -161,10 +158,11 @@ class Judge:
                 for found in across:
                     tally.add(found)
                     reasons.setdefault(found.row, found.rule)
-                bad = sorted({found.row for found in across if not marks[found.row].bits & Sound.FAULTY})
+                faulty = {row for row, bits, _ in rows if bits & Sound.FAULTY}
+                bad = sorted({found.row for found in across} - faulty)
                 if bad:
                     refused[chunk] = bad
-                good += sum(not row.bits & Sound.FAULTY for row in marks.values()) - len(bad)
+                good += len(rows) - len(faulty) - len(bad)
                 for row, rule in sorted(reasons.items()):
                     rejected.write(json.dumps([row, rule]).encode() + b"\n")
         for found in self._unclaimed_residences(database):
@@ -201,15 +199,11 @@ class Judge:
         return found
 
     def _across(
-        self, chunk: int, marks: Mapping[int, RowMarks], doubles: Mapping[tuple[int, int], str]
+        self, chunk: int, rows: Iterable[tuple[int, int, bytes]], doubles: Mapping[tuple[int, int], str]
     ) -> list[Finding]:
         """Findings of a chunk's rows that other rows and other batches give."""
-        permit = int(Column.PERMIT_NUMBER)
-        asked = {
-            row.permit_recognition: row.row
-            for row in marks.values()
-            if row.bits & Sound.PERMIT and (row.row, permit) not in doubles
-        }
+        twice = {row for row, column in doubles if column == Column.PERMIT_NUMBER}
+        asked = {permit: row for row, bits, permit in rows if bits & Sound.PERMIT and row not in twice}
         seen = {asked[value] for value in self._known(list(asked))}
         if not doubles and not seen:
             return []

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -29,13 +28,11 @@ from personalization.production.states import (
 from personalization.production.work import HALF_MADE
 
 _MICROSECONDS: Final = 1_000_000
-_ROWS_AT_ONCE: Final = 5000
-_ROW_COLUMNS: Final = ("batch_id", "number", "state", "permit", "citizen", "prepared_index", "attempts", "reason")
 _MADE: Final = (RunState.MADE, RunState.INSPECTING, RunState.GOOD, RunState.CANCELLED)
 
 
 class RowEntry(NamedTuple):
-    """One accepted row as it enters the journal.
+    """One accepted row as it enters the journal; its attributes are the columns'.
 
     Attributes:
         number: row in the delivered sheet.
@@ -50,9 +47,8 @@ class RowEntry(NamedTuple):
     citizen: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class RejectedRow:
-    """One row that intake refused.
+class RejectedRow(NamedTuple):
+    """One row that intake refused; its attributes are the columns'.
 
     Attributes:
         number: row in the delivered sheet.
@@ -205,20 +201,16 @@ def _insert(connection: Connection, entry: BatchEntry) -> tuple[int, int, int]:
         "received_at": now_us(),
     }
     batch_id = connection.execute(insert(Batch).values(values).returning(Batch.id)).scalar_one()
-    waiting, rejected = RowState.WAITING.value, RowState.REJECTED.value
-    accepted = (
-        (batch_id, row.number, waiting, row.permit, row.citizen, row.prepared_index, 0, None) for row in entry.rows
-    )
-    refused = ((batch_id, row.number, rejected, None, None, None, 0, row.reason) for row in entry.rejected)
-    return batch_id, _insert_rows(connection, accepted), _insert_rows(connection, refused)
+    accepted = _insert_rows(connection, batch_id, RowState.WAITING, RowEntry._fields, entry.rows)
+    rejected = _insert_rows(connection, batch_id, RowState.REJECTED, RejectedRow._fields, entry.rejected)
+    return batch_id, accepted, rejected
 
 
-def _insert_rows(connection: Connection, rows: Iterator[tuple[object, ...]]) -> int:
-    count = 0
-    while piece := list(itertools.islice(rows, _ROWS_AT_ONCE)):
-        insert_many(connection, Row.__tablename__, _ROW_COLUMNS, piece)
-        count += len(piece)
-    return count
+def _insert_rows(
+    connection: Connection, batch_id: int, state: RowState, columns: Sequence[str], rows: Iterable[tuple[object, ...]]
+) -> int:
+    shared = {"batch_id": batch_id, "state": state.value, "attempts": 0}
+    return insert_many(connection, Row.__tablename__, shared, columns, rows)
 
 
 def find_batch(journal: Journal, identifier: str) -> BatchFacts:

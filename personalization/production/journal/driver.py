@@ -6,26 +6,72 @@ to be what both drivers take: numbers, text, bytes, None.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import itertools
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 _PLACEHOLDER: Final = {"qmark": "?", "pyformat": "%s"}
 """How a driver writes a value that comes with the statement, by its parameter style (PEP 249)."""
 
+_ROWS_A_STATEMENT: Final = 200
+"""To begin a statement costs a row's worth; more rows gain little, and old SQLite takes 999 values at most."""
 
-def insert_many(connection: Connection, table: str, columns: Sequence[str], rows: list[tuple[object, ...]]) -> None:
-    """Insert rows.
+
+def insert_many(
+    connection: Connection,
+    table: str,
+    shared: Mapping[str, object],
+    columns: Sequence[str],
+    rows: Iterable[tuple[object, ...]],
+) -> int:
+    """Insert rows as they come; returns how many there were.
 
     Args:
         connection: in a transaction.
         table: name.
-        columns: names.
+        shared: columns in which all rows have one value.
+        columns: names of the others.
         rows: values of each row in the order of ``columns``.
     """
-    places = _places(connection, len(columns))
-    connection.exec_driver_sql(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})", rows)  # noqa: S608
+    into = f"{table} ({', '.join([*shared, *columns])})"
+    values = tuple(shared.values())
+    if connection.dialect.name == "postgresql":
+        return _copy(connection, f"COPY {into} FROM STDIN", (values + row for row in rows))
+    given, row = _places(connection, len(shared)), f"({_places(connection, len(columns))})"
+    count, waiting = 0, iter(rows)
+    while some := list(itertools.islice(waiting, _ROWS_A_STATEMENT)):
+        source = f"SELECT {given}, each.* FROM (VALUES {', '.join([row] * len(some))}) AS each"  # noqa: S608
+        connection.exec_driver_sql(f"INSERT INTO {into} {source}", (*values, *itertools.chain.from_iterable(some)))
+        count += len(some)
+    return count
+
+
+def _copy(connection: Connection, statement: str, rows: Iterable[tuple[object, ...]]) -> int:
+    """Have a PostgreSQL server take rows in as a stream; SQLAlchemy does not know that statement."""
+    session: Any = connection.connection.driver_connection
+    errors = connection.dialect.loaded_dbapi.Error
+    count = 0
+    try:
+        with session.cursor() as cursor, cursor.copy(statement) as stream:
+            for count, row in enumerate(rows, 1):  # noqa: B007
+                stream.write_row(row)
+    except errors as error:
+        gone = connection.dialect.is_disconnect(error, session, None)
+        if gone:
+            connection.invalidate(error)
+        raise DBAPIError.instance(
+            statement,
+            None,
+            error,
+            errors,
+            hide_parameters=True,
+            connection_invalidated=gone,
+            dialect=connection.dialect,
+        ) from error
+    return count
 
 
 def select_among(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -21,6 +21,27 @@ _ACCEPTED: Final = (*_LIVE, RowState.CANCELLED.value)
 _QUESTIONS_AT_ONCE: Final = 500
 
 
+def knows_file(journal: Journal, sha256: bytes) -> bool:
+    """Whether a batch was made from the file of that hash."""
+    with journal.reading() as connection:
+        return bool(connection.execute(select(exists().where(Batch.source_hash == sha256))).scalar())
+
+
+def known_permits(journal: Journal, recognised: Sequence[bytes]) -> AbstractSet[bytes]:
+    """Those recognition values whose permit was accepted before, made or not, cancelled or not."""
+    return _known(journal, "permit", _ACCEPTED, recognised)
+
+
+def _known(journal: Journal, column: str, states: Collection[str], recognised: Sequence[bytes]) -> AbstractSet[bytes]:
+    known: set[bytes] = set()
+    with journal.reading() as connection:
+        for at in range(0, len(recognised), _QUESTIONS_AT_ONCE):
+            asked = recognised[at : at + _QUESTIONS_AT_ONCE]
+            found = select_among(connection, Row.__tablename__, (column, "state"), column, asked)
+            known.update(value for value, state in found if state in states)
+    return known
+
+
 class JournalHistory:
     """Files, permits and citizens of all batches in a journal; it holds no numbers and knows them by their HMAC.
 
@@ -36,31 +57,15 @@ class JournalHistory:
         self._recognise_citizen = recognise_citizen
 
     def has_file(self, sha256: bytes) -> bool:
-        """Whether a batch was made from the file of that hash."""
-        with self._journal.reading() as connection:
-            return bool(connection.execute(select(exists().where(Batch.source_hash == sha256))).scalar())
+        """See `knows_file`."""
+        return knows_file(self._journal, sha256)
 
     def known_permit_numbers(self, numbers: Collection[str]) -> AbstractSet[str]:
-        """Those that were accepted before, made or not, cancelled or not."""
-        return self._known("permit", _ACCEPTED, numbers, self._recognise_permit)
+        """See `known_permits`."""
+        by_value = {self._recognise_permit(number): number for number in numbers}
+        return {by_value[value] for value in known_permits(self._journal, list(by_value))}
 
     def permit_holders(self, citizen_numbers: Collection[str]) -> AbstractSet[str]:
         """Those whose citizen has a permit that is not cancelled, and which a newer one would cancel."""
-        return self._known("citizen", _LIVE, citizen_numbers, self._recognise_citizen)
-
-    def _known(
-        self,
-        column: str,
-        states: Collection[str],
-        numbers: Collection[str],
-        recognise: Recognise,
-    ) -> AbstractSet[str]:
-        by_value = {recognise(number): number for number in numbers}
-        values = list(by_value)
-        known: set[str] = set()
-        with self._journal.reading() as connection:
-            for at in range(0, len(values), _QUESTIONS_AT_ONCE):
-                asked = values[at : at + _QUESTIONS_AT_ONCE]
-                found = select_among(connection, Row.__tablename__, (column, "state"), column, asked)
-                known.update(by_value[value] for value, state in found if state in states)
-        return known
+        by_value = {self._recognise_citizen(number): number for number in citizen_numbers}
+        return {by_value[value] for value in _known(self._journal, "citizen", _LIVE, list(by_value))}

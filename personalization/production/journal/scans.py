@@ -43,17 +43,25 @@ def claim_scanned(
     return open_runs(connection, batch_id, station, [(row, blank)], seat=seat)[0]
 
 
+def rows_of_permit(connection: Connection, permit: bytes) -> dict[int, int]:
+    """Keys of the rows that carry a permit, by batch.
+
+    Asked for batch and permit at once, SQLite reads all rows of the batch.
+    """
+    found = connection.execute(select(Row.batch_id, Row.id).where(Row.permit == permit))
+    return {row.batch_id: row.id for row in found}
+
+
 def _row(connection: Connection, batch_id: int, permit: bytes) -> Any:
-    columns = (Row.id, Row.number, Row.prepared_index, Row.permit, Row.attempts, Row.state)
-    found = connection.execute(
-        select(*columns).where(Row.batch_id == batch_id, Row.permit == permit).with_for_update()
-    ).one_or_none()
-    if found is None:
-        other = select(Batch.identifier).join(Row, Row.batch_id == Batch.id).where(Row.permit == permit).limit(1)
+    keys = rows_of_permit(connection, permit)
+    if not keys:
+        raise PersonalizationError("barcode-unknown", exit_code=_USAGE)
+    if batch_id not in keys:
+        other = select(Batch.identifier).where(Batch.id == min(keys))
         batch = connection.execute(other).scalar()
-        if batch is None:
-            raise PersonalizationError("barcode-unknown", exit_code=_USAGE)
         raise PersonalizationError("barcode-other-batch", exit_code=_USAGE, batch=batch)
+    columns = (Row.id, Row.number, Row.prepared_index, Row.permit, Row.attempts, Row.state)
+    found = connection.execute(select(*columns).where(Row.id == keys[batch_id]).with_for_update()).one()
     state = RowState(found.state)
     if state in _READ_BEFORE:
         raise PersonalizationError("barcode-read-before", exit_code=_USAGE, row=found.number, state=state.value)

@@ -60,6 +60,11 @@ def _unique_while(name: str, column: str, states: Iterable[StrEnum]) -> Index:
     return _unique_where(name, _one_of(states), column)
 
 
+def _unique_among(name: str, column: str, states: Iterable[StrEnum]) -> Index:
+    """As `_unique_while`, in an index that finds rows of other states too: their second part is NULL, so all differ."""
+    return Index(name, column, text(f"(CASE WHEN {_one_of(states)} THEN 1 END)"), unique=True)
+
+
 class Base(DeclarativeBase):
     """All tables of the journal."""
 
@@ -106,8 +111,7 @@ class Row(Base):
         CheckConstraint(_one_of(RowState), name="state"),
         Index(None, "batch_id", "state", "number"),
         Index(None, "citizen"),
-        Index(None, "permit"),
-        _unique_while("uq_rows_permit_live", "permit", LIVE_ROWS),
+        _unique_among("uq_rows_permit_live", "permit", LIVE_ROWS),
     )
 
     id: Mapped[int] = mapped_column(_Identity, primary_key=True)

@@ -16,12 +16,20 @@ from personalization.errors import PersonalizationError
 from personalization.keys.passphrase import PassphraseSource
 from personalization.production.audit import read_trail, verify_trail
 from personalization.production.journal import Journal, open_journal
-from personalization.production.journal.batches import batch_status, change_batch, release_batch
+from personalization.production.journal.batches import (
+    BatchEntry,
+    RowEntry,
+    batch_status,
+    change_batch,
+    list_batches,
+    register_batch,
+    release_batch,
+)
 from personalization.production.journal.chain import ChainEnd, append_entries
 from personalization.production.journal.claims import claim_to_make
 from personalization.production.journal.database import JournalUnavailable
 from personalization.production.journal.events import Entry, What, record
-from personalization.production.journal.place import PostgresServer, parse_url
+from personalization.production.journal.place import JournalPlace, PostgresServer, parse_url
 from personalization.production.journal.prints import PrintLedger
 from personalization.production.journal.tables import Event
 from personalization.production.policy import Policy
@@ -30,7 +38,7 @@ from personalization.production.states import BatchState, RunState
 from personalization.production.stock import NewBlank, receive_blanks
 from tests.doubles import postgres
 from tests.doubles.postgres import PASSWORD, Postgres
-from tests.unit.personalization.scripted_line import HONEST, Outfit, card_state, load_batch, receive
+from tests.unit.personalization.scripted_line import HONEST, Outfit, card_state, digest, load_batch, receive
 
 CHIP = bytes.fromhex("4A5A01440A0000000001")
 WRONG = "not-the-password-577215"
@@ -142,6 +150,29 @@ def test_commits_are_made_to_wait_for_the_disk(place: PostgresServer) -> None:
             assert connection.execute(text("SHOW synchronous_commit")).scalar() == "on"
     finally:
         postgres.server().ask(f"ALTER DATABASE {name} RESET synchronous_commit")
+
+
+def test_a_session_that_ends_while_rows_come_in_leaves_none(journal: Journal) -> None:
+    """Rows go past SQLAlchemy; what happens to them is told as of any other statement."""
+
+    def rows() -> Iterator[RowEntry]:
+        for number in range(1, 20_000):
+            if number == 10_000:
+                end_sessions(journal.place)
+            yield RowEntry(number, number - 1, digest(f"permit {number}"), digest(f"citizen {number}"))
+
+    with pytest.raises(JournalUnavailable):
+        register_batch(journal, BatchEntry("batch", digest("x"), "330381", 20_000, "", "", rows()), "operator")
+    assert list_batches(journal) == []
+    load_batch(journal, 3)
+    assert batch_status(journal, "batch").left == 3
+
+
+def end_sessions(place: JournalPlace) -> None:
+    """As an administrator would, or a failing network."""
+    assert isinstance(place, PostgresServer)
+    here = f"datname = '{place.driver_url.database}' AND state = 'active'"
+    postgres.server().ask(f"SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity WHERE {here}")  # noqa: S608
 
 
 def test_a_server_that_dies_and_comes_back_loses_nothing(journal: Journal) -> None:
