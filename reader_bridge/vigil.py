@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import select
 import socket
+import sys
 import threading
 from collections.abc import Callable
 from time import perf_counter
@@ -21,6 +22,12 @@ _LATE_SECONDS: Final = 0.0003
 """What comes within this time after a vigil in vain was late because of it: the host had to wait for a processor."""
 _MOST: Final = 1024
 _AT_ONCE: Final = 0
+
+
+def _give_way() -> None:
+    """Let another thread or process have the processor, where the system can be asked to."""
+    if sys.platform == "linux":
+        os.sched_yield()
 
 
 class Vigil:
@@ -52,7 +59,9 @@ class Vigil:
 
     @classmethod
     def over(cls, link: socket.socket, turn: threading.Lock) -> Self:
-        """Over a connected socket."""
+        """Over a connected socket; where the system cannot give a processor away, its reader sleeps in the socket."""
+        if sys.platform != "linux":
+            return cls(lambda _: True, turn, 1)
         poll = select.poll()
         poll.register(link, select.POLLIN)
         return cls(poll.poll, turn, len(os.sched_getaffinity(0)))
@@ -86,5 +95,5 @@ class Vigil:
         while not ready(_AT_ONCE):
             if clock() - begun > _VIGIL_SECONDS:
                 return False
-            os.sched_yield()
+            _give_way()
         return True

@@ -36,7 +36,7 @@ from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Final, NamedTuple, Self
+from typing import IO, BinaryIO, Final, NamedTuple, Self
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -111,7 +111,7 @@ class SealedWriter:
         "_stream",
     )
 
-    def __init__(self, stream: BinaryIO, index: BinaryIO, purpose: Purpose, batch: str, keystore: KeyStore) -> None:
+    def __init__(self, stream: BinaryIO, index: IO[bytes], purpose: Purpose, batch: str, keystore: KeyStore) -> None:
         self._stream = stream
         self._index = index
         self._purpose = purpose

@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
-from multiprocessing.connection import Connection as Pipe
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
@@ -22,6 +22,11 @@ from personalization.production.journal.place import JournalPlace
 from personalization.production.policy import Policy
 from personalization.production.station import Line, Progress, Station
 from personalization.production.work import Outfitter
+
+if sys.platform == "win32":
+    from multiprocessing.connection import PipeConnection as Pipe
+else:
+    from multiprocessing.connection import Connection as Pipe
 
 _JOIN_S: Final = 30.0
 _STOPPING: Final = (signal.SIGINT, signal.SIGTERM)

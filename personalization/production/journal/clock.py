@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any, Final
 
@@ -19,10 +20,7 @@ def now_us() -> int:
 
 def elapsed_s() -> float:
     """Seconds that never run back, time asleep included where the system counts it; their zero means nothing."""
-    return time.clock_gettime(_STEADY) if _STEADY is not None else time.monotonic()
-
-
-_STEADY: Final[int | None] = getattr(time, "CLOCK_BOOTTIME", None)
+    return time.clock_gettime(time.CLOCK_BOOTTIME) if sys.platform == "linux" else time.monotonic()
 
 
 class DatabaseClock(GenericFunction[int]):

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import select
 import socket
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -139,3 +142,18 @@ def test_over_a_link_what_is_there_and_the_end_are_seen() -> None:
         theirs.close()
         vigil.wait()
         assert ours.recv(8) == b""
+
+
+@pytest.mark.parametrize("platform", ["darwin", "win32"])
+def test_a_system_that_cannot_be_asked_to_give_way_reads_asleep(platform: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.delattr(select, "poll")
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.delattr(os, "sched_yield")
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        vigil = Vigil.over(ours, threading.Lock())
+        for _ in range(5):
+            theirs.sendall(b"\x00")
+            vigil.wait()
+            assert ours.recv(1) == b"\x00"
