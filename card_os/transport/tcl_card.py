@@ -36,7 +36,7 @@ class TclCard:
         frame_size: FSD, greatest frame the reader takes, in bytes.
         kind: type A or B.
         cid: identifier that the reader gave; 0 also answers blocks without CID.
-        cid_supported: False = blocks with a CID are not for this card.
+        cid_supported: False = blocks with a CID are not for this card, and all without one are, whatever it was given.
         nad_supported: False = blocks with a NAD are ignored.
 
     Attributes:
@@ -54,7 +54,7 @@ class TclCard:
     ) -> None:
         self._codec = BlockCodec(kind)
         self._frame_size = frame_size
-        self._cid = cid
+        self._cid = cid if cid_supported else 0
         self._cid_supported = cid_supported
         self._nad_supported = nad_supported
         self._number = 1

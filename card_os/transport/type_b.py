@@ -176,7 +176,7 @@ class TypeBCard:
         return checked(self._atqb.encode())
 
     def _select(self, body: bytes) -> bytes | None:
-        """ATTRIB: 1D ‖ PUPI ‖ parameters 1 to 4; answered with MBLI 0 and the CID (7.10)."""
+        """ATTRIB: 1D ‖ PUPI ‖ parameters 1 to 4; answered with MBLI 0 and the CID, 0 where it has none (7.10, 7.11)."""
         frame_index, cid = body[6] & _LOW, body[8] & _LOW
         if cid > MAX_CID:
             return None
@@ -188,7 +188,7 @@ class TypeBCard:
             cid_supported=self._atqb.cid,
             nad_supported=self._atqb.nad,
         )
-        return checked(bytes((cid,)))
+        return checked(bytes((cid if self._atqb.cid else 0,)))
 
 
 class Send(NamedTuple):
@@ -316,11 +316,15 @@ class TypeBReader:
             self.state = ReaderState.IDLE
             return Broken(Failure.MUTE)
         self.state = ReaderState.ATTRIBUTING
-        parameters = bytes((0, self._fsdi, _BLOCK_PROTOCOL, self._cid))
+        parameters = bytes((0, self._fsdi, _BLOCK_PROTOCOL, self._cid_for(self._atqb)))
         return Send(checked(bytes((ATTRIB,)) + self._atqb.pupi + parameters))
 
+    def _cid_for(self, atqb: Atqb) -> int:
+        """A card that does not support CIDs gets 0 (7.10)."""
+        return self._cid if atqb.cid else 0
+
     def _attributed(self, body: bytes | None) -> ActivationEvent:
-        if not body or self._atqb is None or body[0] & _LOW != self._cid:
+        if not body or self._atqb is None or body[0] & _LOW != self._cid_for(self._atqb):
             return self._attribute()
         self.state = ReaderState.IDLE
-        return Attributed(self._atqb, self._cid)
+        return Attributed(self._atqb, self._cid_for(self._atqb))

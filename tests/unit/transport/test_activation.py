@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -179,8 +180,10 @@ def test_a_card_without_the_block_protocol_is_told_apart() -> None:
     assert reader.receive(Frame.checked(b"\x08")) == type_a_reader.NotSupported(UID4, 0x08)
 
 
-def test_the_card_does_what_its_ats_announces() -> None:
-    one, application = card(), Application()
+@pytest.mark.parametrize("cid", [True, False])
+def test_the_card_does_what_its_ats_announces(cid: bool) -> None:
+    """ISO/IEC 14443-4:2018, 5.2.6 and 7.1.2.2: without CIDs the one of RATS means nothing."""
+    one, application = card(ats=replace(ATS, cid=cid)), Application()
     selected = activate(type_a_reader.TypeAReader(cid=2), [one])
     assert isinstance(selected, type_a_reader.Selected)
     assert one.protocol is not None
@@ -228,6 +231,20 @@ def test_type_b_is_activated_and_speaks_blocks() -> None:
     assert one.protocol is not None
     wire = Wire(event.protocol(), one.protocol, application, VirtualClock())
     assert wire.transmit(bytes(500)) == Completed(application.answer_to(bytes(500)))
+
+
+def test_a_card_of_type_b_without_cids_works_with_a_reader_that_has_one_to_give() -> None:
+    """ISO/IEC 14443-3:2018, 7.10 and 7.11: such a card gets and answers CID 0; 14443-4, 7.1.2.2: its blocks have none."""
+    atqb = type_b.Atqb(b"\x01\x02\x03\x04", cid=False)
+    one, application = type_b.TypeBCard(atqb, SeededRandomness(bytes(16))), Application()
+    event = activate_b(type_b.TypeBReader(cid=5), [one])
+    assert event == type_b.Attributed(atqb, 0)
+    assert one.protocol is not None
+    wire = Wire(event.protocol(), one.protocol, application, VirtualClock())
+    assert wire.transmit(bytes(500)) == Completed(application.answer_to(bytes(500)))
+    one = type_b.TypeBCard(atqb, SeededRandomness(bytes(16)))
+    one.receive(type_b.checked(b"\x05\x00\x00"))
+    assert one.receive(type_b.checked(bytes.fromhex("1D 01020304 00 08 01 05"))) == type_b.checked(b"\x00")
 
 
 def test_frames_of_type_b_are_those_of_clause_7() -> None:

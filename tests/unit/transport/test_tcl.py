@@ -162,6 +162,12 @@ def test_what_is_not_for_the_card_gets_no_answer(block: Block, rule: str) -> Non
 def test_a_card_without_cid_ignores_blocks_with_one() -> None:
     frame = CODEC.encode(Block(Kind.INFORMATION, 0, b"\x00", cid=0))
     assert TclCard(FRAME, cid_supported=False).receive(frame) is None
+
+
+def test_a_card_without_cid_answers_blocks_without_one_whatever_it_was_given() -> None:
+    """ISO/IEC 14443-4:2018, 7.1.2.2: only a card that supports CIDs looks at the one that it got by RATS or ATTRIB."""
+    frame = CODEC.encode(Block(Kind.INFORMATION, 0, b"\x00"))
+    assert TclCard(FRAME, cid=5, cid_supported=False).receive(frame) == Command(b"\x00")
     assert TclCard(FRAME).receive(frame) == Command(b"\x00")
 
 
