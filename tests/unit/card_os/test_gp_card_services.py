@@ -54,6 +54,19 @@ def test_the_manager_sets_it_and_all_use_it(card: Card) -> None:
     assert pin.state is CvmState.ACTIVE
 
 
+def test_a_new_value_or_limit_has_not_been_validated(card: Card) -> None:
+    """8.2.2.2.1: who presented the former value has not presented this one."""
+    control, manager = services(card, MANAGER)
+    pin = control.global_pin
+    pin.change(manager, b"1234")
+    assert pin.verify(b"1234")
+    pin.set_try_limit(manager, 5)
+    assert pin.state is CvmState.ACTIVE
+    assert pin.verify(b"1234")
+    pin.change(manager, b"4321")
+    assert (pin.state, pin.tries_left) == (CvmState.ACTIVE, 5)
+
+
 def test_it_blocks_for_good_and_the_manager_unblocks_it(card: Card) -> None:
     """8.2.2.2.4: verification always fails while it is blocked, with the right value and after power too."""
     control, manager = services(card, MANAGER)

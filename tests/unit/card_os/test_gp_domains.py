@@ -7,6 +7,7 @@ import pytest
 from card_os.card import Card
 from card_os.globalplatform.privileges import EXCLUSIVE, REQUIRED, Privilege, is_consistent
 from card_os.globalplatform.registry import ApplicationLifeCycle
+from card_os.globalplatform.registry_entry import Restriction
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.status import SW
 from personalization.errors import PersonalizationError
@@ -418,6 +419,14 @@ def test_restrictions_hold_for_ever(bank: PortConnection, card: Card) -> None:
     bank.power_off()
     bank.power_on()
     assert sw(issuer_session(bank), delete_command(PARTNER)) == REFUSED
+
+
+def test_only_domains_are_restricted(connection: PortConnection, card: Card) -> None:
+    """Table 11-53: a restriction is one of what a security domain does."""
+    session = issuer_session(connection)
+    session.transmit(install_command(PACKAGE, MODULE, INSTANCE))
+    assert sw(session, update_command(INSTANCE, b"", bytes.fromhex("EF03D90104"))) == SW.WRONG_DATA
+    assert entry(card, INSTANCE).data.restrictions is Restriction.NONE
 
 
 @pytest.mark.parametrize("parameters", ["", "EF00", "EF03CF0140"])

@@ -244,6 +244,19 @@ def test_one_load_file_at_a_time(card: Card, session: SecureSession) -> None:
     assert {LOADED_PACKAGE, FOREIGN_PACKAGE} < set(packages(session))
 
 
+@pytest.mark.parametrize("aid", [LOADED_PACKAGE, FOREIGN_PACKAGE])
+def test_a_loading_that_another_session_ended_does_not_go_on(card: Card, session: SecureSession, aid: bytes) -> None:
+    """9.3.1 and 9.3.5: the card has one load file in the making, whatever session it was begun in."""
+    first = load_commands(load_file())
+    assert answers(session, [load_request(LOADED_PACKAGE), first[0]]) == [SW.OK] * 2
+    other = issuer_session(contactless(card))
+    assert sw(other, load_request(aid)) == SW.OK
+    assert sw(session, first[1]) == REFUSED
+    rest = load_commands(load_file(BLOCK if aid == LOADED_PACKAGE else cap_components(aid)))
+    assert answers(other, rest)[-1] == SW.OK
+    assert {LOADED_PACKAGE, FOREIGN_PACKAGE} & set(packages(session)) == {aid}
+
+
 @pytest.mark.parametrize("leave", ["select", "power", "reset"])
 def test_a_broken_loading_gives_its_memory_back(card: Card, session: SecureSession, leave: str) -> None:
     """Left by SELECT at once; by a cut at the next boot."""

@@ -210,6 +210,15 @@ def test_an_scp02_r_mac_session_that_only_end_tells() -> None:
     assert host.transmit("80780003", covered=False) == expected
 
 
+@pytest.mark.parametrize("implementation", [0x15, 0x55])
+def test_without_an_r_mac_no_r_mac_session_begins(implementation: int) -> None:
+    """Table E-1: b6 of `i` is not set."""
+    host = Scp02Host(scp02_card(implementation).contact.process)
+    host.open(0x01)
+    assert host.transmit("807A1001") == "6A86"
+    assert own_entry(host).endswith("9000")
+
+
 @pytest.mark.parametrize("command", ["807A1002", "807A100102FFAA", "807A1001020000", "80780102", "8078000301AA"])
 def test_malformed_r_mac_sessions(command: str) -> None:
     card, keys = scp03_card(0x70)

@@ -124,10 +124,16 @@ USAGES = {"signs": bytes.fromhex("82"), "agrees": bytes.fromhex("0080")}
 
 
 def own_certificate(
-    subject: Party, issuer: Party, *, usage: str = "agrees", serial: bytes = b"\x01\x02", extra: bytes = b""
+    subject: Party,
+    issuer: Party,
+    *,
+    usage: str = "agrees",
+    serial: bytes = b"\x01\x02",
+    extra: bytes = b"",
+    curve: bytes = b"\xf0\x01\x00",
 ) -> bytes:
     """A certificate of GlobalPlatform's form."""
-    key = tlv.encode(0x7F49, tlv.encode(0xB0, subject.point), tlv.encode(0xF0, b"\x00"))
+    key = tlv.encode(0x7F49, tlv.encode(0xB0, subject.point) + curve)
     body = b"".join(
         tlv.encode(tag, value)
         for tag, value in ((0x93, serial), (0x42, b"authority"), (0x5F20, b"subject"), (0x95, USAGES[usage]))
@@ -354,6 +360,8 @@ def test_the_card_finds_the_key_of_an_authority(card: Card) -> None:
         (x509_certificate(HOST, AUTHORITY, usage=None), "9000"),
         (own_certificate(HOST, AUTHORITY, extra=tlv.encode(0x53, b"x")), "9000"),
         (own_certificate(HOST, AUTHORITY, extra=tlv.encode(0xBF20, b"")), "6a80"),
+        (own_certificate(HOST, AUTHORITY, curve=b""), "6a80"),
+        (own_certificate(HOST, AUTHORITY, curve=b"\xf0\x01\x00" + tlv.encode(0xB1, bytes(32))), "6a80"),
         (own_certificate(HOST, AUTHORITY)[:-1], "6a80"),
         (own_certificate(HOST, AUTHORITY) + b"\x00", "6a80"),
         (x509_certificate(HOST, AUTHORITY)[:-1], "6a80"),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Final
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Final
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
@@ -11,13 +11,24 @@ from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from card_os.applet_api import Context, KeyAlgorithm, KeyUsage, create_certificate_date, create_key
+from card_os.applet_api import (
+    Context,
+    Instruction,
+    KeyAlgorithm,
+    KeyUsage,
+    authentication_instructions,
+    create_certificate_date,
+    create_key,
+    dynamic_authentication_instructions,
+    instruction_table,
+)
 from card_os.card import Card
 from card_os.hardware.image import NvmImage
 from card_os.hardware.randomness import SeededRandomness
+from card_os.iso7816.errors import WrongData
 from card_os.iso7816.tlv import encode
 from card_os.port import Port
-from tests.doubles.secured_card import CONTENT, secured_card, secured_image, send
+from tests.doubles.secured_card import CONTENT, HOLDER, PIN, SecuredApplet, secured_card, secured_image, send
 
 ROOT, MIDDLE, LEAF = (ec.derive_private_key(number, ec.SECP256R1()) for number in (101, 102, 103))
 RSA_LEAF = rsa.generate_private_key(65537, 2048)
@@ -223,6 +234,17 @@ def test_the_name_of_the_issuer_has_to_fit(port: Port) -> None:
 def test_a_certificate_begins_before_its_issuer_ends(port: Port) -> None:
     late = certificate(leaf(effective="310101", expiration="320101"), MIDDLE)
     assert chain(port, second=late) == (0x9000, 0x9000, 0x9000, 0x6A80, 0x6A88)
+    on_its_last_day = certificate(leaf(effective="301231", expiration="320101"), MIDDLE)
+    assert chain(port, second=on_its_last_day) == (0x9000,) * 5
+
+
+@pytest.mark.parametrize("wrong", [b"", date("26060"), date("2606011"), b"260601"])
+def test_a_date_has_six_digits_one_a_byte(wrong: bytes) -> None:
+    def dated(context: Context) -> None:
+        with pytest.raises(WrongData):
+            create_certificate_date(context, wrong)
+
+    secured_image(dated)
 
 
 def test_dates_move_forward_only() -> None:
@@ -277,6 +299,32 @@ def test_general_authenticate_proves_the_card_and_the_terminal(port: Port) -> No
     assert send(port, GENERAL, 0x21, response) == (b"", 0x9000)
     assert send(port, READ, 0x8100, ne=1)[1] == 0x9000
     assert send(port, GENERAL, 0x21, response)[1] == 0x6984
+
+
+def test_general_authenticate_proves_the_card_to_those_that_internal_authenticate_would() -> None:
+    """7816-4, 11.6.2 and 11.6.5: one function, one rule; a challenge of the card's and a terminal's proof are free."""
+
+    class ReservedApplet(SecuredApplet):
+        instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = {
+            **SecuredApplet.instructions,
+            **instruction_table(
+                *authentication_instructions(internal=HOLDER), *dynamic_authentication_instructions(internal=HOLDER)
+            ),
+        }
+
+    card = Card(secured_image(anchor).nvm(), [ReservedApplet])
+    card.contact.power_on()
+    port, challenge = card.contact, bytes(range(16))
+    wrapped = encode(0x7C, encode(0x81, challenge), encode(0x82))
+    assert send(port, 0x88, 0xA0, challenge, 256) == (b"", 0x6982)
+    assert send(port, GENERAL, 0xA0, wrapped, 256) == (b"", 0x6982)
+    asked, sw = send(port, GENERAL, 0x21, encode(0x7C, encode(0x81)), 256)
+    assert sw == 0x9000
+    response = encode(0x7C, encode(0x82, sign(LEAF, b"permitcard terminal" + asked[4:])))
+    assert send(port, GENERAL, 0x21, response) == (b"", 0x9000)
+    assert send(port, GENERAL, 0xA0, wrapped, 256) == (b"", 0x6982)
+    assert send(port, 0x20, 0x81, PIN)[1] == 0x9000
+    assert send(port, GENERAL, 0xA0, wrapped, 256)[1] == 0x9000
 
 
 @pytest.mark.parametrize(

@@ -234,7 +234,7 @@ def test_type_b_is_activated_and_speaks_blocks() -> None:
 
 
 def test_a_card_of_type_b_without_cids_works_with_a_reader_that_has_one_to_give() -> None:
-    """ISO/IEC 14443-3:2018, 7.10 and 7.11: such a card gets and answers CID 0; 14443-4, 7.1.2.2: its blocks have none."""
+    """14443-3:2018, 7.10 and 7.11: such a card gets and answers CID 0; 14443-4:2018, 7.1.2.2: its blocks have none."""
     atqb = type_b.Atqb(b"\x01\x02\x03\x04", cid=False)
     one, application = type_b.TypeBCard(atqb, SeededRandomness(bytes(16))), Application()
     event = activate_b(type_b.TypeBReader(cid=5), [one])
