@@ -317,6 +317,20 @@ def test_an_application_with_many_objects_is_deleted_whole(card: Card) -> None:
     assert card.platform.store.find(CARD_OWNER, ObjectKind.CARD, CardObject.RECLAIM) is None
 
 
+def test_several_applications_with_many_objects_go_with_their_load_file(card: Card) -> None:
+    """9.5.3: all of what is deleted gives its memory back, at once or after a boot."""
+    connection = ShortConnection(card.contact)
+    connection.power_on()
+    session = issuer_session(connection)
+    free = card.platform.store.free_in_all
+    load(session)
+    for instance in (INSTANCE, INSTANCE + b"\x01"):
+        session.transmit(install_command(LOADED_PACKAGE, LOADED_MODULE, instance))
+        session.personalize(instance, [commands.DataGrouping(number, b"\x55" * 4) for number in range(1, 130)])
+    assert sw(session, delete_command(LOADED_PACKAGE, related=True)) == SW.OK
+    is_clean(card, free)
+
+
 # ---- without code
 
 
