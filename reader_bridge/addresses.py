@@ -16,12 +16,17 @@ from __future__ import annotations
 import ssl
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Final
+from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
 from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
 from reader_bridge.network import place_name
 from reader_bridge.simulated import CardMaker, open_card
 
+if TYPE_CHECKING:
+    from reader_bridge.pcsc import DualReader
+
+_SERIAL_NETWORK: Final = "rfc2217"
 _MAX_PORT: Final = 65_535
 _MAX_CARD: Final = 128
 
@@ -94,6 +99,8 @@ class CardAddress:
         if kind is None or not separator or not rest:
             raise _bad(text, "expected sim:PATH, pcsc:NAME, serial:PORT or remote:HOST:PORT")
         options = _options(text, kind, chosen)
+        if kind is AddressKind.SERIAL and not _is_port(rest):
+            raise _bad(text, "expected a device file, COM3, or rfc2217://HOST:PORT")
         if kind in {AddressKind.PCSC, AddressKind.SERIAL}:
             return cls(kind, rest, options=options)
         interface = Interface.CONTACT
@@ -134,6 +141,18 @@ def _is_number(text: str, largest: int) -> bool:
     return text.isascii() and text.isdigit() and 0 < int(text) <= largest
 
 
+def _is_port(place: str) -> bool:
+    """True for a name, and for the one kind of URL that leads to a port; others would write down what goes over it."""
+    scheme, separator, _ = place.partition("://")
+    if not separator:
+        return True
+    try:
+        found = urlsplit(place)
+        return scheme == _SERIAL_NETWORK and bool(found.hostname) and bool(found.port)
+    except ValueError:  # a port that is no number, or none of a machine
+        return False
+
+
 def _options(text: str, kind: AddressKind, words: list[str]) -> tuple[AddressOption, ...]:
     known = {option.value: option for option in AddressOption if option in _OPTIONS[kind]}
     for word in words:
@@ -168,6 +187,8 @@ class ConnectionFactory:
     def connect(self, address: CardAddress | str) -> CardConnection:
         """A connection, not powered yet; leaving it releases everything behind it.
 
+        An address of both interfaces of one card leads to its contacts.
+
         Raises:
             ReaderError: "bad-address", or the card file cannot be used.
         """
@@ -180,8 +201,10 @@ class ConnectionFactory:
             case AddressKind.PCSC:
                 from reader_bridge.pcsc import PcscConnection  # the stack is optional
 
+                dual = _dual(target)
+                name = target.place if dual is None else dual.contact
                 exclusive = self.exclusive or AddressOption.EXCLUSIVE in target.options
-                return PcscConnection(target.place, exclusive=exclusive, protocol=target.protocol)
+                return PcscConnection(name, exclusive=exclusive, protocol=target.protocol)
             case AddressKind.SERIAL:
                 return _serial(target)
             case AddressKind.REMOTE:
@@ -197,13 +220,7 @@ class ConnectionFactory:
                 )
 
     def _connect_both_pcsc(self, target: CardAddress) -> tuple[CardConnection, CardConnection | None]:
-        """A reader for both interfaces is two names for PC/SC; one that is not is one interface."""
-        from reader_bridge.pcsc import find_dual, list_pcsc_readers
-
-        try:
-            dual = find_dual(list_pcsc_readers(), target.place)
-        except ReaderError:
-            dual = None  # the connection says why, when it is powered
+        dual = _dual(target)
         if dual is None:
             return self.connect(target), None
         contact, field = replace(target, place=dual.contact), replace(target, place=dual.contactless, options=())
@@ -227,6 +244,16 @@ class ConnectionFactory:
             raise _bad(str(target), "no simulated cards here")
         card = open_card(target.place, self.make)
         return card.connect(Interface.CONTACT, owned=True), card.connect(Interface.CONTACTLESS)
+
+
+def _dual(target: CardAddress) -> DualReader | None:
+    """A reader for both interfaces is two names for PC/SC; one that is not is one interface."""
+    from reader_bridge.pcsc import find_dual, list_pcsc_readers
+
+    try:
+        return find_dual(list_pcsc_readers(), target.place)
+    except ReaderError:
+        return None  # the connection says why, when it is powered
 
 
 def _serial(target: CardAddress) -> CardConnection:

@@ -30,6 +30,7 @@ from reader_bridge.ccid_messages import (
 )
 from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
 from reader_bridge.contact_session import PROTOCOLS, Negotiation, rate_byte
+from reader_bridge.contactless_atr import interface_of
 from reader_bridge.serial_ports.connection import SerialConnection
 from reader_bridge.serial_ports.port import SerialPort
 from reader_bridge.t0_host import T0Host
@@ -120,7 +121,9 @@ class CcidSerialConnection(SerialConnection):
             self._machine, self._waiting_ns = T1Reader(plan.parameters, timing), timing.bwt_ns
         else:
             self._mapping = T0Host(self._transfer, self._place)
-        self._description = replace(self._description, protocol=protocol, answer=answer)
+        interface = interface_of(answer)  # a contactless card shows the ATR that its reader made for it
+        shown = Protocol7816.TCL if interface is Interface.CONTACTLESS else protocol
+        self._description = replace(self._description, interface=interface, protocol=shown, answer=answer)
         return answer
 
     def _open(self) -> None:
@@ -172,7 +175,7 @@ class CcidSerialConnection(SerialConnection):
                 self._machine = None
             code = "mute" if event.needs_reset else "transmission-failed"
             raise ReaderError(code, reader=self._place, reason=event.failure.value)
-        return event.response
+        return self._whole(event.response)
 
     def _carry(self, machine: T1Reader, sent: Transmit) -> ReaderEvent:
         multiplier = min(max(sent.wait_ns // self._waiting_ns, 1), _MAX_BWI)

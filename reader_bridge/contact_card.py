@@ -21,6 +21,7 @@ from card_os.transport.t0_card import T0Card
 from card_os.transport.t1_card import T1Card
 from card_os.transport.wire import CardMachine
 from reader_bridge.connection import CardConnection, Interface, Protocol7816, ReaderError
+from reader_bridge.contactless_atr import contactless_atr
 
 _T1: Final = 1
 _ONE_WAITING_TIME: Final = 1
@@ -73,8 +74,6 @@ def beside_the_line(executor: Executor, seconds: float) -> Execute:
 
 def contact_atr(connection: CardConnection, answer: bytes) -> bytes:
     """The ATR that a reader with contacts shows; a contactless card gets that of PC/SC part 3."""
-    from reader_bridge.vpcd import contactless_atr
-
     return contactless_atr(answer) if connection.description.interface is Interface.CONTACTLESS else answer
 
 

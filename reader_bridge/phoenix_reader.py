@@ -242,7 +242,7 @@ class PhoenixConnection(SerialConnection):
                 self._machine = None
                 raise self._mute(event.failure.value)
             raise ReaderError("transmission-failed", reader=self._place, reason=event.failure.value)
-        return event.response
+        return self._whole(event.response)
 
     def _carry(self, port: SerialPort, machine: T0Reader | T1Reader, sent: Transmit, deadline: float) -> ReaderEvent:
         """Send, and give the machine what comes until it knows how to go on.

@@ -142,6 +142,8 @@ class Pn532Connection(SerialConnection):
         """
         if not self._target:
             raise self._mute("not powered")
+        if not command:  # without data the module asks the card to go on with a response
+            raise ReaderError("transmission-failed", reader=self._place, reason="an empty command is not carried")
         parts = [command[at : at + MAX_DATA] for at in range(0, len(command), MAX_DATA)]
         for part in parts[:-1]:
             self._exchange(self._target | MORE, part)
@@ -152,7 +154,7 @@ class Pn532Connection(SerialConnection):
             response += data
             if not data or len(response) > _MAX_RESPONSE:
                 raise ReaderError("response-too-long", reader=self._place)
-        return bytes(response)
+        return self._whole(bytes(response))
 
     def communicate_through(self, data: bytes) -> bytes:
         """Send a frame to the card past the module's block protocol; returns the card's frame, both without CRC.

@@ -9,11 +9,13 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import replace
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
 from reader_bridge.network import notice_loss, place_name, reason_of, tls_reason
 from reader_bridge.remote_protocol import VERSION, Answer, FrameError, Frames, Request, place_of, proof
+
+_STATUS_LENGTH: Final = 2
 
 
 def client_tls(authority: str | None = None) -> ssl.SSLContext:
@@ -81,7 +83,11 @@ class RemoteConnection:
         """Send one command APDU; returns response data and status word."""
         if self._frames is None:
             raise ReaderError("mute", reader=self._description.name, reason="not powered")
-        return self._ask(Request.TRANSMIT, command)
+        response = self._ask(Request.TRANSMIT, command)
+        if len(response) < _STATUS_LENGTH:
+            reason = "a response without a status word"
+            raise ReaderError("transmission-failed", reader=self._description.name, reason=reason)
+        return response
 
     def reset(self) -> bytes:
         """Reset the card; returns ATR or ATS."""

@@ -11,6 +11,7 @@ from typing import Final
 from card_os.iso7816.errors import WrongLength
 from card_os.transport.events import Completed, ReaderEvent, Transmit
 from card_os.transport.t0_reader import T0Reader
+from card_os.transport.t0_tables import EXACT_LENGTH
 from card_os.transport.timing import ContactTiming
 from reader_bridge.connection import ReaderError
 
@@ -66,5 +67,10 @@ class T0Host:
             tpdu = header if machine.expected else header[:_CASE_1]
         answer = self._exchange(tpdu)
         data, status = answer[:-_STATUS], answer[-_STATUS:]
+        if data and len(data) < machine.expected:
+            # A reader of APDU level did what 6Cxx asks for, and tells the outcome (USB CCID 1.1, 6.1.4).
+            corrected = machine.receive(bytes((EXACT_LENGTH, len(data))))
+            if not isinstance(corrected, Transmit):
+                return machine.time_out()
         event = machine.receive(procedure + data + status if data else status)
         return machine.time_out() if event is None else event

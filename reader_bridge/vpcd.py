@@ -4,8 +4,7 @@ The driver listens, two slots on a port and the next one; the card program conne
 big-endian, and a payload. A payload of one byte is a request (0 off, 1 on, 2 reset: not answered; 4: answered with
 the ATR), a longer one a command APDU, answered with the response.
 
-Source: Virtual Smart Card documentation, "vpcd and vpicc protocol"; PC/SC part 3, clause 3.1.3.2.3 (ATR of a
-contactless card).
+Source: Virtual Smart Card documentation, "vpcd and vpicc protocol".
 """
 
 from __future__ import annotations
@@ -16,8 +15,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
-from operator import xor
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -25,11 +23,14 @@ from card_os.iso7816.atr import AnswerError, Atr
 from card_os.transport.t0_tpdu import TpduError
 from reader_bridge.connection import CardConnection, Interface, ReaderError
 from reader_bridge.contact_card import ContactCard
+from reader_bridge.contactless_atr import contactless_atr
 from reader_bridge.tpdu_slot import TpduSlot
 from reader_bridge.vigil import Vigil
 
 DEFAULT_PORT: Final = 0x8C7B
 """First slot in the driver's packaged configuration; the second is the next port."""
+MAX_MESSAGE: Final = 0xFFFF
+"""Bytes of one command or response, whole."""
 
 _LENGTH: Final = struct.Struct(">H")
 _POWER_OFF: Final = 0
@@ -39,31 +40,14 @@ _GET_ATR: Final = 4
 _SHORTEST: Final = 3
 """Length and a payload of one byte."""
 _WHOLE: Final = socket.MSG_WAITALL
-_MAX_MESSAGE: Final = 0xFFFF
 _RETRY_SECONDS: Final = 0.1
 _EMPTY_SECONDS: Final = 1.0
 """How long a slot stays empty: pcscd looks every 0.4 s, and never sees a card that comes back sooner."""
 _WRONG_LENGTH: Final = b"\x67\x00"
 _JOIN_SECONDS: Final = 5.0
-_INTERFACE_BYTES: Final = 0x70
 _QUICK_ACKNOWLEDGE: Final[int | None] = vars(socket).get("TCP_QUICKACK")  # not on every system
 
 _log: Final = logging.getLogger(__name__)
-
-
-def contactless_atr(ats: bytes) -> bytes:
-    """The ATR that a reader makes of an ATS: 3B 8n 80 01 ‖ historical bytes ‖ TCK; an ATR stays as it is.
-
-    Source: PC/SC part 3, clause 3.1.3.2.3.1, table 3.5.
-    """
-    if ats[:1] != bytes((len(ats),)):  # a reader has made an ATR of it already
-        return ats
-    historical = b""
-    if len(ats) > 1:
-        present = (ats[1] & _INTERFACE_BYTES).bit_count()
-        historical = ats[2 + present : ats[0]][:15]
-    body = bytes((0x80 | len(historical), 0x80, 0x01)) + historical
-    return b"\x3b" + body + bytes((reduce(xor, body),))
 
 
 class VirtualSlot:
@@ -190,7 +174,7 @@ class VirtualSlot:
 
     def _serve(self, link: socket.socket) -> bool:
         """Answer the driver until it goes or we stop; True when the card went mute."""
-        buffer = bytearray(_LENGTH.size + _MAX_MESSAGE)
+        buffer = bytearray(_LENGTH.size + MAX_MESSAGE)
         view = memoryview(buffer)
         filled, end = 0, _SHORTEST
         receive, send, inserted = link.recv_into, link.sendall, self._inserted
@@ -239,6 +223,8 @@ class VirtualSlot:
                 self._show(connection.reset())
             elif message == _GET_ATR:
                 return self._shown or self._present_answer or self._look(connection)
+            else:
+                return _WRONG_LENGTH  # a host's command of one byte: the driver waits for its answer
         return b""
 
     def _power_off(self, connection: CardConnection) -> None:
@@ -264,7 +250,7 @@ class VirtualSlot:
             return _WRONG_LENGTH  # the driver has no word for it; readers that refuse a length answer so
         if not answer:
             raise ReaderError("mute", reader=self._connection.description.name, reason="no answer")
-        return answer
+        return answer if len(answer) <= MAX_MESSAGE else _WRONG_LENGTH
 
     def _show(self, answer: bytes) -> bytes:
         """The ATR that hosts see; it decides what they send. After a reset the protocol begins anew."""

@@ -6,11 +6,12 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Final
 
+from card_os.iso7816.atr import AnswerError, Atr
 from reader_bridge.connection import ConnectionDescription, Interface, PoweredWhileUsed, Protocol7816, ReaderError
+from reader_bridge.contactless_atr import interface_of
 from reader_bridge.pcsc import binding
 from reader_bridge.pcsc.direct import HandleControl
 from reader_bridge.pcsc.features import Feature, Property
-from reader_bridge.pcsc.readers import interface_of
 from reader_bridge.t0_host import T0Host
 
 VIRTUAL_READER_NAME: Final = "Virtual PCD"
@@ -22,6 +23,12 @@ _SHORT_COMMAND: Final = 255
 _SHORT_RESPONSE: Final = 256
 _EXTENDED_COMMAND: Final = 65_535
 _EXTENDED_RESPONSE: Final = 65_536
+_VIRTUAL_MESSAGE: Final = 65_535
+"""Bytes of a whole command or response in vpcd's length field of two bytes."""
+_VIRTUAL_COMMAND: Final = _VIRTUAL_MESSAGE - 9
+"""Without header, extended Lc and Le."""
+_LONGEST: Final = 65_544
+"""Bytes of an extended command, whole."""
 _MIN_RESPONSE: Final = 2
 
 
@@ -86,12 +93,20 @@ class PcscConnection(PoweredWhileUsed):
                 self._scard.SCardReleaseContext(context)
 
     def _connected(self, name: str, protocol: int) -> bytes:
+        """Take over what the service says of the card; a connection of which it says nothing is given back."""
         scard = self._scard
-        code, _, _, _, raw = scard.SCardStatus(self._handle)
-        binding.check(scard, code, name)
+        byte_oriented = protocol == scard.SCARD_PROTOCOL_T0
+        try:
+            code, _, _, _, raw = scard.SCardStatus(self._handle)
+            binding.check(scard, code, name)
+            if byte_oriented:
+                self._require_tpdus(name, bytes(raw))
+        except ReaderError as error:
+            self._disconnect()
+            self._forget_service(error)
+            raise
         atr = bytes(raw)
         interface = interface_of(atr)
-        byte_oriented = protocol == scard.SCARD_PROTOCOL_T0
         self._send_header = scard.SCARD_PCI_T0 if byte_oriented else scard.SCARD_PCI_T1
         if interface is Interface.CONTACTLESS:
             kind = Protocol7816.TCL
@@ -100,16 +115,33 @@ class PcscConnection(PoweredWhileUsed):
         self._mapping = T0Host(self._send, name) if byte_oriented else None
         # By T=0 a long command can go in ENVELOPE commands, but more cards take a chain of short ones.
         extended = not byte_oriented and self._carries_extended(name)
+        longest = _VIRTUAL_COMMAND if name.startswith(VIRTUAL_READER_NAME) else _EXTENDED_COMMAND
         self._description = ConnectionDescription(
             name,
             interface,
             kind,
             atr,
-            _EXTENDED_COMMAND if extended else _SHORT_COMMAND,
+            longest if extended else _SHORT_COMMAND,
             _EXTENDED_RESPONSE if extended else _SHORT_RESPONSE,
             simulated=name.startswith(VIRTUAL_READER_NAME),
         )
         return atr
+
+    @staticmethod
+    def _require_tpdus(name: str, atr: bytes) -> None:
+        """A virtual reader is not told which protocol a host has chosen; it passes TPDUs when its ATR has T=0 alone.
+
+        Raises:
+            ReaderError: "t0-not-shown".
+        """
+        if not name.startswith(VIRTUAL_READER_NAME):
+            return
+        try:
+            offered = Atr.parse(atr).protocols
+        except AnswerError:
+            return
+        if offered != (0,):
+            raise ReaderError("t0-not-shown", reader=name)
 
     def _carries_extended(self, name: str) -> bool:
         """What the reader says of its longest APDU; readers that say nothing get short ones.
@@ -143,6 +175,12 @@ class PcscConnection(PoweredWhileUsed):
         """
         if self._handle is None:
             raise self._not_powered()
+        # The library takes no empty command; vpcd takes one byte for a request of its own and awaits an answer for
+        # ever, and breaks off at what its length field cannot say.
+        longest = _VIRTUAL_MESSAGE if self._description.simulated else _LONGEST
+        if not (1 if self._description.simulated else 0) < len(command) <= longest:
+            reason = f"a command of {len(command)} bytes is not carried"
+            raise ReaderError("transmission-failed", reader=self._description.name, reason=reason)
         return self._send(command) if self._mapping is None else self._mapping.transmit(command)
 
     def _send(self, command: bytes) -> bytes:

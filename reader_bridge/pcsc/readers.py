@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from reader_bridge.connection import Interface
+from reader_bridge.contactless_atr import interface_of
 from reader_bridge.pcsc import binding
 
-_CONTACTLESS_ATR: Final = b"\x80\x01"
 _SLOT: Final = re.compile(r" [0-9A-F]{2} [0-9A-F]{2}$")
 """Number of the reader and of the slot, as pcsc-lite puts them behind a name."""
 _CONTACTLESS_WORDS: Final = frozenset({"CONTACTLESS", "PICC", "CL", "NFC"})
@@ -46,15 +46,6 @@ class DualReader:
 
     contact: str
     contactless: str
-
-
-def interface_of(atr: bytes) -> Interface:
-    """Guess the interface from an ATR: 3B 8n 80 01 is what readers make for ISO 14443 cards.
-
-    Source: PC/SC part 3, clause 3.1.3.2.3.
-    """
-    contactless = len(atr) > len(_CONTACTLESS_ATR) + 1 and atr[0] == 0x3B and atr[1] >> 4 == 8  # noqa: PLR2004 - TS, Y1
-    return Interface.CONTACTLESS if contactless and atr[2:4] == _CONTACTLESS_ATR else Interface.CONTACT
 
 
 def list_pcsc_readers() -> list[PcscReader]:

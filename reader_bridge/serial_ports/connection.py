@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Generator
 from contextlib import contextmanager
+from typing import Final
 
 from reader_bridge.connection import ConnectionDescription, PoweredWhileUsed, ReaderError
 from reader_bridge.serial_ports.port import SerialPort
+
+_STATUS_LENGTH: Final = 2
 
 
 class SerialConnection(PoweredWhileUsed):
@@ -46,6 +49,16 @@ class SerialConnection(PoweredWhileUsed):
             if error.code == "time-out":
                 raise ReaderError("no-reader-answers", reader=self._place) from error
             raise
+
+    def _whole(self, response: bytes) -> bytes:
+        """The response of a card, which has a status word.
+
+        Raises:
+            ReaderError: "transmission-failed".
+        """
+        if len(response) < _STATUS_LENGTH:
+            raise ReaderError("transmission-failed", reader=self._place, reason="a response without a status word")
+        return response
 
     def _mute(self, reason: str) -> ReaderError:
         return ReaderError("mute", reader=self._place, reason=reason)

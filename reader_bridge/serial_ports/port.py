@@ -6,6 +6,8 @@ Source: RFC 2217 (Telnet Com Port Control Option), for ports over the network.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import time
 import warnings
 from collections.abc import Generator
@@ -142,20 +144,26 @@ class SerialPort:
             raise ReaderError("rate-unsupported", reader=self.place, rate=rate) from error
 
     def set_line(self, line: SignalLine, *, on: bool) -> None:
-        """Set a modem line."""
-        with self._translated():
+        """Set a modem line.
+
+        Raises:
+            ReaderError: "no-serial-port", the port has none, such as a pseudo terminal; "reader-removed", it is gone.
+        """
+        with self._translated(without_lines=True):
             if line is SignalLine.RTS:
                 self._port.rts = on
             else:
                 self._port.dtr = on
 
     @contextlib.contextmanager
-    def _translated(self) -> Generator[None]:
+    def _translated(self, *, without_lines: bool = False) -> Generator[None]:
         try:
             yield
         except (serial.SerialTimeoutException, TimeoutError) as error:
             raise ReaderError("time-out", reader=self.place) from error
         except (OSError, TypeError) as error:  # TypeError: the library, after somebody closed the port
+            if without_lines and getattr(error, "errno", None) == errno.ENOTTY:
+                raise ReaderError("no-serial-port", port=self.place, reason="it has no modem lines") from error
             raise ReaderError("reader-removed", reader=self.place, reason=_reason(error)) from error
 
     def close(self) -> None:
@@ -168,4 +176,8 @@ class SerialPort:
 
 
 def _reason(error: BaseException) -> str:
-    return str(getattr(error, "strerror", None) or error)
+    """What the system says: the library puts the port's name and the number around it."""
+    causes = (error, error.__context__)  # of a port that cannot be set up, the number is in what it came of
+    numbers = (cause.args[0] for cause in causes if cause is not None and cause.args)
+    number = next((number for number in numbers if isinstance(number, int) and number > 0), 0)
+    return os.strerror(number) if number else str(getattr(error, "strerror", None) or error)

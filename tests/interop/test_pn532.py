@@ -34,6 +34,8 @@ class FieldCard(EchoCard):
         self.description = ConnectionDescription("echo", Interface.CONTACTLESS, Protocol7816.TCL, DEFAULT_ATS)
 
     def transmit(self, command: bytes) -> bytes:
+        if command[1] == 0x60:
+            return b"\x90"
         if command[1] == 0x12:
             time.sleep(command[2] / 10)
             return b"\x90\x00"
@@ -78,6 +80,22 @@ def test_commands_of_all_lengths_pass(module: VirtualPn532, kind: ContactlessTyp
         with pytest.raises(ReaderError, match="mute"):
             connection.transmit(b"\0\xb0\0\0\1")
         connection.power_on()
+        exchange(connection, 5)
+
+
+@pytest.mark.clause("UM0701-02, 7.3.8: InDataExchange without data asks for the rest of a response")
+def test_an_empty_command_is_not_sent(module: VirtualPn532) -> None:
+    with Pn532Connection(module.path) as connection:
+        with pytest.raises(ReaderError, match="transmission-failed"):
+            connection.transmit(b"")
+        exchange(connection, 5)
+
+
+@pytest.mark.clause("ISO/IEC 7816-4, 5.1: a response ends with SW1-SW2")
+def test_what_has_no_status_word_is_no_response(module: VirtualPn532) -> None:
+    with Pn532Connection(module.path) as connection:
+        with pytest.raises(ReaderError, match="transmission-failed"):
+            connection.transmit(bytes.fromhex("00600000"))
         exchange(connection, 5)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from card_os.iso7816.atr import Atr, Convention, InterfaceGroup
 from permitcard.specimen import make_specimen
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.ccid_reader import CcidSerialConnection
-from reader_bridge.connection import CardConnection, Protocol7816, ReaderError
+from reader_bridge.connection import CardConnection, ConnectionDescription, Interface, Protocol7816, ReaderError
 from reader_bridge.phoenix_reader import PhoenixConnection, Wiring
 from reader_bridge.serial_ports.port import SignalLine
 from reader_bridge.virtual_ccid import FIRMWARE, VirtualCcidReader
@@ -34,6 +36,8 @@ class SlowCard(EchoCard):
         if command[1] == 0x12:
             time.sleep(command[2] / 10)
             return b"\x90\x00"
+        if command[1] == 0x60:
+            return b"\x90"
         return super().transmit(command)
 
 
@@ -178,6 +182,48 @@ def test_a_protocol_that_the_card_does_not_have_is_said(protocol: Protocol7816) 
 def test_a_port_that_is_not_there_is_said(address: str) -> None:
     with pytest.raises(ReaderError, match="no-serial-port"):
         ConnectionFactory().connect(address).power_on()
+
+
+def test_what_is_wrong_with_a_port_is_said_in_the_system_s_words(tmp_path: Path) -> None:
+    for place, number in (
+        (tmp_path / "none", errno.ENOENT),
+        (tmp_path, errno.EISDIR),
+        (Path("/dev/null"), errno.ENOTTY),
+    ):
+        with pytest.raises(ReaderError) as failure:
+            CcidSerialConnection(str(place)).power_on()
+        assert failure.value.parameters == {"port": str(place), "reason": os.strerror(number)}
+
+
+def test_a_port_without_modem_lines_is_no_port_for_a_plain_reader(ccid: VirtualCcidReader) -> None:
+    """A pseudo terminal has none, and one of them is the card's reset."""
+    with pytest.raises(ReaderError, match=r"no-serial-port: .*no modem lines"):
+        PhoenixConnection(ccid.path).power_on()
+    with CcidSerialConnection(ccid.path) as connection:  # it was given back
+        exchange(connection, 5)
+
+
+@pytest.mark.clause("PC/SC part 3, 3.1.3.2.3: a contactless card shows the ATR that its reader makes")
+def test_a_contactless_card_behind_a_serial_ccid_reader_is_called_one() -> None:
+    ats = bytes.fromhex("0578807002")
+    field = EchoCard(ats)
+    field.description = ConnectionDescription("echo", Interface.CONTACTLESS, Protocol7816.TCL, ats)
+    with VirtualCcidReader(field) as reader, CcidSerialConnection(reader.path) as connection:
+        description = connection.description
+        assert (description.interface, description.protocol) == (Interface.CONTACTLESS, Protocol7816.TCL)
+        exchange(connection, 5)
+
+
+@pytest.mark.clause("ISO/IEC 7816-4, 5.1: a response ends with SW1-SW2")
+@pytest.mark.parametrize("kind", ["ccid", "phoenix"])
+def test_what_has_no_status_word_is_no_response(
+    ccid: VirtualCcidReader, phoenix: VirtualPhoenixReader, kind: str
+) -> None:
+    address = f"serial,ccid:{ccid.path}" if kind == "ccid" else f"serial,phoenix:{phoenix.place}"
+    with ConnectionFactory().connect(address) as connection:
+        with pytest.raises(ReaderError, match="transmission-failed"):
+            connection.transmit(bytes.fromhex("00600000"))
+        exchange(connection, 5)
 
 
 def test_a_port_has_one_user(ccid: VirtualCcidReader) -> None:

@@ -5,7 +5,8 @@ import pytest
 from reader_bridge.addresses import AddressKind, AddressOption, CardAddress, ConnectionFactory
 from reader_bridge.ccid_reader import CcidSerialConnection
 from reader_bridge.connection import Interface, Protocol7816, ReaderError
-from reader_bridge.pcsc import PcscConnection
+from reader_bridge.contactless_atr import interface_of
+from reader_bridge.pcsc import PcscConnection, PcscReader
 from reader_bridge.phoenix_reader import PhoenixConnection
 from reader_bridge.remote import RemoteConnection
 
@@ -19,6 +20,9 @@ from reader_bridge.remote import RemoteConnection
         ("pcsc:A, B and C: a reader", AddressKind.PCSC, "A, B and C: a reader", 0, Interface.CONTACT),
         ("pcsc:Virtual PCD 00 00", AddressKind.PCSC, "Virtual PCD 00 00", 0, Interface.CONTACT),
         ("serial:/dev/ttyS0", AddressKind.SERIAL, "/dev/ttyS0", 0, Interface.CONTACT),
+        ("serial:COM3", AddressKind.SERIAL, "COM3", 0, Interface.CONTACT),
+        (r"serial:\\.\COM12", AddressKind.SERIAL, r"\\.\COM12", 0, Interface.CONTACT),
+        ("serial:rfc2217://[::1]:4000", AddressKind.SERIAL, "rfc2217://[::1]:4000", 0, Interface.CONTACT),
         ("serial:rfc2217://host:4000", AddressKind.SERIAL, "rfc2217://host:4000", 0, Interface.CONTACT),
         ("remote:localhost:35964", AddressKind.REMOTE, "localhost", 35964, Interface.CONTACT),
         ("remote:[::1]:1:contactless", AddressKind.REMOTE, "::1", 1, Interface.CONTACTLESS),
@@ -68,6 +72,14 @@ def test_an_address_names_one_of_a_server_s_cards(text: str) -> None:
         "serial,ccid,phoenix:x",
         "serial:",
         "serial,tls:x",
+        "serial:spy:///dev/ttyS0?file=all-that-goes-over-it",
+        "serial:socket://host:4000",
+        "serial:rfc2217://",
+        "serial:rfc2217://host",
+        "serial:rfc2217://host:0",
+        "serial:rfc2217://host:65536",
+        "serial:rfc2217://host:abc",
+        "serial:rfc2217://:4000",
         "remote,t0:h:1",
         "pcsc,t0,t1:x",
         "pcsc,:x",
@@ -87,6 +99,18 @@ def test_each_kind_leads_to_its_connection() -> None:
     assert field
     assert (contact.description.interface, field.description.interface) == tuple(Interface)
     assert factory.connect_both("pcsc:x")[1] is None
+
+
+def test_a_name_of_both_interfaces_leads_to_the_contacts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the address of a card file does."""
+    names = ["Dual Reader 00 00", "Dual Reader 00 01"]
+    field = bytes.fromhex("3B8180018080")
+    readers = [PcscReader(names[0], field, interface_of(field)), PcscReader(names[1], None, None)]
+    monkeypatch.setattr("reader_bridge.pcsc.list_pcsc_readers", lambda: readers)
+    factory = ConnectionFactory()
+    assert factory.connect("pcsc:Dual Reader").description.name == names[1]
+    assert factory.connect("pcsc:Dual Reader 00 00").description.name == names[0]
+    assert factory.connect("pcsc:Nobody").description.name == "Nobody"
 
 
 @pytest.mark.parametrize("address", ["sim:card.nvm", "sim:card.nvm:contactless"])

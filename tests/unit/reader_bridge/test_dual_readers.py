@@ -7,7 +7,8 @@ from typing import Final
 import pytest
 
 from reader_bridge.connection import Interface
-from reader_bridge.pcsc.readers import DualReader, PcscReader, find_dual, interface_of
+from reader_bridge.contactless_atr import interface_of
+from reader_bridge.pcsc.readers import DualReader, PcscReader, find_dual
 
 T1: Final = bytes.fromhex("3B800181")
 FIELD: Final = bytes.fromhex("3B8180018080")

@@ -10,7 +10,8 @@ import pytest
 from smartcard import scard as real
 
 from reader_bridge.connection import Interface, Protocol7816, ReaderError
-from reader_bridge.pcsc import PcscConnection, binding, interface_of, list_pcsc_readers
+from reader_bridge.contactless_atr import interface_of
+from reader_bridge.pcsc import PcscConnection, binding, list_pcsc_readers
 
 CONTACT_ATR = bytes.fromhex("3B979680 31FE45 8031C073DE21DF 29")
 FIELD_ATR = bytes.fromhex("3B8780018031C073DE21DF24")
@@ -167,6 +168,55 @@ def test_limits_are_what_the_reader_says(
         assert connection.description.max_response_data == limit + 1
         assert connection.description.protocol is kind
         assert not connection.description.simulated
+
+
+@pytest.mark.parametrize("begin", ["power on", "reset"])
+def test_a_card_that_goes_while_it_is_looked_at_is_not_taken_for_one_with_power(service: Service, begin: str) -> None:
+    """PC/SC part 5, SCardStatus: a card can be taken out between the connection and the first look at its ATR."""
+    connection = PcscConnection("ACME")
+    if begin == "reset":
+        connection.power_on()
+    service.results["status"] = real.SCARD_W_REMOVED_CARD
+    with pytest.raises(ReaderError, match="card-removed"):
+        connection.reset()
+    assert service.calls[-1] == "disconnect"
+    service.results.clear()
+    service.calls.clear()
+    assert connection.power_on() == CONTACT_ATR
+    assert "connect" in service.calls, "a new connection, not what was known of the last card"
+    connection.close()
+
+
+@pytest.mark.parametrize(("atr", "fits"), [("3B00", True), ("3B979680B1FE451F078031C073DE21DFB1", False)])
+def test_a_virtual_reader_carries_t0_when_its_atr_has_nothing_else(service: Service, atr: str, fits: bool) -> None:
+    """Its driver is not told which protocol a program has chosen, and APDUs are no TPDUs."""
+    service.readers, service.atr = ["Virtual PCD 00 00"], bytes.fromhex(atr)
+    service.protocol = real.SCARD_PROTOCOL_T0
+    connection = PcscConnection("Virtual PCD", protocol=Protocol7816.T0)
+    if fits:
+        assert connection.power_on() == service.atr
+        connection.close()
+        return
+    with pytest.raises(ReaderError, match="t0-not-shown"):
+        connection.power_on()
+    assert service.calls[-1] == "disconnect"
+    connection.close()
+
+
+@pytest.mark.clause("ISO/IEC 7816-4, 5.2: a command has 65,544 bytes at most; vpcd: a length of two bytes")
+@pytest.mark.parametrize(
+    ("reader", "shortest", "longest"), [("ACME Reader 00 00", 1, 65_544), ("Virtual PCD 00 00", 2, 65_535)]
+)
+def test_what_is_no_command_is_not_sent(service: Service, reader: str, shortest: int, longest: int) -> None:
+    """To vpcd one byte is a request of its own, whose answer its driver would await for ever."""
+    service.readers, service.max_apdu = [reader], EXTENDED
+    with PcscConnection(reader) as connection:
+        for length in (0, shortest - 1, longest + 1, 70_000):
+            with pytest.raises(ReaderError, match="transmission-failed"):
+                connection.transmit(bytes(length))
+        assert "transmit" not in service.calls
+        assert connection.transmit(bytes(shortest)) == connection.transmit(bytes(longest)) == b"\x90\x00"
+        assert connection.description.max_command_data == longest - 9  # header, extended Lc and Le
 
 
 def test_a_failed_reset_lets_the_card_go(service: Service) -> None:

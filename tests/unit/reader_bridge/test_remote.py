@@ -312,6 +312,16 @@ def test_a_key_of_another_certificate_is_said_in_words(certificate: tuple[str, s
         server_tls(certificate[0], str(other))
 
 
+@pytest.mark.clause("ISO/IEC 7816-4, 5.1: a response ends with SW1-SW2")
+def test_what_has_no_status_word_is_no_response(card: Any, server: RemoteServer) -> None:
+    with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+        card.answers = lambda _command: b"\x90"
+        with pytest.raises(ReaderError, match="transmission-failed"):
+            connection.transmit(b"\0\0\0\0")
+        card.answers = lambda _command: b"\x90\x00"
+        assert connection.transmit(b"\0\0\0\0") == b"\x90\x00"
+
+
 def test_a_token_is_bytes_and_need_not_be_text(card: Any) -> None:
     """POSIX: an environment holds bytes; those that are no UTF-8 come as lone surrogates."""
     token = os.fsdecode(b"\xff\xfe and sixteen more bytes")

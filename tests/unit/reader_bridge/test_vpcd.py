@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from reader_bridge.connection import Interface, ReaderError
-from reader_bridge.vpcd import VirtualReader, VirtualSlot, contactless_atr
+from reader_bridge.contactless_atr import contactless_atr
+from reader_bridge.vpcd import VirtualReader, VirtualSlot
 
 ATR = bytes.fromhex("3B80800101")
 
@@ -100,9 +101,24 @@ def test_messages_in_pieces_and_in_bursts_are_whole(slot: VirtualSlot, driver: D
     assert [len(driver.receive()) for _ in range(3)] == [6, 60_006, 6]
 
 
-def test_requests_of_no_meaning_are_not_answered(slot: VirtualSlot, driver: Driver) -> None:
+@pytest.mark.clause("vpcd: a length of two bytes; a response of 65,536 bytes and its status word is longer")
+def test_an_answer_that_the_driver_cannot_carry_is_refused_and_the_slot_goes_on(
+    card: Any, slot: VirtualSlot, driver: Driver
+) -> None:
+    for length, answered in ((65_533, 65_535), (65_534, 2), (65_536, 2)):
+        card.answers = lambda _command, count=length: bytes(count) + b"\x90\x00"
+        driver.send(b"\0\xb0\0\0\0\0\0")
+        assert len(driver.receive()) == answered
+    driver.send(b"\x04")
+    assert driver.receive() == ATR
+
+
+def test_a_byte_that_is_no_request_is_a_command_too_short(slot: VirtualSlot, driver: Driver) -> None:
+    """The driver has no other requests: a host sent it, and the driver would wait for the answer for ever."""
     driver.send(b"")
-    driver.send(b"\x09")
+    for byte in (0x03, 0x05, 0x09, 0xFF):
+        driver.send(bytes((byte,)))
+        assert driver.receive() == b"\x67\x00"
     driver.send(b"\x04")
     assert driver.receive() == ATR
 
