@@ -157,11 +157,12 @@ def open_delivery(path: Path, limits: ArchiveLimits | None = None) -> Delivery:
 def _content(path: Path, limits: ArchiveLimits) -> bytes:
     try:
         size = path.stat().st_size
-        if size > limits.archive_bytes:
-            raise PersonalizationError(
-                "batch-archive-too-large", archive=path.name, bytes=size, limit=limits.archive_bytes
-            )
-        return path.read_bytes()
+        if size <= limits.archive_bytes:
+            with path.open("rb") as stream:
+                content = stream.read(limits.archive_bytes + 1)  # a device has no size, and a file may grow
+            if len(content) <= limits.archive_bytes:
+                return content
+        raise PersonalizationError("batch-archive-too-large", archive=path.name, bytes=size, limit=limits.archive_bytes)
     except FileNotFoundError as error:
         raise PersonalizationError("batch-file-missing", exit_code=2, file=path.name) from error
     except OSError as error:

@@ -28,11 +28,20 @@ from personalization.intake.shared_strings import SharedStrings
 XLS_MAGIC: Final = bytes.fromhex("D0CF11E0A1B11AE1")
 XLSX_MAGIC: Final = b"PK\x03\x04"
 _FORMULA_ELEMENT: Final = re.compile(rb"<(?:\w+:)?f[\s/>]")
-# References with two letters or six digits; nearer ones need no look.
-_FAR_REFERENCE: Final = re.compile(rb"""\br\s*=\s*["'](?P<column>(?=[A-Z]{2}|[A-Z]?\d{6})[A-Z]{0,3})(?P<row>\d{1,9})""")
+# Cells and rows whose reference is not that of a near one; in a large sheet there are millions of those.
+_FAR_REFERENCE: Final = re.compile(
+    rb"""<(?:[^<\s/>]*:)?(?:c|row)\s[^<]*?\br\s*=\s*["'](?![A-Z]?\d{1,5}["'])(?P<reference>[^"'<]*)"""
+)
+_REFERENCE: Final = re.compile(rb"(?P<column>[A-Z]{0,3})(?P<row>\d{1,7})")
+_OTHER_PACKAGES: Final = frozenset({"content.xml", "xl/workbook.bin"})
+"""Main parts of what is a zip too and holds sheets: OpenDocument, and the binary form of ECMA-376."""
+
 _LETTERS: Final = 26
 _DOCUMENT_TYPE: Final = re.compile(rb"<!(?:DOCTYPE|ENTITY)", re.IGNORECASE)
 _XML_STARTS: Final = (b"<", b"\xef\xbb\xbf<")
+_WIDE_STARTS: Final = (b"\xff\xfe", b"\xfe\xff", b"<\0", b"\0<")
+"""Markup in UTF-16, in which nothing that is looked for here would be found."""
+
 
 _LOST: Final = "\N{REPLACEMENT CHARACTER}"
 _PANIC: Final = "PanicException"
@@ -111,14 +120,19 @@ class Workbook:
     def _repacked(self, content: bytes) -> bytes:
         """The package with every part unpacked within bounds, so that no later reader meets a compressed part."""
         archive = BoundedArchive(content, self._limits, self._label)
+        if not _OTHER_PACKAGES.isdisjoint(name.lower() for name in archive.names):
+            raise PersonalizationError("batch-table-unreadable", file=self._label)
         if sum(map(archive.size, archive.names)) > self._limits.table_bytes:
             raise PersonalizationError("batch-archive-too-large", archive=self._label, limit=self._limits.table_bytes)
         plain = io.BytesIO()
         with zipfile.ZipFile(plain, "w", zipfile.ZIP_STORED) as package:
             for name in archive.names:
                 part = archive.read(name)
-                if name.endswith((".xml", ".rels")) and (
-                    not part.startswith(_XML_STARTS) or _DOCUMENT_TYPE.search(part)
+                named_markup = name.lower().endswith((".xml", ".rels"))
+                if (
+                    (named_markup and not part.startswith(_XML_STARTS))
+                    or part.startswith(_WIDE_STARTS)
+                    or _DOCUMENT_TYPE.search(part)
                 ):
                     raise PersonalizationError("batch-table-unreadable", file=self._label)
                 package.writestr(zipfile.ZipInfo(name), part)
@@ -126,9 +140,8 @@ class Workbook:
 
     def _formulas_of_xlsx(self, content: bytes) -> list[frozenset[Position]]:
         with zipfile.ZipFile(io.BytesIO(content)) as package:
-            names = [name for name in package.namelist() if name.startswith("xl/worksheets/")]
-            # One sheet at a time, for it is in memory twice; and every one of them.
-            formulas = [self._has_formula(package.read(name)) for name in names]
+            # One part at a time, for it is in memory twice; and every one, for a sheet may be called anything.
+            formulas = [self._has_formula(package.read(name)) for name in package.namelist()]
         if not any(formulas):
             return []
         import openpyxl  # takes as long to load as a small table to read
@@ -151,9 +164,9 @@ class Workbook:
             # openpyxl reports broken markup by whatever its parser stumbled over; ParseError is a SyntaxError.
             raise PersonalizationError("batch-table-unreadable", file=self._label) from error
 
-    def _has_formula(self, worksheet: bytes) -> bool:
-        self._refuse_far_cells(worksheet)
-        return _FORMULA_ELEMENT.search(worksheet) is not None
+    def _has_formula(self, part: bytes) -> bool:
+        self._refuse_far_cells(part)
+        return _FORMULA_ELEMENT.search(part) is not None
 
     def _sheet_starts(self) -> list[int]:
         return [
@@ -166,7 +179,8 @@ class Workbook:
         for kind, content in _records(self._stream, start):
             if kind in _CELLS:
                 row, column = struct.unpack_from("<HH", content)
-                self._refuse_far(row + 1, column + 1)
+                last = column + len(content) // _SHORTEST_CELL if kind in _SEVERAL_CELLS else column
+                self._refuse_far(row + 1, last + 1)
                 if kind == _Record.FORMULA:
                     yield row, column
 
@@ -186,10 +200,13 @@ class Workbook:
         except (struct.error, IndexError) as error:
             raise PersonalizationError("batch-table-unreadable", file=self._label) from error
 
-    def _refuse_far_cells(self, worksheet: bytes) -> None:
-        """Refuse a cell far from the others: calamine holds the whole rectangle in memory."""
-        for match in _FAR_REFERENCE.finditer(worksheet):
-            self._refuse_far(int(match["row"]), _column_number(match["column"]))
+    def _refuse_far_cells(self, part: bytes) -> None:
+        """Refuse a cell far from the others, however it is written: calamine holds the whole rectangle in memory."""
+        for match in _FAR_REFERENCE.finditer(part):
+            found = _REFERENCE.fullmatch(match["reference"])
+            if found is None:
+                raise PersonalizationError("batch-table-unreadable", file=self._label)
+            self._refuse_far(int(found["row"]), _column_number(found["column"]))
 
     def _refuse_far(self, row: int, column: int) -> None:
         if row > self._limits.rows + 1 or column > self._limits.columns:
@@ -227,6 +244,10 @@ class _Record(IntEnum):
     RK = 0x027E
 
 
+_SHORTEST_CELL: Final = 6
+"""Bytes of a cell in MULTIPLE_RK; one in MULTIPLE_BLANK, which has no values, takes two and is not kept."""
+
+_SEVERAL_CELLS: Final = frozenset({_Record.MULTIPLE_RK})
 _CELLS: Final = frozenset(_Record) - {_Record.END, _Record.BOUND_SHEET, _Record.CONTINUE, _Record.SHARED_STRINGS}
 
 

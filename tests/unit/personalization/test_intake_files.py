@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import posixpath
 import random
+import re
 import stat
 import struct
 import zipfile
@@ -291,6 +293,13 @@ def test_litter_and_folders_are_passed_over() -> None:
     assert BoundedArchive(packed, ArchiveLimits(), "a").names == ("f/a.jpg",)
 
 
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no such device here")
+def test_a_file_without_an_end_is_not_read_to_its_end(tmp_path: Path) -> None:
+    path = tmp_path / f"{NAME}.zip"
+    path.symlink_to("/dev/zero")
+    assert code_of(lambda: open_delivery(path, ArchiveLimits(archive_bytes=1 << 20))) == "batch-archive-too-large"
+
+
 def test_a_damaged_entry_is_refused() -> None:
     content = bytearray(pack_archive([("a", b"some content")]))
     content[content.index(b"some")] ^= 1
@@ -298,10 +307,19 @@ def test_a_damaged_entry_is_refused() -> None:
     assert code_of(lambda: archive.read("a")) == "batch-archive-unreadable"
 
 
-def xlsx_with(change: Callable[[str, bytes], bytes]) -> bytes:
+def xlsx_with(change: Callable[[str, bytes], bytes], called: str = "sheet1.xml") -> bytes:
+    """A workbook with changed parts, and with another name of its first sheet."""
     package = zipfile.ZipFile(io.BytesIO(pack_delivery(NAME, ROWS, [], [])))
     book = zipfile.ZipFile(io.BytesIO(package.read(f"{NAME}.xlsx")))
-    return pack_archive([(name, change(name, book.read(name))) for name in book.namelist()])
+    parts = {name: change(name, book.read(name)) for name in book.namelist()}
+    old, new = "xl/worksheets/sheet1.xml", posixpath.normpath(f"xl/worksheets/{called}")
+    for name in ("xl/_rels/workbook.xml.rels", "[Content_Types].xml"):
+        parts[name] = parts[name].replace(old.encode(), new.encode()).replace(old[3:].encode(), new[3:].encode())
+    return pack_archive([(new if name == old else name, part) for name, part in parts.items()])
+
+
+def rows_of(content: bytes) -> list[list[str]]:
+    return [texts(row) for row in Workbook(content, ArchiveLimits(), "book").read_rows(0, 1)][1:]
 
 
 @pytest.mark.parametrize(
@@ -310,6 +328,12 @@ def xlsx_with(change: Callable[[str, bytes], bytes]) -> bytes:
         (b'r="A2"', b'r="XFD2"', "batch-table-rows"),
         (b'r="A2"', b"r = 'BB2'", "batch-table-rows"),
         (b'r="A2"', b'r="A1048576"', "batch-table-rows"),
+        (b'<row r="2"', b'<row r="1048576"', "batch-table-rows"),
+        (b'r="A2"', b'r="xfd1048576"', "batch-table-unreadable"),
+        (b'r="A2"', b'r="A&#49;048576"', "batch-table-unreadable"),
+        (b'<c r="A2"', b'<c x=">" r="XFD2"', "batch-table-rows"),
+        (b'<c r="A2"', b'<c r="A2" r="XFD2"', "batch-table-rows"),
+        (b'<c r="A2"', "<x\u00e9:c xmlns:x\u00e9='main' r='XFD2'/><c r='A2'".encode(), "batch-table-rows"),
         (b"<worksheet", b'<!DOCTYPE x [<!ENTITY a "b">]><worksheet', "batch-table-unreadable"),
     ],
 )
@@ -318,9 +342,57 @@ def test_workbooks_that_would_fill_the_memory(old: bytes, new: bytes, code: str)
     assert code_of(lambda: Workbook(content, ArchiveLimits(), "book")) == code
 
 
-def test_a_workbook_in_another_encoding_is_refused() -> None:
-    content = xlsx_with(lambda name, part: part.decode().encode("utf-16") if "sheet1" in name else part)
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("called", ["sheet1.xml", "sheet1.dat"])
+def test_a_workbook_in_another_encoding_is_refused(encoding: str, called: str) -> None:
+    content = xlsx_with(lambda name, part: part.decode().encode(encoding) if "sheet1" in name else part, called)
     assert code_of(lambda: Workbook(content, ArchiveLimits(), "book")) == "batch-table-unreadable"
+
+
+@pytest.mark.parametrize("called", ["sheet1.xml", "one.dat", "../elsewhere/one.XML"])
+def test_a_sheet_is_judged_whatever_it_is_called(called: str) -> None:
+    """Which part is a sheet, the relations of the workbook say. Source: ECMA-376-2 clause 6.5."""
+    assert rows_of(xlsx_with(lambda _, part: part, called)) == ROWS
+    far = xlsx_with(lambda name, part: part.replace(b'r="A2"', b'r="A1048576"') if "sheet1" in name else part, called)
+    assert code_of(lambda: Workbook(far, ArchiveLimits(), "book")) == "batch-table-rows"
+    formula = b'<c r="A2" t="str"><f>1+1</f><v>2</v></c>'
+    computed = xlsx_with(
+        lambda name, part: re.sub(rb'<c r="A2".*?</c>', formula, part) if "sheet1" in name else part, called
+    )
+    cell = list(Workbook(computed, ArchiveLimits(), "book").read_rows(0, 1))[1].cells[0]
+    assert isinstance(cell, FlawedCell)
+    assert cell.flaw is CellFlaw.FORMULA
+
+
+def test_only_workbooks_of_the_two_forms_are_opened() -> None:
+    """An OpenDocument sheet keeps formulas elsewhere, and repeats a cell a million times in a few bytes."""
+    repeated = 'table:number-columns-repeated="9000" office:value-type="string" table:formula="of:=1+1"'
+    content = f"""<office:document-content xmlns:office="urn:oasis:names:tc:opendocument:xmlns:office:1.0"
+ xmlns:text="urn:oasis:names:tc:opendocument:xmlns:text:1.0"
+ xmlns:table="urn:oasis:names:tc:opendocument:xmlns:table:1.0"><office:body><office:spreadsheet>
+<table:table table:name="S"><table:table-row><table:table-cell {repeated}><text:p>x</text:p></table:table-cell>
+</table:table-row></table:table></office:spreadsheet></office:body></office:document-content>"""
+    kind = b"application/vnd.oasis.opendocument.spreadsheet"
+    manifest = b"<manifest/>"
+    package = [("mimetype", kind), ("META-INF/manifest.xml", manifest), ("content.xml", content.encode())]
+    assert code_of(lambda: Workbook(pack_archive(package), ArchiveLimits(), "book")) == "batch-table-unreadable"
+    binary = xlsx_with(lambda _, part: part)
+    parts = zipfile.ZipFile(io.BytesIO(binary))
+    both = [(name, parts.read(name)) for name in parts.namelist()]
+    with_binary = pack_archive([*both, ("XL/Workbook.bin", b"\x83\x01")])
+    assert code_of(lambda: Workbook(with_binary, ArchiveLimits(), "book")) == "batch-table-unreadable"
+
+
+def test_many_cells_in_one_record_of_an_old_workbook_are_counted() -> None:
+    """MULRK holds the cells of columns one behind the other. Source: [MS-XLS] 2.4.175."""
+    book = xlwt.Workbook()
+    sheet = book.add_sheet("s")
+    for column in range(60):
+        sheet.write(0, column, column)
+    stream = io.BytesIO()
+    book.save(stream)
+    assert b"\xbd\x00" in stream.getvalue()
+    assert code_of(lambda: Workbook(stream.getvalue(), ArchiveLimits(), "book")) == "batch-table-rows"
 
 
 def test_far_cells_of_an_old_workbook_are_refused() -> None:
