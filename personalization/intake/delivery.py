@@ -157,16 +157,19 @@ def open_delivery(path: Path, limits: ArchiveLimits | None = None) -> Delivery:
 def _content(path: Path, limits: ArchiveLimits) -> bytes:
     try:
         size = path.stat().st_size
-        if size <= limits.archive_bytes:
-            with path.open("rb") as stream:
-                content = stream.read(limits.archive_bytes + 1)  # a device has no size, and a file may grow
-            if len(content) <= limits.archive_bytes:
-                return content
-        raise PersonalizationError("batch-archive-too-large", archive=path.name, bytes=size, limit=limits.archive_bytes)
+        if size > limits.archive_bytes:
+            raise PersonalizationError(
+                "batch-archive-too-large", archive=path.name, bytes=size, limit=limits.archive_bytes
+            )
+        with path.open("rb") as stream:
+            content = stream.read(size + 1)
     except FileNotFoundError as error:
         raise PersonalizationError("batch-file-missing", exit_code=2, file=path.name) from error
     except OSError as error:
         raise PersonalizationError("batch-file-unreadable", exit_code=3, file=path.name) from error
+    if len(content) > size:  # a device, or a file that still grows
+        raise PersonalizationError("batch-file-unreadable", exit_code=3, file=path.name)
+    return content
 
 
 def _only(files: Mapping[str, bytes], names: list[str], code: str) -> bytes:
