@@ -248,6 +248,23 @@ def test_card_reset_needs_a_selectable_application(connection: PortConnection) -
     assert connection.transmit(bytes.fromhex("80B0000000"))[-2:] == b"\x90\x00"
 
 
+def test_a_locked_application_does_not_become_the_default_one(connection: PortConnection, card: Card) -> None:
+    """5.3.1.4 and 11.5.2.3.2: of a locked application nothing but its lock is changed."""
+    session = issuer_session(connection)
+    session.transmit(install_command(PACKAGE, MODULE, INSTANCE))
+    assert sw(session, status_command(0x40, 0x80, INSTANCE)) == SW.OK
+    assert sw(session, commands.make_selectable(INSTANCE, b"\x04")) == REFUSED
+    assert not entry(card, INSTANCE).privileges & Privilege.CARD_RESET
+
+
+@pytest.mark.parametrize("parameters", ["C901FF", "C9024F05", "C902C100" + "FF"])
+def test_parameters_of_a_domain_are_data_objects(connection: PortConnection, card: Card, parameters: str) -> None:
+    """11.5.2.3.7."""
+    wrong = install_command(DOMAIN_PACKAGE, DOMAIN_MODULE, PARTNER, PLAIN_DOMAIN, bytes.fromhex(parameters))
+    assert sw(issuer_session(connection), wrong) == SW.WRONG_DATA
+    assert card.platform.registry.by_aid(PARTNER) is None
+
+
 def test_the_final_application_stands_in_a_locked_card(connection: PortConnection, card: Card) -> None:
     """Table 6-1, 9.6.3: it alone can be selected, and SELECT warns; it is never locked itself."""
     session = issuer_session(connection)

@@ -132,7 +132,18 @@ def test_issuer_numbers_come_by_store_data(session: SecureSession, connection: P
     assert send(connection, "80CA004200") == "420244559000"
 
 
-@pytest.mark.parametrize("text", ["80E2900003410111", "80E29000024203", "80E29000"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "80E2900003410111",
+        "80E29000024203",
+        "80E29000",
+        "80E2880006007103420111",
+        "80E2880005007002" + "4202",
+        "80E2880003007000",
+        "80E290000A42FFFFFFFFFFFFFFFFFF",
+    ],
+)
 def test_other_data_of_the_domain_is_refused(session: SecureSession, text: str) -> None:
     assert status(session, text) == SW.WRONG_DATA
 

@@ -33,6 +33,7 @@ from tests.doubles.domain_card import (
     LOADED_MODULE,
     LOADED_PACKAGE,
     PARTNER,
+    PARTNER_KEYS,
     PLAIN_DOMAIN,
     POLICE,
     POLICE_KEYS,
@@ -49,6 +50,7 @@ from tests.doubles.domain_card import (
     load_request,
     make_domain,
     powered,
+    status_command,
     sw,
     update_command,
 )
@@ -384,6 +386,23 @@ def test_whose_daps_have_to_be_there(card: Card, blocks: tuple[bytes, ...], dige
     load_file = b"".join(dap(aid, AES, DIGEST) for aid in blocks) + tlv.encode(0xC4, BLOCK)
     session = bank(connection)
     assert answers(session, [load_request(LOADED_PACKAGE, b"", digest), *load_commands(load_file)])[-1] == status
+
+
+@pytest.mark.parametrize("reason", ["no privilege", "locked"])
+def test_a_dap_is_verified_for_domains_that_verify_daps_only(card: Card, reason: str) -> None:
+    """9.2.1 and 9.3.5: neither a key nor a name makes a verifier, and a locked domain is none."""
+    connection = powered(card)
+    make_domain(
+        connection, PARTNER, PARTNER_KEYS, PLAIN_DOMAIN if reason == "no privilege" else bytes.fromhex("C0C000")
+    )
+    give(card, PARTNER, AES, KeyPurpose.DAP)
+    session = issuer_session(connection)
+    load_file = dap(PARTNER, AES, DIGEST) + tlv.encode(0xC4, BLOCK)
+    if reason == "locked":
+        assert answers(session, [load_request(LOADED_PACKAGE, b"", DIGEST), *load_commands(load_file)])[-1] == SW.OK
+        session.delete(LOADED_PACKAGE)
+        assert sw(session, status_command(0x40, 0x80, PARTNER)) == SW.OK
+    assert answers(session, [load_request(LOADED_PACKAGE, b"", DIGEST), *load_commands(load_file)])[-1] == REFUSED
 
 
 def test_a_mandated_dap_binds_the_issuer_too(card: Card) -> None:

@@ -8,7 +8,7 @@ from typing import ClassVar, Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.hashes import SHA256, SHA384
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from card_os.applet_api import (
@@ -28,6 +28,7 @@ from card_os.hardware.randomness import SeededRandomness
 from card_os.iso7816.errors import WrongData
 from card_os.iso7816.tlv import encode
 from card_os.port import Port
+from card_os.security.sm2 import Sm2PrivateKey
 from tests.doubles.secured_card import CONTENT, HOLDER, PIN, SecuredApplet, secured_card, secured_image, send
 
 ROOT, MIDDLE, LEAF = (ec.derive_private_key(number, ec.SECP256R1()) for number in (101, 102, 103))
@@ -183,6 +184,16 @@ BROKEN: Final = {
     "no body": (encode(0x5F37, bytes(64)), 0x6A80),
     "cut short": (certificate(body(), ROOT)[:-1], 0x6A80),
     "another profile": (certificate(body(profile=b"\x01"), ROOT), 0x6A80),
+    "an issuer without a name": (certificate(body(issuer=b""), ROOT), 0x6A80),
+    "an issuer's name of 17 bytes": (certificate(body(issuer=b"R" * 17), ROOT), 0x6A80),
+    "roles of three bytes": (
+        certificate(body().replace(encode(0x53, b"\xc0\x00\x01"), encode(0x53, b"\xc0\x00\x00\x01")), ROOT),
+        0x6A80,
+    ),
+    "an authorization of somebody else": (
+        certificate(body().replace(bytes.fromhex("88371E01"), bytes.fromhex("88371E02")), ROOT),
+        0x6A80,
+    ),
     "a name of one byte": (certificate(body(holder=b"A"), ROOT), 0x6A80),
     "a name of 17 bytes": (certificate(body(holder=b"A" * 17), ROOT), 0x6A80),
     "a point off the curve": (
@@ -278,6 +289,42 @@ def test_a_public_key_of_the_card_counts_its_tries(port: Port, changed: Callable
     assert authenticate(port, 0x21, changed) == sw
     assert authenticate(port, 0x21, lambda message: sign(LEAF, message)) == 0x9000
     assert send(port, READ, 0x8100, ne=1)[1] == 0x9000
+
+
+SM2_LEAF: Final = Sm2PrivateKey((104).to_bytes(32))
+P384_LEAF: Final = ec.derive_private_key(105, ec.SECP384R1())
+
+
+def sign_p384(message: bytes) -> bytes:
+    r, s = decode_dss_signature(P384_LEAF.sign(message, ec.ECDSA(SHA384())))
+    return r.to_bytes(48, "big") + s.to_bytes(48, "big")
+
+
+SIGNERS: Final[Mapping[KeyAlgorithm, tuple[bytes, Callable[[bytes], bytes]]]] = {
+    KeyAlgorithm.SM2_PUBLIC: (SM2_LEAF.public.point, lambda message: SM2_LEAF.sign(message, SeededRandomness(5))),
+    KeyAlgorithm.EC_P384_PUBLIC: (point(P384_LEAF), sign_p384),
+    KeyAlgorithm.RSA_PUBLIC: (
+        RSA_LEAF.public_key().public_numbers().n.to_bytes(256, "big"),
+        lambda message: RSA_LEAF.sign(message, padding.PKCS1v15(), SHA256()),
+    ),
+}
+
+
+@pytest.mark.parametrize("algorithm", SIGNERS)
+def test_a_terminal_signs_with_every_kind_of_key(algorithm: KeyAlgorithm) -> None:
+    """7816-4, 11.6.4: the signature is of this challenge and by this key, or it costs a try and gives nothing."""
+    public, sign_with = SIGNERS[algorithm]
+
+    def prepare(context: Context) -> None:
+        create_key(context, 0x21, public, usage=KeyUsage.TERMINAL, algorithm=algorithm, role=1, try_limit=3)
+
+    port = started(secured_image(prepare)).contact
+    assert authenticate(port, 0x21, sign_with) == 0x9000
+    assert send(port, READ, 0x8100, ne=1)[1] == 0x9000
+    assert authenticate(port, 0x21, lambda message: sign_with(message[:-1] + bytes((message[-1] ^ 1,)))) == 0x63C2
+    assert send(port, READ, 0x8100, ne=1)[1] == 0x6982
+    assert authenticate(port, 0x21, lambda message: bytes(len(sign_with(message)))) == 0x63C1
+    assert authenticate(port, 0x21, sign_with) == 0x9000
 
 
 def test_a_wrong_signature_of_a_certified_key_gives_nothing(port: Port) -> None:

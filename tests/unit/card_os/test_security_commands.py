@@ -41,10 +41,11 @@ from card_os.globalplatform.registry import Application, Privilege
 from card_os.hardware.image import NvmImage
 from card_os.hardware.randomness import SeededRandomness
 from card_os.iso7816.apdu import CommandApdu
-from card_os.iso7816.errors import FileExists, ReferenceDataNotFound, WrongData
+from card_os.iso7816.errors import FileExists, MethodBlocked, ReferenceDataNotFound, VerificationFailed, WrongData
 from card_os.port import Port
 from card_os.security.keys import Key
-from card_os.security.pin import is_pin_block
+from card_os.security.pin import is_pin_block, verify_pin
+from card_os.security.proofs import has_proof
 
 AID: Final = bytes.fromhex("F0544553540101")
 PIN, PUK = pin_block("1234"), pin_block("87654321")
@@ -395,6 +396,24 @@ def test_a_wrong_pin_dgi_creates_nothing(card: Card, content: bytes) -> None:
         load_pins(context, content)
     with pytest.raises(ReferenceDataNotFound):
         pin_tries_left(context, 0x85)
+
+
+@pytest.mark.parametrize(("reference", "number", "limit", "digits"), [(0x01, 1, 1, 4), (0xFF, 8, 15, 12)])
+def test_the_least_and_the_greatest_pin(card: Card, reference: int, number: int, limit: int, digits: int) -> None:
+    """ISO 9564-1, 9.3.4: 4 to 12 digits; 7816-4, 11.6.6: 63CX counts to 15."""
+    context = context_of(card)
+    block = pin_block("1" * digits)
+    load_pins(context, pin_entry(reference, number, limit, block))
+    assert pin_tries_left(context, reference) == limit
+    with pytest.raises(VerificationFailed):
+        verify_pin(context, reference, pin_block("2" * digits))
+    assert pin_tries_left(context, reference) == limit - 1
+    if limit > 1:
+        verify_pin(context, reference, block)
+        assert has_proof(context.session, int(Proof.pin(number)))
+    else:
+        with pytest.raises(MethodBlocked):
+            verify_pin(context, reference, block)
 
 
 def test_a_pin_reference_is_given_once(card: Card) -> None:
