@@ -514,6 +514,17 @@ def test_an_application_that_was_told_nothing_answers_on_both(card: Card, sessio
     assert not selectable_over_the_field(card)
 
 
+def test_implicit_selection_that_comes_with_making_selectable(card: Card, session: SecureSession) -> None:
+    """Table 11-49: CF is a parameter of INSTALL [for make selectable], and none of INSTALL [for install] alone."""
+    told = install_command(PACKAGE, MODULE, INSTANCE, parameters=bytes.fromhex("C900EF03CF0142"), p1=0x04)
+    assert sw(session, told) == SW.WRONG_DATA
+    session.transmit(install_command(PACKAGE, MODULE, INSTANCE, p1=0x04))
+    selectable = install_command(b"", b"", INSTANCE, b"\x00", bytes.fromhex("EF03CF0180"), p1=0x08)
+    assert sw(session, selectable) == SW.OK
+    assert entry(card, INSTANCE).data.implicit_selection == (0x80,)
+    assert contactless(card).transmit(bytes.fromhex("80B0000000")) == b"\x90\x00"
+
+
 def test_implicit_selection_by_interface_and_channel(card: Card, session: SecureSession) -> None:
     """6.4.1, 11.1.7: CF names interface and channel; elsewhere the issuer domain stays selected."""
     session.transmit(install_command(PACKAGE, MODULE, INSTANCE, parameters=bytes.fromhex("C900EF06CF0180CF0142")))

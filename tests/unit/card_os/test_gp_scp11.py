@@ -523,6 +523,10 @@ def test_an_allowlist_lets_in_what_is_on_it(card: Card, manager: Scp03Host) -> N
     assert offer(card, own_certificate(HOST, AUTHORITY, serial=b"\x03\x04")) == "9000"
     assert offer(card, x509_certificate(HOST, AUTHORITY, serial=0x0102)) == "9000"
     assert offer(card, x509_certificate(HOST, AUTHORITY, serial=0x0103)) == "6982"
+    between = own_certificate(INTERMEDIATE, AUTHORITY, usage="signs", serial=b"\x05")
+    for serial, sw in ((b"\x03\x04", "9000"), (b"\x06", "6982")):  # of hosts, not of those that certify them
+        assert offer(card, between, identifier=0x90) == "9000"
+        assert offer(card, own_certificate(HOST, INTERMEDIATE, serial=serial)) == sw
     host = Scp03Host(card.contact.process)
     host.open(0x00)
     assert store(host, "A6", "83021003", "70", "") == "9000"

@@ -231,6 +231,9 @@ def test_a_token_that_names_its_verifier(card: Card, connection: PortConnection)
     command = install_command(DOMAIN_PACKAGE, DOMAIN_MODULE, PARTNER, PLAIN_DOMAIN, b"\xc9\x00" + right)
     assert sw(session, signed(command, AES)) == SW.OK
     assert entry(card, PARTNER).data.provider == bytes.fromhex("ABCDEF")
+    update = update_command(PARTNER, b"", bytes.fromhex("EF04CB028101"))
+    assert sw(session, signed(update, AES)) == SW.OK
+    assert entry(card, PARTNER).data.provider == bytes.fromhex("ABCDEF"), "an update that names none"
 
 
 def test_a_token_hands_down_what_its_verifier_has(card: Card, connection: PortConnection) -> None:
@@ -388,14 +391,15 @@ def test_whose_daps_have_to_be_there(card: Card, blocks: tuple[bytes, ...], dige
     assert answers(session, [load_request(LOADED_PACKAGE, b"", digest), *load_commands(load_file)])[-1] == status
 
 
-@pytest.mark.parametrize("reason", ["no privilege", "locked"])
+@pytest.mark.parametrize("reason", ["no privilege", "no key", "locked"])
 def test_a_dap_is_verified_for_domains_that_verify_daps_only(card: Card, reason: str) -> None:
-    """9.2.1 and 9.3.5: neither a key nor a name makes a verifier, and a locked domain is none."""
+    """9.2.1 and 9.3.5: neither a key nor a privilege alone makes a verifier, and a locked domain is none."""
     connection = powered(card)
     make_domain(
         connection, PARTNER, PARTNER_KEYS, PLAIN_DOMAIN if reason == "no privilege" else bytes.fromhex("C0C000")
     )
-    give(card, PARTNER, AES, KeyPurpose.DAP)
+    if reason != "no key":
+        give(card, PARTNER, AES, KeyPurpose.DAP)
     session = issuer_session(connection)
     load_file = dap(PARTNER, AES, DIGEST) + tlv.encode(0xC4, BLOCK)
     if reason == "locked":
@@ -452,6 +456,25 @@ def test_a_ciphered_load_file_needs_hash_and_key(card: Card) -> None:
     assert answers(session, [load_request(LOADED_PACKAGE, b"", DIGEST), *load_file])[-1] == SW.WRONG_DATA
     odd = load_commands(tlv.encode(0xD4, bytes(33)))
     assert answers(session, [load_request(LOADED_PACKAGE, b"", DIGEST), *odd])[-1] == SW.WRONG_DATA
+
+
+@pytest.mark.parametrize("kind", ["AES-128", "AES-256"])
+def test_the_hash_of_a_ciphered_load_file_is_as_strong_as_its_key(card: Card, kind: str) -> None:
+    """Table C-3 and C.6."""
+    connection = powered(card)
+    make_domain(connection, BANK, BANK_KEYS, bytes.fromhex("80C040"))
+    signer = SIGNERS[kind]()
+    give(card, BANK, signer, KeyPurpose.LOAD_FILE)
+    body = cbc_encrypt(BlockCipher.AES, signer.components[0].value, pad(BLOCK, 16), bytes(16))
+    session = bank(connection)
+    for algorithm in ("sha1", "sha256", "sha384", "sha512"):
+        digest = hashlib.new(algorithm, BLOCK).digest()
+        enough = len(digest) >= hashlib.new(signer.shortest).digest_size
+        request = load_request(LOADED_PACKAGE, b"", digest)
+        found = answers(session, [request, *load_commands(tlv.encode(0xD4, body))])[-1]
+        assert found == (SW.OK if enough else SW.WRONG_DATA), algorithm
+        if enough:
+            session.delete(LOADED_PACKAGE)
 
 
 def test_an_installed_application_of_the_notebook_is_untouched(connection: PortConnection) -> None:
