@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -58,6 +57,7 @@ def prepare(
     from permitcard.job import Job
     from permitcard.preparing import Loaded, Staff
     from permitcard.preparing import prepare as prepare_delivery
+    from permitcard.processors import usable_processors
     from personalization.preparation.bulk.delivered import DeliveredFiles
 
     console = console_of(context)
@@ -66,7 +66,7 @@ def prepare(
         return
     if workers is None:
         declared = DeliveredFiles.of(file).name.count
-        workers = (os.cpu_count() or 1) if declared > _FEW_ROWS else 0
+        workers = usable_processors() if declared > _FEW_ROWS else 0
     with Job.open(Centre(centre)) as job, console.progress() as bar:
         found = prepare_delivery(
             job, file, Staff(workers, scheduler), accept_good=accept_good, findings=findings, progress=bar

@@ -31,19 +31,25 @@ def rehearse(
         int, typer.Option("--handling-ms", min=0, max=600_000, help="Time to put a card in and out.")
     ] = 0,
     rows: Annotated[int | None, typer.Option("--rows", min=1, help="Rehearse so many rows, spread over all.")] = None,
+    workers: Annotated[
+        int | None,
+        typer.Option("--workers", min=0, max=256, help="Processes; 0 works in this one. All processors for many rows."),
+    ] = None,
     html: Annotated[Path | None, typer.Option(help="Write the report as a page.")] = None,
 ) -> None:
     """Rehearse a batch under keys of its own on simulated cards: time, wear, yield, room, and what would fail.
 
     No key store, journal or stock is opened, and no card file is written.
     """
-    from permitcard.rehearsal import Setting, rehearsal_document
-    from permitcard.rehearsal import rehearse as work
+    from permitcard.rehearsal.findings import Setting, rehearsal_document
+    from permitcard.rehearsal.rehearse import rehearse as work
 
     console = console_of(context)
     setting = Setting(chip, reader, protocol, handling, stations)
     with console.progress() as bar:
-        found = work(file, setting, most=rows, progress=lambda done, total: bar("rehearse", done, total))
+        found = work(
+            file, setting, most=rows, workers=workers, progress=lambda done, total: bar("rehearse", done, total)
+        )
     document: dict[str, Any] = rehearsal_document(found)
     _show(console, document)
     if html is not None:

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import gc
-import os
 import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
-from multiprocessing import get_context, resource_tracker
+from multiprocessing import get_context
 from multiprocessing.connection import wait
 from multiprocessing.context import SpawnProcess
 from typing import Final
 
 from personalization.errors import PersonalizationError
+from personalization.held_signals import let_signals_through, signals_held_back
 from personalization.production.journal.database import open_journal
 from personalization.production.journal.place import JournalPlace
 from personalization.production.policy import Policy
@@ -29,7 +29,6 @@ else:
     from multiprocessing.connection import Connection as Pipe
 
 _JOIN_S: Final = 30.0
-_STOPPING: Final = (signal.SIGINT, signal.SIGTERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +95,7 @@ class Crew:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
         process = context.Process(target=station_process, args=(order, theirs), name=order.name)
-        with _signals_held_back():
+        with signals_held_back():
             process.start()
         theirs.close()
         self._members.append(_Member(order, process, ours))
@@ -166,30 +165,12 @@ def _word(pipe: Pipe) -> Progress | Ended | None:
     return word if isinstance(word, Progress | Ended) else Ended("station-failed", {"cause": "bad-word"}, 3)
 
 
-@contextmanager
-def _signals_held_back() -> Generator[None]:
-    """Hold back the signals that stop a run, where the system can: a process that is started inherits it.
-
-    Ctrl-C reaches the whole group, and a station that is still starting has no handler that would let it drain.
-    """
-    if os.name != "posix":
-        yield
-        return
-    resource_tracker.ensure_running()  # it would let the signals through again if it were started with the station
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, _STOPPING)
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 def station_process(order: StationOrder, pipe: Pipe) -> None:
     """Body of a station process: opens its own journal session, keys and SAM, works, and says why it ended."""
     drain = threading.Event()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda _number, _frame: drain.set())
-    if os.name == "posix":
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPPING)
+    let_signals_through()
 
     def ordered_to_drain(seconds: float) -> bool:
         # An order, and also the end of the line when the coordinator is gone.

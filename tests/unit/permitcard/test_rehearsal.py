@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import multiprocessing
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from card_os.globalplatform.production_data import ProductionData
 from card_os.hardware.chip import load_chips
 from card_os.hardware.image import NvmImage
 from card_os.manufacture import manufacture
-from permitcard import rehearsal as module
 from permitcard.blanks import factory_keys
-from permitcard.rehearsal import Setting, rehearsal_document, rehearse
+from permitcard.rehearsal import bench as module
+from permitcard.rehearsal.findings import Setting, rehearsal_document
+from permitcard.rehearsal.rehearse import rehearse
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant
 from personalization.intake.sample import write_sample
@@ -112,6 +114,27 @@ def test_a_reader_that_does_not_have_the_protocol_makes_nothing(delivery: Path) 
         rehearse(delivery, Setting(chip="none such"))
     with pytest.raises(PersonalizationError, match="rehearsal-protocol"):
         rehearse(delivery, Setting(protocol="T=2"))
+
+
+def test_rows_rehearsed_side_by_side_come_out_as_one_after_the_other(delivery: Path) -> None:
+    alone, together = (rehearse(delivery, Setting(), workers=workers) for workers in (0, 2))
+    assert [card.row for card in together.cards] == [card.row for card in alone.cards]
+    assert [card.failed_at for card in together.cards] == [""] * ROWS
+    assert [card.inspect.exchanges for card in together.cards] == [card.inspect.exchanges for card in alone.cards]
+    assert (together.room, together.endurance) == (alone.room, alone.endurance)
+
+
+def test_a_worker_that_is_killed_ends_the_rehearsal_with_a_word(delivery: Path) -> None:
+    def kill(done: int, _total: int) -> None:
+        if done == 1:
+            for child in multiprocessing.active_children():
+                child.kill()
+                child.join()
+
+    with pytest.raises(PersonalizationError, match="rehearsal-worker-lost") as caught:
+        rehearse(delivery, Setting(), workers=1, progress=kill)
+    assert caught.value.exit_code == 3
+    assert not multiprocessing.active_children()
 
 
 def test_refused_rows_are_counted_by_rule_and_rows_spread(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+"""A whole batch rehearsed before it is loaded."""
