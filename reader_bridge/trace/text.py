@@ -19,16 +19,18 @@ A line is an entry with five columns, separated by one tab: kind, sent, received
 hexadecimal digits, with spaces that mean nothing; ``**`` is a hidden byte. ``!code`` at the end of the third column
 says that no answer came, and why. A time is the beginning and the length in microseconds; ``-`` stands for none.
 Entries have no numbers, so that one command more changes one line; times are last, so that ``cut -f1-3`` takes them
-away. Lines that begin with ``#`` are remarks.
+away. Lines that begin with ``#`` are remarks. A last line without an end is whole when it has all its columns: a file
+that was cut in the middle of a line is found out by it.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from enum import Enum
 from itertools import pairwise
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.errors import WrongLength
@@ -40,11 +42,14 @@ VERSION: Final = 1
 _HIDDEN_WORDS: Final = {"secrets": Hidden.SECRETS, "content": Hidden.CONTENT}
 _HIDDEN_BYTE: Final = "**"
 _COLUMNS: Final = 5
+_CUT: Final = "the file ends in the middle of this line"
 _HEADER_LENGTH: Final = 4
 _STATUS_LENGTH: Final = 2
 _FAILURE: Final = re.compile(r"^(?P<octets>[^!]*)!(?P<code>[a-z0-9-]+)$")
 _MOMENT: Final = re.compile(r"^(\d{1,18})\+(\d{1,18})$")
 _OCTET: Final = re.compile(r"[0-9A-Fa-f]{2}|\*\*")
+_Word = TypeVar("_Word", bound=Enum)
+_Value = TypeVar("_Value")
 _BEGUN: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -155,31 +160,31 @@ def parse(text: str, name: str = "trace") -> Trace:
     Raises:
         ReaderError: "trace-malformed" with line and reason, or "trace-version".
     """
-    header: dict[str, str] = {}
+    header: dict[str, tuple[int, str]] = {}
     entries: list[Entry] = []
     in_header = True
-    for number, line in enumerate(text.split("\n"), start=1):
+    rows = text.split("\n")
+    for number, line in enumerate(rows, start=1):
         stripped = line.rstrip("\r")
         if number == 1:
-            _check_magic(stripped, name)
+            _check_magic(stripped, name, whole=len(rows) > 1)
         elif in_header and not stripped:
             in_header = False
         elif not stripped or stripped.startswith("#"):
             continue
+        elif number == len(rows) and (in_header or stripped.count("\t") + 1 < _COLUMNS):
+            raise _malformed(name, number, _CUT)
         elif in_header:
             key, separator, value = stripped.partition(":")
             if not separator or key not in _HEADER_KEYS or key in header:
                 raise _malformed(name, number, "a header line is KEY: VALUE, each key once")
-            header[key] = value.strip()
+            header[key] = number, value.strip()
         else:
             try:
                 entries.append(_parse_entry(stripped))
             except ValueError as error:
                 raise _malformed(name, number, str(error)) from error
-    try:
-        return Trace(_parse_header(header), tuple(entries))
-    except ValueError as error:
-        raise _malformed(name, 1, str(error)) from error
+    return Trace(_parse_header(header, name), tuple(entries))
 
 
 _HEADER_KEYS: Final = frozenset({"reader", "interface", "protocol", "answer", "profile", "hidden", "begun"})
@@ -189,36 +194,66 @@ def _malformed(name: str, line: int, reason: str) -> ReaderError:
     return ReaderError("trace-malformed", path=name, line=line, reason=reason)
 
 
-def _check_magic(line: str, name: str) -> None:
+def _check_magic(line: str, name: str, *, whole: bool) -> None:
     word, _, version = line.partition(" ")
     if word != MAGIC:
         raise _malformed(name, 1, f"the first line is {MAGIC} {VERSION}")
     if version.strip() != str(VERSION):
         raise ReaderError("trace-version", path=name, version=version.strip()[:20], known=VERSION)
+    if not whole:
+        raise _malformed(name, 1, _CUT)
 
 
-def _parse_header(values: dict[str, str]) -> Header:
+def _parse_header(rows: dict[str, tuple[int, str]], name: str) -> Header:
+    def read(key: str, parse_value: Callable[[str], _Value], default: _Value) -> _Value:
+        if key not in rows:
+            return default
+        number, value = rows[key]
+        try:
+            return parse_value(value)
+        except ValueError as error:
+            raise _malformed(name, number, str(error)) from error
+
+    return Header(
+        read("reader", str, ""),
+        read("interface", lambda word: _one_of(Interface, word, "the interface"), Interface.CONTACT),
+        read("protocol", lambda word: _one_of(Protocol7816, word, "the protocol"), Protocol7816.T1),
+        read("answer", _parse_answer, b""),
+        read("profile", str, ""),
+        read("hidden", _parse_hidden, Hidden.NOTHING),
+        read("begun", _parse_begun, ""),
+    )
+
+
+def _parse_hidden(value: str) -> Hidden:
     hidden = Hidden.NOTHING
-    for word in values.get("hidden", "nothing").split():
+    for word in value.split():
         if word != "nothing":
             if word not in _HIDDEN_WORDS:
                 raise ValueError("hidden is nothing, secrets, content or both")
             hidden |= _HIDDEN_WORDS[word]
-    begun = values.get("begun", "")
-    if begun and not _BEGUN.fullmatch(begun):
+    return hidden
+
+
+def _parse_begun(value: str) -> str:
+    if value and not _BEGUN.fullmatch(value):
         raise ValueError("begun is a date and time such as 2026-01-31T09:30:00Z")
-    answer = parse_octets(values.get("answer", ""))
+    return value
+
+
+def _parse_answer(value: str) -> bytes:
+    answer = parse_octets(value)
     if answer.hidden:
         raise ValueError("the answer is never hidden")
-    return Header(
-        values.get("reader", ""),
-        Interface(values.get("interface", Interface.CONTACT.value)),
-        Protocol7816(values.get("protocol", Protocol7816.T1.value)),
-        answer.data,
-        values.get("profile", ""),
-        hidden,
-        begun,
-    )
+    return answer.data
+
+
+def _one_of(kind: type[_Word], word: str, what: str) -> _Word:
+    try:
+        return kind(word)
+    except ValueError as error:
+        known = ", ".join(str(member.value) for member in kind)
+        raise ValueError(f"{what} is one of {known}") from error
 
 
 def _parse_entry(line: str) -> Entry:
@@ -226,7 +261,7 @@ def _parse_entry(line: str) -> Entry:
     if len(columns) > _COLUMNS:
         raise ValueError(f"a line has {_COLUMNS} columns")
     word, sent, received, wall, virtual = columns + [""] * (_COLUMNS - len(columns))
-    kind = Kind(word)
+    kind = _one_of(Kind, word, "the first column")
     failure = ""
     if found := _FAILURE.match(received):
         received, failure = found["octets"], found["code"]

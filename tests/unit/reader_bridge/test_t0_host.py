@@ -77,6 +77,12 @@ def test_less_than_was_asked_for_is_what_the_card_has(
     assert transmit(command, *script) == response
 
 
+def test_a_card_that_has_less_than_it_said_itself_is_not_believed() -> None:
+    """6Cxx is exact (ISO/IEC 7816-3, 12.2.3); a second length is no answer of a card."""
+    with pytest.raises(ReaderError, match="transmission-failed"):
+        transmit("00B0000000", ("00B0000000", "6C04"), ("00B0000004", "01029000"))
+
+
 @pytest.mark.parametrize(
     ("command", "response"),
     [

@@ -201,12 +201,67 @@ def test_names_of_commands_are_unique_and_known() -> None:
         ("0C20008105 8702010099", False),  # enciphered already
         ("0C20008104 81020000", True),  # secure messaging, but plain inside
         ("0020008100 0002 1234", True),  # extended length
+        ("0020008106 313233343536", True),
+        ("00200081 313233343536", True),  # without its length
+        ("0020008102 313233343536", True),  # longer than it says
+        ("0020008108 313233343536", True),  # shorter
+        ("0020008100 0008 3132", True),
+        ("0C20008109 970100 8104 31323334", True),  # plain behind an object that is not
+        ("0C2000810A 8702010A 8104 31323334", True),
+        ("0C20008107 8705 0101020304", False),
+        ("C4D8018105 0188100000", True),  # channel 8 without secure messaging: 04 is a part of the number
     ],
 )
 def test_what_a_command_may_not_leave_in_a_trace(command: str, hidden: bool) -> None:
     raw = bytes.fromhex(command)
     hiding = Hiding()
-    assert bool(hiding.hide_command(raw, hiding.cover(raw)).hidden) is hidden
+    shown = hiding.hide_command(raw, hiding.cover(raw))
+    assert bool(shown.hidden) is hidden
+    for pin in (b"1234", b"123456"):
+        assert pin not in shown.data
+    assert not hidden or not any(byte in shown.data[4:] for byte in b"123456"), "not a digit, nor one as a length"
+
+
+@pytest.mark.clause("GlobalPlatform Card Specification 2.3.1, 10.2.3: INITIALIZE UPDATE ends the session that was open")
+def test_keys_between_two_sessions_are_hidden() -> None:
+    """A host that goes on under the old class byte has no session, and its keys are in plain."""
+    hiding, put_key = Hiding(), bytes.fromhex("84D8018105 0188100000")
+    for command in ("8050000008 0102030405060708", "8482330010" + "00" * 16):
+        raw = bytes.fromhex(command)
+        hiding.cover(raw)
+        hiding.answered(raw, b"\x90\x00")
+    assert not hiding.hide_command(put_key, hiding.cover(put_key)).hidden
+    further = bytes((0xC4,)) + put_key[1:]
+    assert hiding.hide_command(further, hiding.cover(further)).hidden, "04 is a part of channel 8 there"
+    begin = bytes.fromhex("8050000008 0102030405060708")
+    hiding.cover(begin)
+    hiding.answered(begin, b"\x90\x00")
+    assert hiding.hide_command(put_key, hiding.cover(put_key)).hidden
+
+
+@pytest.mark.clause("ISO/IEC 7816-4, 10.3: a response under secure messaging may have its data in plain, with a MAC")
+@pytest.mark.parametrize("announced", [False, True], ids=["at once", "by 61xx"])
+@pytest.mark.parametrize(
+    ("pieces", "hidden"),
+    [
+        (["8704 01010203", "0405 99029000"], [False, False]),
+        (["8105 31323334", "35 99029000"], [True, True]),
+        (["99029000 8E08 0102030405060708"], [False]),
+    ],
+)
+def test_a_response_under_secure_messaging_is_hidden_unless_it_is_enciphered(
+    pieces: list[str], hidden: list[bool], announced: bool
+) -> None:
+    hiding = Hiding()
+    read = bytes.fromhex("0CB000000D 970100 8E08 0000000000000000 00")
+    answers = [bytes.fromhex(piece) + b"\x61\x10" for piece in pieces]
+    found: list[bool] = []
+    for number, answer in enumerate([b"\x61\x10", *answers] if announced else answers):
+        command = bytes.fromhex("00C0000010") if number else read
+        cover = hiding.cover(command)
+        hiding.answered(command, answer)
+        found.append(bool(hiding.hide_response(answer, cover).hidden))
+    assert found[announced:] == hidden
 
 
 @pytest.mark.parametrize("row", [row for row in COMMANDS.values() if row.command_holds or row.response_holds])
