@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import random
 import sqlite3
+import stat
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -20,7 +21,7 @@ from personalization.errors import PersonalizationError
 from personalization.keys.authorities import authorities_of
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KeyName
-from personalization.keys.signed_document import read_signed
+from personalization.keys.signed_document import read_signed, sign_document, written
 from personalization.production.audit import (
     Checkpoint,
     Fault,
@@ -303,6 +304,37 @@ def test_what_is_no_export_is_said_to_be(tmp_path: Path, content: bytes) -> None
     for attempt in (verify_export, read_signed):
         with pytest.raises(PersonalizationError, match="document-malformed"):
             attempt(path)
+
+
+def test_a_checkpoint_is_the_last_thing_that_it_covers_and_its_owner_s(tmp_path: Path, keys: FileKeyStore) -> None:
+    folder = tmp_path / "checkpoints"
+    with open_journal(tmp_path / "journal.sqlite") as journal:
+        happened(journal, 2)
+        path = make_checkpoint(journal, folder, keys, "li")
+        entries, _ = read_trail(journal)
+    assert (entries[-1]["what"], entries[-1]["who"], entries[-1]["id"]) == ("checkpoint", "li", 3)
+    assert json.loads(str(entries[-1]["facts"])) == {"key": keys.check_value(KeyName.AUDIT).hex()}
+    (found,) = read_checkpoints(folder, authorities_of(keys))
+    assert (found.number, found.link) == (3, entries[-1]["link"])
+    assert (stat.S_IMODE(folder.stat().st_mode), stat.S_IMODE(path.stat().st_mode)) == (0o700, 0o600)
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"kind": "permitcard destruction certificate", "version": 1, "number": 1, "link": "00" * 32, "at": "x"},
+        {"kind": "permitcard audit checkpoint", "version": 2, "number": 1, "link": "00" * 32, "at": "x"},
+        {"kind": "permitcard audit checkpoint", "version": 1, "number": 1, "link": "00" * 31, "at": "x"},
+        {"kind": "permitcard audit checkpoint", "version": 1, "number": "one", "link": "00" * 32, "at": "x"},
+        {"kind": "permitcard audit checkpoint", "version": 1, "link": "00" * 32, "at": "x"},
+    ],
+)
+def test_another_document_of_the_centre_is_no_checkpoint(
+    tmp_path: Path, keys: FileKeyStore, document: dict[str, object]
+) -> None:
+    (tmp_path / "checkpoint-000000000001.json").write_bytes(written(sign_document(document, keys)))
+    with pytest.raises(PersonalizationError, match="document-malformed"):
+        read_checkpoints(tmp_path, authorities_of(keys))
 
 
 def test_a_file_among_the_checkpoints_that_is_none_is_named(tmp_path: Path, keys: FileKeyStore) -> None:

@@ -176,6 +176,16 @@ def test_who_made_neither_releases_nor_approves_it(journal: Journal, batch: str)
     assert require_two(journal, ROSTER, ZHAO, Act.RELEASE, batch) is not None
 
 
+@pytest.mark.parametrize(
+    "act", [act for act in Act if not ACTS[act].apart_from_makers and not ACTS[act].approver_apart]
+)
+def test_who_made_a_batch_may_approve_what_is_not_about_its_quality(journal: Journal, batch: str, act: Act) -> None:
+    approve(journal, LI, act, batch)
+    approval = require_two(journal, ROSTER, WANG, act, batch)
+    assert approval is not None
+    assert approval.by == "li"
+
+
 @pytest.mark.parametrize("act", list(Act))
 def test_both_need_their_roles(journal: Journal, batch: str, act: Act) -> None:
     pair = ACTS[act]
@@ -246,6 +256,7 @@ roles = []
         "[operators.li]",
         '[operators.li]\nroles = "run"',
         '[operators.li]\nroles = ["rule"]',
+        "[operators.li]\nroles = { run = 1 }",
         '[operators.li]\nroles = []\npublic_key = "zz"',
         '[operators.li]\nroles = []\npublic_key = "00"\nsystem_user = "li"',
         "[operators.li]\nroles = []\nrole = 1",
