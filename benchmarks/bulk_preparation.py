@@ -16,10 +16,10 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import psutil
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -39,6 +39,7 @@ from personalization.intake.row_check import RowChecker, applicant_of
 from personalization.intake.sample.residents import RUIAN
 from personalization.intake.sample.unpacked import write_unpacked_sample
 from personalization.keys.file_store import FileKeyStore
+from personalization.preparation.bulk.workers import Stage
 from personalization.preparation.data_groups import DataGroups
 from personalization.preparation.document_signature import DocumentSigner
 from personalization.preparation.faces import FaceMaker
@@ -49,7 +50,9 @@ from personalization.preparation.source_file import decode_applicant, encode_app
 
 ROUNDS = 5
 ROWS = 1000
-SAMPLES = 20
+_SAMPLES = 20
+_SAMPLES_BESIDE_WORKERS = 1
+_AT_WORK = frozenset(stage.value for stage in Stage)
 SEALED_BYTES = 15_000
 
 Row = tuple[str, float, float]
@@ -164,34 +167,62 @@ def _there_and_back(applicants: Sequence[Any], sources: Sequence[bytes]) -> floa
 
 
 class Stopwatch:
-    """CPU time of this process by step, from its progress, and the floor at the same time.
+    """What the coordinator does alone and what it waits for, from its progress; and the floor at the same time.
 
     A machine that does other work too is slower in the mean than at its best, so that a long run is compared with a
     floor that is measured all along.
+
+    Args:
+        floor: what is measured.
+        samples: how often at each sign of progress; it takes the time of workers.
     """
 
-    def __init__(self, floor: Floor) -> None:
+    def __init__(self, floor: Floor, samples: int) -> None:
         self.steps: dict[str, float] = {}
+        """CPU time of this process by step."""
+        self.alone = Spent(0.0, 0.0)
+        """While no worker has anything to do."""
         self._floor = floor
+        self._samples = samples
         self._floors: list[float] = []
-        self._last = used()
+        self._stage = ""
+        self._last = Spent.now()
 
     def __call__(self, stage: str, done: int, total: int) -> None:
         """See `ProgressBar`."""
         del done, total
-        now = used()
-        self.steps[stage] = self.steps.get(stage, 0.0) + now - self._last
-        for _ in range(SAMPLES):
+        spent = Spent.now() - self._last
+        self.steps[stage] = self.steps.get(stage, 0.0) + spent.cpu
+        if stage != self._stage or stage not in _AT_WORK:
+            self.alone = Spent(self.alone.cpu + spent.cpu, self.alone.clock + spent.clock)
+        self._stage = stage
+        begun = used()
+        for _ in range(self._samples):
             self._floor.portrait()
             self._floor.keys()
             self._floor.sealing()
-        self._last = used()
-        self._floors.append((self._last - now) / SAMPLES * 1e6)
+        self._floors.append((used() - begun) / self._samples * 1e6)
+        self._last = Spent.now()
 
     @property
     def floor(self) -> float:
         """Mean of the floor, µs."""
         return sum(self._floors) / len(self._floors)
+
+
+class Spent(NamedTuple):
+    """Seconds of CPU, and by the clock."""
+
+    cpu: float
+    clock: float
+
+    @classmethod
+    def now(cls) -> Spent:
+        """This process, since some time."""
+        return cls(used(), time.perf_counter())
+
+    def __sub__(self, before: Spent) -> Spent:
+        return Spent(self.cpu - before.cpu, self.clock - before.clock)
 
 
 def used() -> float:
@@ -201,7 +232,7 @@ def used() -> float:
 
 
 @contextmanager
-def opened(folder: Path) -> Iterator[Job]:
+def opened(folder: Path) -> Generator[Job]:
     """A centre of its own."""
     place = Centre(Path(tempfile.mkdtemp(dir=folder)))
     FileKeyStore.create(place.keys, place.make_test_passphrase().read(), scrypt_n=1024)
@@ -214,7 +245,7 @@ def _whole(folder: Path, table: Path, floor: Floor) -> Row:
     found: list[tuple[float, float]] = []
     for _ in range(3):
         with opened(folder) as job:
-            watch = Stopwatch(floor)
+            watch = Stopwatch(floor, _SAMPLES)
             prepared = prepare(job, table, Staff(), progress=watch)
         if not isinstance(prepared, Loaded):
             raise SystemExit(f"the sample was refused: {prepared.verdict.rules}")
@@ -227,21 +258,22 @@ def main(count: int, turns: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         table = write_unpacked_sample(folder / "delivery", count, 11, ready=True)
-        times = [_turn(folder, table, workers) for workers in turns]
-    for workers, seconds in zip(turns[1:], times[1:], strict=True):
-        print(f"{workers} workers: {times[0] / seconds:.2f} × the rate of the first turn")
+        first, *others = [_turn(folder, table, workers) for workers in turns]
+    for workers, spent in zip(turns[1:], others, strict=True):
+        rate, cpu = first.clock / spent.clock, spent.cpu / first.cpu
+        print(f"{workers} workers: {rate:.2f} × the rate of the first turn, by {cpu:.2f} × its CPU time")
 
 
-def _turn(folder: Path, table: Path, workers: int) -> float:
-    """One preparation, and what it needed; returns its seconds."""
+def _turn(folder: Path, table: Path, workers: int) -> Spent:
+    """One preparation, and what it needed; returns what all processes spent."""
     before, idle = _children(), psutil.cpu_times().idle
     with opened(folder) as job:
-        watch, start = Stopwatch(Floor(next(_pictures(table)))), time.perf_counter()
+        watch, start = Stopwatch(Floor(next(_pictures(table))), _SAMPLES_BESIDE_WORKERS), time.perf_counter()
         found = prepare(job, table, Staff(workers), progress=watch)
         seconds = time.perf_counter() - start
         watch("journal", 0, 0)
     rows, of_workers = found.verdict.rows, _children() - before
-    coordinator = sum(watch.steps.values())
+    coordinator, alone = sum(watch.steps.values()), watch.alone
     own = (coordinator + of_workers) / rows * 1e6
     others = (os.cpu_count() or 1) - (psutil.cpu_times().idle - idle + coordinator + of_workers) / seconds
     print(f"{rows:,} rows, {workers} workers: {seconds:.1f} s, {rows / seconds:,.0f} rows/s")
@@ -251,11 +283,18 @@ def _turn(folder: Path, table: Path, workers: int) -> float:
     )
     for stage, spent in watch.steps.items():
         print(f"  {stage:<10} {spent / rows * 1e6:>8.1f} µs a row in the coordinator")
+    if workers:
+        allowed = (alone.cpu + of_workers) / (alone.cpu + of_workers / 2)
+        print(
+            f"  serial {alone.cpu / rows * 1e6:.0f} µs a row ({alone.clock / rows * 1e6:.0f} by the clock), "
+            f"parallel {of_workers / rows * 1e6:.0f} µs: two workers can be {allowed:.2f} × one"
+        )
+        print(f"  workers were at work for {of_workers / workers / (seconds - alone.clock):.0%} of the time they had")
     peak, largest = (
         resource.getrusage(who).ru_maxrss / 1024 for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
     )
     print(f"  largest memory: coordinator {peak:.0f} MB, worker {largest:.0f} MB")
-    return seconds
+    return Spent(coordinator + of_workers, seconds)
 
 
 def _children() -> float:

@@ -13,7 +13,7 @@ _BUFFER: Final = 1 << 18
 
 
 @contextmanager
-def open_atomically(path: Path, *, replace: bool = True) -> Generator[BinaryIO]:
+def open_atomically(path: Path, *, replace: bool = True, flush: bool = True) -> Generator[BinaryIO]:
     """A binary stream, readable and writable, whose content appears at ``path`` when the block ends well.
 
     The content is flushed to the medium before it gets its name. An exception in the block leaves what was there.
@@ -21,6 +21,7 @@ def open_atomically(path: Path, *, replace: bool = True) -> Generator[BinaryIO]:
     Args:
         path: final name.
         replace: take the place of a file that is there.
+        flush: False in a folder that gets its own name later, by whoever flushes all of it before (`flush_content`).
 
     Raises:
         FileExistsError: ``replace`` is False and the name is taken.
@@ -32,20 +33,35 @@ def open_atomically(path: Path, *, replace: bool = True) -> Generator[BinaryIO]:
         with os.fdopen(descriptor, "w+b", buffering=_BUFFER) as stream:
             yield stream
             stream.flush()
-            os.fsync(stream.fileno())
+            if flush:
+                os.fsync(stream.fileno())
         if replace:
             part.replace(path)
         else:
             path.hardlink_to(part)  # fails when the name is taken, in one step
-        flush_directory(path.parent)
+        if flush:
+            flush_directory(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes, *, replace: bool = True) -> None:
+def write_atomically(path: Path, content: bytes, *, replace: bool = True, flush: bool = True) -> None:
     """Write a whole file; see `open_atomically`."""
-    with open_atomically(path, replace=replace) as stream:
+    with open_atomically(path, replace=replace, flush=flush) as stream:
         stream.write(content)
+
+
+def flush_content(directory: Path) -> None:
+    """Make the files of a directory durable, and their names."""
+    for path in directory.iterdir():
+        flush_file(path)
+    flush_directory(directory)
+
+
+def flush_file(path: Path) -> None:
+    """Make the content of a file durable."""
+    with path.open("r+b", buffering=0) as stream:
+        os.fsync(stream.fileno())
 
 
 def flush_directory(directory: Path) -> None:

@@ -162,9 +162,19 @@ class SealedWriter:
 
 
 @contextmanager
-def create_sealed(path: Path, purpose: Purpose, batch: str, keystore: KeyStore) -> Generator[SealedWriter]:
-    """Write a sealed file; it appears at ``path`` when the block ends well, and not at all otherwise."""
-    with open_atomically(path) as stream, tempfile.TemporaryFile() as index:
+def create_sealed(
+    path: Path, purpose: Purpose, batch: str, keystore: KeyStore, *, flush: bool = True
+) -> Generator[SealedWriter]:
+    """Write a sealed file; it appears at ``path`` when the block ends well, and not at all otherwise.
+
+    Args:
+        path: of the file.
+        purpose: what it holds.
+        batch: identifier of the batch.
+        keystore: has the key of that purpose.
+        flush: see `open_atomically`.
+    """
+    with open_atomically(path, flush=flush) as stream, tempfile.TemporaryFile() as index:
         writer = SealedWriter(stream, index, purpose, batch, keystore)
         yield writer
         writer.finish()

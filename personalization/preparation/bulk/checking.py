@@ -126,8 +126,8 @@ class ChunkChecker:
             batch = self._folder.identifier
             source_path, face_path = sealed_in(attempt, Purpose.SOURCE), sealed_in(attempt, Purpose.FACES)
             with (
-                create_sealed(source_path, Purpose.SOURCE, batch, self._keys) as sources,
-                create_sealed(face_path, Purpose.FACES, batch, self._keys) as faces,
+                create_sealed(source_path, Purpose.SOURCE, batch, self._keys, flush=False) as sources,
+                create_sealed(face_path, Purpose.FACES, batch, self._keys, flush=False) as faces,
                 (attempt / MARKS).open("wb") as marks,
             ):
                 for each in self._check_rows(rows):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -69,19 +70,25 @@ class DeliveredFiles:
 
     def digests(self) -> tuple[bytes, tuple[bytes, ...]]:
         """SHA-256 of the delivery (of its files one after the other), and of each file."""
-        whole, each = hashlib.sha256(), list[bytes]()
-        for path in self.paths:
-            own = hashlib.sha256() if len(self.paths) > 1 else whole
-            try:
-                with path.open("rb") as stream:
-                    while piece := stream.read(_PIECE):
-                        own.update(piece)
-                        if own is not whole:
-                            whole.update(piece)
-            except OSError:
-                raise PersonalizationError("batch-file-unreadable", exit_code=3, file=path.name) from None
-            each.append(own.digest())
-        return whole.digest(), tuple(each)
+        whole = hashlib.sha256() if len(self.paths) > 1 else None
+        with ThreadPoolExecutor(1) as beside:  # two sums over one content: neither holds the interpreter
+            each = tuple(_digest(path, whole.update if whole else None, beside) for path in self.paths)
+        return whole.digest() if whole else each[0], each
+
+
+def _digest(path: Path, also: Callable[[bytes], None] | None, beside: Executor) -> bytes:
+    """The sum of a file; whoever wants its content too gets it meanwhile."""
+    own = hashlib.sha256()
+    try:
+        with path.open("rb") as stream:
+            while piece := stream.read(_PIECE):
+                taken = beside.submit(also, piece) if also else None
+                own.update(piece)
+                if taken:
+                    taken.result()
+    except OSError:
+        raise PersonalizationError("batch-file-unreadable", exit_code=3, file=path.name) from None
+    return own.digest()
 
 
 @dataclass(frozen=True, slots=True)

@@ -274,8 +274,11 @@ class _Engine:
             document = read_signed(folder / CHUNK_STATEMENT, authority)
             if (document["kind"], document["batch"], document["chunk"]) != (CHUNK_KIND, plan.identifier, chunk):
                 raise PersonalizationError("chunk-not-genuine", exit_code=_ENVIRONMENT, file=str(folder))
+            rows, first, last = chunk_extent(folder / ROWS)
+            if rows != document["rows"]:
+                raise PersonalizationError("work-file-damaged", exit_code=_ENVIRONMENT, file=ROWS, reason="")
             name = str(folder.relative_to(self._folder.root))
-            entries.append(ChunkEntry(name, *chunk_extent(folder / ROWS), document["files"]))
+            entries.append(ChunkEntry(name, rows, first, last, document["files"]))
         arrival = self._commission.arrival
         manifest = Manifest(plan.identifier, plan.area_code, arrival.sha256, arrival.files, tuple(entries))
         manifest.write(self._folder.manifest, self._keys)

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from personalization.atomic_file import flush_file
 from personalization.errors import PersonalizationError
 
 MARK_LENGTH: Final = 16
@@ -105,6 +106,7 @@ class IndexWriter:
         for table in _TABLES:
             self._connection.execute(f"CREATE INDEX {table}_mark ON {table} (mark, place)")
         self.close()
+        flush_file(self._part)
         self._part.replace(self._path)
 
     def close(self) -> None:

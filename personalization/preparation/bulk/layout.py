@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from personalization.atomic_file import flush_directory
+from personalization.atomic_file import flush_content, flush_directory
 from personalization.preparation.manifest import MANIFEST_ENDING
 from personalization.preparation.sealed_file import Purpose
 
@@ -113,7 +113,7 @@ def sealed_in(folder: Path, purpose: Purpose) -> Path:
 
 @contextmanager
 def appearing(folder: Path) -> Generator[Path]:
-    """A folder to fill, which takes its final name in one step when the block ends well.
+    """A folder to fill with files, which takes its final name in one step when the block ends well, durable.
 
     Somebody who did the same work faster stands: then what was made here is thrown away. So a piece of work that is
     done twice never mixes what two attempts drew at random.
@@ -122,7 +122,7 @@ def appearing(folder: Path) -> Generator[Path]:
     attempt = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
     try:
         yield attempt
-        flush_directory(attempt)
+        flush_content(attempt)
         try:
             attempt.rename(folder)
         except OSError:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Final
 
@@ -65,15 +66,11 @@ class ChunkMaker:
         marks = [row for row in read_marks(checked / MARKS) if not row.bits & Sound.FAULTY and row.row not in refused]
         with appearing(target) as attempt:
             for purpose in _CHECKED:
-                self._hand_on(sealed_in(checked, purpose), sealed_in(attempt, purpose), purpose, refused)
-            batch = self._folder.identifier
-            with (
-                create_sealed(sealed_in(attempt, Purpose.PREPARED), Purpose.PREPARED, batch, self._keys) as records,
-                create_sealed(sealed_in(attempt, Purpose.MAILER), Purpose.MAILER, batch, self._keys) as letters,
-            ):
+                self._hand_on(checked, attempt, purpose, refused)
+            with self._sealed(attempt, Purpose.PREPARED) as records, self._sealed(attempt, Purpose.MAILER) as letters:
                 self._complete(checked, marks, records, letters)
             (attempt / ROWS).write_bytes(b"".join([_row(row) for row in marks]))
-            write_atomically(attempt / CHUNK_STATEMENT, written(self._statement(chunk, marks, attempt)))
+            write_atomically(attempt / CHUNK_STATEMENT, written(self._statement(chunk, marks, attempt)), flush=False)
         return len(marks)
 
     def _complete(self, checked: Path, marks: list[RowMarks], records: SealedWriter, letters: SealedWriter) -> None:
@@ -96,19 +93,22 @@ class ChunkMaker:
                 records.append(row.row, record.encode())
                 letters.append(row.row, letter.encode())
 
-    def _hand_on(self, source: Path, target: Path, purpose: Purpose, refused: Collection[int]) -> None:
+    def _hand_on(self, checked: Path, attempt: Path, purpose: Purpose, refused: Collection[int]) -> None:
         """The checked file itself, or a copy without rows that comparing with other chunks has refused."""
+        source = sealed_in(checked, purpose)
         if not refused:
-            link_or_copy(source, target)
+            link_or_copy(source, sealed_in(attempt, purpose))
             return
-        batch = self._folder.identifier
         with (
-            SealedReader(source, purpose, self._keys, batch=batch) as reader,
-            create_sealed(target, purpose, batch, self._keys) as writer,
+            SealedReader(source, purpose, self._keys, batch=self._folder.identifier) as reader,
+            self._sealed(attempt, purpose) as writer,
         ):
             for row, record in reader.records():
                 if row not in refused:
                     writer.append(row, record)
+
+    def _sealed(self, attempt: Path, purpose: Purpose) -> AbstractContextManager[SealedWriter]:
+        return create_sealed(sealed_in(attempt, purpose), purpose, self._folder.identifier, self._keys, flush=False)
 
     def _statement(self, chunk: int, marks: list[RowMarks], attempt: Path) -> dict[str, object]:
         """What the chunk is, signed: whoever opens one of its files can tell that it is the one that was made here."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Self
@@ -141,10 +141,10 @@ def cut_text(
         slices: list[Slice] = []
         begin, before, count = lines.at, headings.number, 0
         end, last = begin, before
-        for record in _records(part, lines, headings.number, label):
-            if not record.holds:
+        for number, past, holds in _records(part, lines, headings.number, label):
+            if not holds:
                 continue
-            count, end, last = count + 1, record.end, record.number
+            count, end, last = count + 1, past, number
             if count % chunk_rows == 0:
                 slices.append(_slice(part, begin, end, before))
                 begin, before = end, last
@@ -157,45 +157,41 @@ def cut_text(
         part.close()
 
 
-class _Record(NamedTuple):
-    """A record of a table: its number from 1, where it ends, and whether any of its fields holds anything."""
-
-    number: int
-    end: int
-    holds: bool
+_Record = tuple[int, int, bool]
+"""A record of a table: its number from 1, where it ends, and whether any of its fields holds anything."""
 
 
 def _records(part: OpenPart, lines: _Lines, number: int, label: str) -> Iterator[_Record]:
     """The records that come after as many as ``number``; some empty ones may be left out."""
-    end = lines.at
-    for record in _plain_records(part, end, number):
-        yield record
-        number, end = record.number, record.end
+    number, end = yield from _plain_records(part, lines.at, number)
     rest = _Lines(part, lines.encoding, end)
     for row in read_text(rest, PIECEWISE_LIMITS, label, number):
-        yield _Record(row.number, rest.at, holds=True)
+        yield row.number, rest.at, True
 
 
-def _plain_records(part: OpenPart, at: int, number: int) -> Iterator[_Record]:
+def _plain_records(part: OpenPart, at: int, number: int) -> Generator[_Record, None, tuple[int, int]]:
     """Records before the first quote, each of which is a line: nobody has to look at their fields.
 
-    It ends early at whatever the reader of records had better see: a quote, a line without end, a very long one.
+    It ends early at whatever the reader of records had better see: a quote, a line without end, a very long one, one
+    more than a table may have. Returns the number of the last record, and where it ended.
     """
-    position, rest = at, b""
+    position, rest, most = at, b"", PIECEWISE_LIMITS.rows
     while piece := part.read(position, _PIECE):
         position += len(piece)
         window = rest + piece
         quote = window.find(b'"')
         whole = window.rfind(b"\n", 0, len(window) if quote < 0 else quote) + 1
         for line in window[:whole].splitlines(keepends=True):
-            if len(line) > _LONG_LINE or number >= PIECEWISE_LIMITS.rows:
-                return
+            length = len(line)
+            if length > _LONG_LINE or number >= most:
+                return number, at
             number += 1
-            at += len(line)
-            yield _Record(number, at, bool(line.strip(b",\r\n")))
+            at += length
+            yield number, at, line.strip(b",\r\n") != b""
         if quote >= 0 or not whole:
-            return
+            break
         rest = window[whole:]
+    return number, at
 
 
 class _Lines:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from personalization.atomic_file import open_atomically, write_atomically
+from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Column, Finding, Severity
 from personalization.intake.cells import SheetRow
 from personalization.intake.code_tables import code_tables
@@ -111,6 +112,7 @@ class Judge:
         self._plan = plan
         self._keys = keys
         self._rows = DealtRows(folder, plan, keys)
+        self._sizes = plan.sizes
         self._known = known
 
     def judge(self, sink: FindingSink) -> Verdict:
@@ -148,7 +150,7 @@ class Judge:
         with open_atomically(self._folder.rejected) as rejected:
             for chunk in self._plan.chunks:
                 own, reasons = read_findings(self._folder.checked(chunk) / FINDINGS)
-                rows = list(read_asked(self._folder.checked(chunk) / MARKS))
+                rows = self._asked(chunk)
                 across = self._across(chunk, rows, doubles.get(chunk, {}))
                 twice = {found.row for found in across if found.rule == _RULES[Column.CITIZEN_NUMBER]}
                 for found in own:
@@ -197,6 +199,13 @@ class Judge:
                 for row, chunk in places:
                     found[chunk][row, int(column)] = named
         return found
+
+    def _asked(self, chunk: int) -> list[tuple[int, int, bytes]]:
+        path = self._folder.checked(chunk) / MARKS
+        rows = list(read_asked(path))
+        if len(rows) != self._sizes[chunk]:  # every row is asked for, whatever has become of a disk
+            raise PersonalizationError("work-file-damaged", exit_code=3, file=path.name, reason="")
+        return rows
 
     def _across(
         self, chunk: int, rows: Iterable[tuple[int, int, bytes]], doubles: Mapping[tuple[int, int], str]

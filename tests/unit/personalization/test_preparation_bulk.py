@@ -8,6 +8,7 @@ import gc
 import io
 import json
 import multiprocessing
+import os
 import random
 import shutil
 import socket
@@ -36,6 +37,7 @@ from personalization.preparation.bulk import index, workers
 from personalization.preparation.bulk.dealing import DealtRows
 from personalization.preparation.bulk.engine import Refusal
 from personalization.preparation.bulk.workers import Stage
+from personalization.preparation.sealed_file import Purpose
 from personalization.production.journal.batches import batch_status
 from personalization.production.states import RowState
 from tests.console.command_line import ROOT
@@ -432,6 +434,54 @@ def test_a_chunk_that_is_made_twice_is_one_attempt_or_the_other(
     found = loaded(centre, delivery)
     keys = centre.key_store().open().of_batch(found.identifier)
     assert judge(found.manifest, keys, found.identifier) == RESIDENTS
+
+
+def test_all_of_a_chunk_is_on_the_disk_before_it_gets_its_name(
+    centre: Centre, delivery: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a loss of power a chunk that is there is whole."""
+    flushed: dict[int, int] = {}
+    appeared: list[set[str]] = []
+    fsync, rename = os.fsync, Path.rename
+
+    def flush(descriptor: int) -> None:
+        fsync(descriptor)
+        found = os.fstat(descriptor)
+        flushed[found.st_ino] = found.st_mtime_ns
+
+    def appear(path: Path, target: Path) -> Path:
+        if path.is_dir() and path.suffix == ".part":
+            inside = list(path.iterdir())
+            for each in [path, *inside]:
+                assert flushed[each.stat().st_ino] == each.stat().st_mtime_ns, each.name
+            appeared.append({each.name for each in inside})
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    monkeypatch.setattr(Path, "rename", appear)
+    loaded(centre, delivery)
+    checked, prepared = {"source", "faces", "marks", "findings"}, {purpose.label for purpose in Purpose}
+    assert appeared == [checked] * CHUNKS + [prepared | {"rows", "chunk.json"}] * CHUNKS
+
+
+@pytest.mark.parametrize(("stage", "file"), [(Stage.CHECK, "marks"), (Stage.MAKE, "rows")])
+def test_a_row_that_a_file_of_the_work_has_lost_is_missed(
+    centre: Centre, delivery: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage, file: str
+) -> None:
+    """Cut between two rows, so that the file itself looks sound."""
+    work = workers.Bench.work
+
+    def lose(bench: workers.Bench, now: Stage, chunk: int) -> int:
+        rows = work(bench, now, chunk)
+        if (now, chunk) == (stage, 2):
+            path = next(centre.root.glob(f"batches/*/**/{chunk:05d}/{file}"))
+            whole = path.read_bytes()
+            path.write_bytes(whole[: len(whole) - len(whole) // CHUNK])
+        return rows
+
+    monkeypatch.setattr(workers.Bench, "work", lose)
+    with pytest.raises(PersonalizationError, match="work-file-damaged"):
+        loaded(centre, delivery)
 
 
 def test_the_attempt_that_comes_second_is_thrown_away(tmp_path: Path) -> None:
