@@ -700,6 +700,18 @@ def test_the_target_does_not_outlive_the_session(open_target: SecureSession, con
     assert status(session, "80E288000400010111") == SW.WRONG_DATA
 
 
+def test_deleting_another_application_leaves_the_target(open_target: SecureSession, connection: PortConnection) -> None:
+    """11.5.2.3.6: it ends with its last block, with the session, with another INSTALL, or with the application."""
+    other = INSTANCE + b"\x01"
+    open_target.install(package_aid=PACKAGE, module_aid=MODULE, instance_aid=other)
+    open_target.transmit(commands.install_for_personalization(INSTANCE))
+    assert status(open_target, "80E208000400010111") == SW.OK
+    open_target.delete(other)
+    assert status(open_target, "80E288010400020122") == SW.OK
+    assert stored(connection, 1) == "119000"
+    assert stored(connection, 2) == "229000"
+
+
 def test_the_target_is_gone_with_its_application(open_target: SecureSession) -> None:
     open_target.delete(INSTANCE)
     assert status(open_target, "80E288000400010111") == SW.WRONG_DATA

@@ -743,6 +743,27 @@ def test_a_proof_given_in_plain_holds_under_secure_messaging(port: Port) -> None
     assert proofs(port) == Proof.CONTACT
 
 
+@pytest.mark.parametrize(
+    ("command", "sw", "afterwards"),
+    [
+        (CommandApdu(0, 0x20, 0, 0x81, WRONG), 0x63C2, 0x63C2),
+        (CommandApdu(0, 0x20, 0xFF, 0x81), 0x9000, 0x63C3),
+        (CommandApdu(0, 0x24, 0, 0x81, WRONG + NEW), 0x63C2, 0x63C2),
+    ],
+    ids=["a wrong PIN", "logging out", "a wrong old PIN"],
+)
+def test_a_proof_given_under_secure_messaging_is_taken_there(
+    field: Port, command: CommandApdu, sw: int, afterwards: int
+) -> None:
+    """7816-4, 11.6.6 and 11.6.7: a failed verification leaves the status not verified, as P1 FF does."""
+    terminal = open_session(field)
+    assert terminal.exchange(CommandApdu(0, 0x20, 0, 0x81, PIN)) == (b"", 0x9000)
+    assert terminal.exchange(command) == (b"", sw)
+    assert terminal.exchange(CommandApdu(0, 0x20, 0, 0x81)) == (b"", afterwards)
+    told = int.from_bytes(terminal.exchange(CommandApdu(0, 0x10, 0, 0, b"", 4))[0], "big")
+    assert told == Proof.CONTACTLESS | Proof.SECURE_MESSAGING | Proof.key(2)
+
+
 def test_a_wrong_pin_takes_no_other_proof(port: Port) -> None:
     send(port, 0x82, 0, 0x82, external(DESK, 0x82, challenge(port)))
     verify(port, PUK, reference=0x82)

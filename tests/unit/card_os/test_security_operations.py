@@ -346,6 +346,7 @@ def test_an_unknown_padding_is_refused(port: Port, data: str) -> None:
         (0x41B6, "850111", 0x6A80, "another object"),
         (0x41B6, "830111830112", 0x6A80, "two objects"),
         (0x41B6, "830111800101", 0x6A80, "an algorithm that the key has already"),
+        (0x41B6, "800101830111", 0x6A80, "an algorithm that the key has already"),
         (0x41B6, "8301", 0x6A80, "cut short"),
         (0x41AA, "800104", 0x6A80, "unknown hash algorithm"),
         (0x41AA, "8000", 0x6A80, "no hash algorithm"),
