@@ -112,7 +112,7 @@ class Centre:
             return SqliteFile(self.journal)
         try:
             url = str(tomllib.loads(self.journal_file.read_text("utf-8"))["journal"]["url"])
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             raise PersonalizationError("journal-file-malformed", exit_code=3, file=str(self.journal_file)) from None
         return self.journal_on_server(url)
 
@@ -163,7 +163,7 @@ class Centre:
             return ()
         try:
             readers = tomllib.loads(self.sam_file.read_text("utf-8"))["sams"]["readers"]
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             readers = None
         if not isinstance(readers, list) or not all(isinstance(address, str) for address in readers):
             raise PersonalizationError("sam-file-malformed", exit_code=3, file=str(self.sam_file))
@@ -260,7 +260,7 @@ class Centre:
         try:
             document = tomllib.loads(self.hsm.read_text("utf-8"))["pkcs11"]
             return {name: str(document[name]) for name in ("module", "token")}
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             raise PersonalizationError("hsm-file-malformed", exit_code=3, file=str(self.hsm)) from None
 
     def name_token(self, place: TokenPlace) -> None:

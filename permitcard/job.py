@@ -54,6 +54,7 @@ from personalization.production.journal.batches import (
     list_batches,
     register_batch,
     release_batch,
+    require_releasable,
 )
 from personalization.production.journal.cards import find_card
 from personalization.production.journal.database import Journal, open_journal
@@ -293,8 +294,8 @@ class Job:
         identifier of the destruction list, for keys a key.
 
         Raises:
-            PersonalizationError: exit 2: "role-missing", "maker-inspects", "batch-unknown", "subject-malformed",
-                "destruction-list-other".
+            PersonalizationError: exit 2: "role-missing", "maker-inspects", "batch-unknown", "batch-not-complete",
+                "batch-released", "subject-malformed", "destruction-list-other".
         """
         if act is Act.ACCEPT_GOOD:
             subject = DeliveredFiles.of(Path(subject)).digests()[0].hex()
@@ -306,6 +307,8 @@ class Job:
             require_list(self.journal, subject)
         elif act is Act.REMAKE:
             require_row(self.journal, subject)
+        elif act is Act.RELEASE:
+            require_releasable(self.journal, subject)
         else:
             find_batch(self.journal, subject)
         approve(self.journal, self.operator, act, subject)
@@ -345,6 +348,7 @@ class Job:
             PersonalizationError: exit 2: "batch-unknown", "batch-not-complete", "batch-released", "role-missing",
                 "approval-missing", "maker-inspects".
         """
+        require_releasable(self.journal, identifier)
         approval = require_two(self.journal, self.roster, self.operator, Act.RELEASE, identifier)
         release_batch(self.journal, identifier, self.operator.name, approved(approval))
         self.checkpoint_if_possible()

@@ -35,7 +35,7 @@ from personalization.preparation.bulk.verdict import FindingSink, Verdict
 from personalization.preparation.bulk.workers import HereWorker, LocalWorkers, Workers, Workplace
 from personalization.production.acts import Act, Role
 from personalization.production.journal.batches import BatchEntry, RejectedRow, RowEntry, register_batch
-from personalization.production.journal.history import known_permits, knows_file
+from personalization.production.journal.history import batch_of_file, known_permits
 from personalization.production.operators import Approval, approved, require_two
 
 _LOCK: Final = ".preparing.lock"
@@ -114,10 +114,10 @@ def prepare(
     batches.mkdir(mode=0o700, exist_ok=True)
     with _alone(batches), _sink(findings) as sink:
         work = find_work(batches, sha256)
-        if knows_file(job.journal, sha256):
+        if (batch := batch_of_file(job.journal, sha256)) is not None:
             if work is not None:
                 work[0].clear_work()  # the journal knew the batch, and then the process was killed
-            raise PersonalizationError("batch-file-seen", file=file.name)
+            raise PersonalizationError("batch-file-seen", file=file.name, batch=batch)
         folder, arrival = work or _begun(batches, sha256, each)
         approvals: list[Approval | None] = []
         commission = Commission(
@@ -161,7 +161,7 @@ def abandon(job: Job, file: Path) -> str | None:
         work = find_work(batches, sha256)
         if work is None:
             return None
-        known = knows_file(job.journal, sha256)
+        known = batch_of_file(job.journal, sha256) is not None
         if known:
             work[0].clear_work()
         else:

@@ -19,9 +19,16 @@ if TYPE_CHECKING:
 
 
 def scan_batch(
-    job: Job, identifier: str, readings: Iterable[str], told: Callable[[Scan], None]
+    job: Job, identifier: str, readings: Iterable[str], told: Callable[[Scan], None], ready: Callable[[], None]
 ) -> tuple[RunResult, list[Scan]]:
     """Make a card of a batch for each barcode that is read; the batch is held meanwhile, and no station joins it.
+
+    Args:
+        job: the centre.
+        identifier: the batch.
+        readings: lines of a scanner.
+        told: called with what came of each.
+        ready: called when keys, SAM and batch are there, before the first is read.
 
     Raises:
         PersonalizationError: as `resume_batch`.
@@ -35,6 +42,7 @@ def scan_batch(
 
     def by_hand() -> None:
         with outfit() as equipment:
+            ready()
             scans.extend(make_scanned(job.journal, batch.id, equipment, Policy(), readings, job.recognise, told))
 
     try:

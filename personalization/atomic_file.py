@@ -27,7 +27,11 @@ def open_atomically(path: Path, *, replace: bool = True, flush: bool = True) -> 
         FileExistsError: ``replace`` is False and the name is taken.
         OSError: the directory cannot be written.
     """
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    try:
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    except OSError as error:
+        error.filename = str(path)  # who is told of it has never heard of the name for the time being
+        raise
     part = Path(name)
     try:
         with os.fdopen(descriptor, "w+b", buffering=_BUFFER) as stream:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 
 class PersonalizationError(Exception):
@@ -27,6 +28,20 @@ class PersonalizationError(Exception):
     def __str__(self) -> str:
         facts = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
         return f"{self.code}: {facts}" if facts else self.code
+
+
+def unread(error: OSError, path: Path, missing: PersonalizationError) -> PersonalizationError:
+    """What to raise where a file cannot be read.
+
+    Args:
+        error: what the system said.
+        path: the file.
+        missing: what is said where there is none; it would send people to look for a file that they may not read.
+    """
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError):
+        return missing
+    cause = error.strerror or type(error).__name__
+    return PersonalizationError("file-failure", exit_code=3, path=str(path), cause=cause)
 
 
 def _again(

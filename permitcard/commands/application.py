@@ -39,6 +39,9 @@ application = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+_NOISE: Final = "Value error, "
+"""What the parser's library puts before the words of a wrong choice."""
+
 _FLAGS: Final = frozenset({"--json"})
 _MISTYPED: Final = frozenset(
     {
@@ -97,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = cast("object", application(args=line, standalone_mode=False, prog_name="permitcard"))
     except typer.TyperException as error:
-        console.complain("usage", text=error.format_message())
+        console.complain("usage", text=error.format_message().replace(_NOISE, ""))
         return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
         console.complain("interrupted")

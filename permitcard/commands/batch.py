@@ -86,6 +86,7 @@ def run(
         receipt = job.check(file)
         bad = _show_receipt(console, receipt, file, html)
         if bad and not accept_good:
+            console.say("batch.refused-whole")
             console.result(_findings(console, receipt))
             raise typer.Exit(_FAILURES)
         rejects: Path | None = None

@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from permitcard.commands.options import CentreOption, console_of
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.keys.keystore import (
     CARD_MASTERS,
     DOMAIN_MASTERS,
     KEY_PAIRS,
+    KEY_USES,
     LASTING_PAIRS,
     ROLE_MASTERS,
     SAM_KEYS,
     KeyName,
+    KeyUse,
 )
 
 if TYPE_CHECKING:
@@ -193,6 +195,8 @@ def said_of(key: KeyName) -> str:
         return "keys.sam-key-rotated"
     if key in CARD_MASTERS:
         return f"keys.{key.value}-rotated"
+    if KeyUse.WRAP in KEY_USES[key]:
+        return "keys.wrapping-rotated"
     return "keys.pair-rotated" if key in KEY_PAIRS else "keys.rotated"
 
 
@@ -248,7 +252,7 @@ def _read_wrapped(file: Path) -> tuple[KeyName, bytes, str, str]:
             str(document["under"]),
             str(document["check_value"]),
         )
-    except OSError:
-        raise PersonalizationError("document-missing", exit_code=2, file=str(file)) from None
+    except OSError as error:
+        raise unread(error, file, PersonalizationError("document-missing", exit_code=2, file=str(file))) from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise PersonalizationError("document-malformed", exit_code=2, place=str(file)) from None

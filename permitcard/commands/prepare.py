@@ -80,6 +80,7 @@ def prepare(
         "rules": dict(found.verdict.rules),
     }
     if not isinstance(found, Loaded):
+        console.say("batch.refused-whole")
         console.result({**document, "prepared": 0})
         raise typer.Exit(_FAILURES)
     console.say("batch.prepared", batch=found.identifier, rows=found.rows, path=found.manifest)

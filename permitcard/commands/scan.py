@@ -38,8 +38,13 @@ def scan(
     with Job.open(Centre(centre), sam or ()) as job:
         job.require_sams(1)
         identifier = batch or job.latest()
-        console.say("scan.ready", batch=identifier)
-        result, scans = scan_batch(job, identifier, sys.stdin, lambda found: _tell(console, found))
+        result, scans = scan_batch(
+            job,
+            identifier,
+            sys.stdin,
+            lambda found: _tell(console, found),
+            lambda: console.say("scan.ready", batch=identifier),
+        )
     status = result.status
     good = sum(found.good for found in scans)
     console.say("scan.done", read=len(scans), good=good, left=status.left)

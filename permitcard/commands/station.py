@@ -75,6 +75,8 @@ def show(
             "station.row", name=one.name, host=one.host, state=state, order=order, made=done.made, good=done.good,
             spoiled=done.spoiled, failed=done.failed, rate=_rate(one),
         )  # fmt: skip
+    if not stations:
+        console.say("station.none-ever" if everything else "station.none", batch=identifier)
     console.result({"batch": identifier, "stations": [_document(one) for one in stations]})
 
 

@@ -16,8 +16,8 @@ class History(Protocol):
     Both number questions are asked once a batch, for all its numbers together.
     """
 
-    def has_file(self, sha256: bytes) -> bool:
-        """Whether a file of this SHA-256 was accepted before."""
+    def batch_of_file(self, sha256: bytes) -> str | None:
+        """Name of the batch that a file of this SHA-256 was accepted as; None when it is new."""
         ...
 
     def known_permit_numbers(self, numbers: Collection[str]) -> AbstractSet[str]:
@@ -33,7 +33,7 @@ class RememberedBatches:
     """A history in memory, for trials and for a first batch."""
 
     def __init__(self, batches: Iterable[Batch] = ()) -> None:
-        self._files: set[bytes] = set()
+        self._files: dict[bytes, str] = {}
         self._permits: set[str] = set()
         self._citizens: set[str] = set()
         for batch in batches:
@@ -41,13 +41,13 @@ class RememberedBatches:
 
     def remember(self, batch: Batch) -> None:
         """Add an accepted batch."""
-        self._files.add(batch.source_sha256)
+        self._files[batch.source_sha256] = batch.identifier
         self._permits.update(applicant.permit_number for applicant in batch.applicants)
         self._citizens.update(applicant.citizen_number for applicant in batch.applicants)
 
-    def has_file(self, sha256: bytes) -> bool:
+    def batch_of_file(self, sha256: bytes) -> str | None:
         """See `History`."""
-        return sha256 in self._files
+        return self._files.get(sha256)
 
     def known_permit_numbers(self, numbers: Collection[str]) -> AbstractSet[str]:
         """See `History`."""

@@ -125,8 +125,8 @@ def receive_batch(
     """
     archive_limits = archive_limits or ArchiveLimits()
     delivery = open_delivery(path, archive_limits)
-    if history.has_file(delivery.sha256):
-        raise PersonalizationError("batch-file-seen", file=path.name)
+    if (batch := history.batch_of_file(delivery.sha256)) is not None:
+        raise PersonalizationError("batch-file-seen", file=path.name, batch=batch)
     return _Check(delivery, history, archive_limits, field_limits or FieldLimits()).receipt(received)
 
 

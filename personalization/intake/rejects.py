@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 from personalization.atomic_file import write_atomically
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.intake.applicant import SHEET_COLUMNS
 from personalization.intake.cells import shown
 from personalization.intake.delivery import DeliveryName
@@ -89,7 +89,8 @@ def _read(path: Path) -> tuple[bytes, int]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise PersonalizationError("rejects-file-missing", exit_code=2, file=path.name) from error
+        missing = PersonalizationError("rejects-file-missing", exit_code=2, file=path.name)
+        raise unread(error, path, missing) from error
     end = content.find(b"\n", len(_MAGIC), len(_MAGIC) + _LONGEST_IDENTIFIER) + 1
     if not content.startswith(_MAGIC) or end == 0:
         raise PersonalizationError("rejects-file-unreadable", file=path.name)

@@ -18,7 +18,14 @@ from typing import Final, NamedTuple, Protocol
 
 from personalization.errors import PersonalizationError
 from personalization.keys.file_store import FileKeyStore
-from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, KeyName, former_key_missing
+from personalization.keys.keystore import (
+    KEY_LENGTHS,
+    KEY_PAIRS,
+    SAM_LOAD_LABEL,
+    KeyName,
+    KeyStore,
+    former_key_missing,
+)
 from personalization.keys.passphrase import PassphraseSource
 
 _USAGE: Final = 2
@@ -48,7 +55,8 @@ class KeyAdministration(Protocol):
     def replace(self, name: KeyName) -> Change:
         """Put a new key at random in use; the one before opens what it sealed until it is destroyed.
 
-        Of a signer it is a new pair with a certificate; what the one before has signed stays valid.
+        Of a signer it is a new pair with a certificate; what the one before has signed stays valid. The load key of a
+        rehearsal's SAM chips is not of our choice: it is taken from their vendor.
 
         Raises:
             PersonalizationError: "key-not-replaceable" (exit 2).
@@ -90,6 +98,11 @@ def require_replaceable(name: KeyName) -> None:
         raise PersonalizationError("key-not-replaceable", exit_code=_USAGE, key=name.value)
 
 
+def rehearsal_load_key(store: KeyStore) -> bytes:
+    """The load key that a rehearsal's make-believe vendor puts into SAM chips from now on."""
+    return store.derive(KeyName.FACTORY, SAM_LOAD_LABEL, b"", KEY_LENGTHS[KeyName.SAM_LOAD])
+
+
 @dataclass(frozen=True, slots=True)
 class FileKeyAdministration:
     """Changes to a file store; each is the whole file, old or new.
@@ -107,6 +120,8 @@ class FileKeyAdministration:
         if name in ROTATED_PAIRS:
             return self._put_pair(name)
         require_replaceable(name)
+        if name is KeyName.SAM_LOAD:
+            return self._put(name, rehearsal_load_key(self._open()))
         return self._put(name, os.urandom(KEY_LENGTHS[name]))
 
     def export(self, name: KeyName) -> bytes:

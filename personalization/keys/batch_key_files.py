@@ -17,7 +17,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from personalization.atomic_file import write_atomically
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.keys.batch_keys import BATCH_KEYS, check_identifier
 from personalization.keys.check_values import aes_check_value
 from personalization.keys.keystore import KEY_LENGTHS, KeyName
@@ -98,8 +98,8 @@ class BatchKeyFiles:
             return _sealers(keys)
         try:
             sealed = self._file(self.folder, batch).read_bytes()
-        except OSError:
-            raise _missing(batch) from None
+        except OSError as error:
+            raise unread(error, self._file(self.folder, batch), _missing(batch)) from None
         return _sealers(unseal(sealed, _CONTEXT + batch.encode("ascii")))
 
     def destroy(self, batch: str) -> bool:

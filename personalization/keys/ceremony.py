@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Final
 
 from personalization.atomic_file import write_atomically
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.keys.check_values import aes_check_value, hmac_check_value
 from personalization.keys.keystore import KEY_LENGTHS, KEY_USES, KeyName, KeyStore, KeyUse
 
@@ -155,8 +155,9 @@ def read_component(path: Path) -> Component:
         named = dict(line.split(": ", 1) for line in lines if line)
         key = KeyName(named["key"])
         custodian, value, check_value = named["custodian"], named["component"], named["check value"]
-    except OSError:
-        raise PersonalizationError("component-file-missing", exit_code=_USAGE, file=str(path)) from None
+    except OSError as error:
+        missing = PersonalizationError("component-file-missing", exit_code=_USAGE, file=str(path))
+        raise unread(error, path, missing) from None
     except (ValueError, KeyError):
         # The cause is not chained: it may quote the component.
         raise PersonalizationError("component-file-malformed", exit_code=_USAGE, file=str(path)) from None

@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from personalization.atomic_file import write_atomically
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.keys.batch_key_files import BatchKeyFiles
 from personalization.keys.batch_keys import BatchKeyStore
 from personalization.keys.certificates import (
@@ -167,7 +167,8 @@ class FileKeyStore:
         try:
             content = path.read_bytes()
         except OSError as error:
-            raise PersonalizationError("key-store-missing", exit_code=3, file=str(path)) from error
+            missing = PersonalizationError("key-store-missing", exit_code=3, file=str(path))
+            raise unread(error, path, missing) from error
         try:
             table = decode_key_file(content, passphrase)
             return cls._from_table(table, path.with_name(BATCH_KEY_FOLDER))

@@ -8,7 +8,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Self
 
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 
 
 class PassphraseOrigin(Enum):
@@ -59,7 +59,7 @@ class PassphraseSource:
             with Path(self.place).open("rb") as stream:
                 return stream.readline().rstrip(b"\r\n")
         except OSError as error:
-            raise self._missing() from error
+            raise unread(error, Path(self.place), self._missing()) from error
 
     def _missing(self) -> PersonalizationError:
         return PersonalizationError("passphrase-missing", exit_code=3, origin=self.origin.value, place=self.place)

@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed, encode_ds
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.keys.authorities import Authorities, is_issued_by, is_link
 from personalization.keys.keystore import KeyName, KeyStore
 
@@ -123,8 +123,8 @@ def read_json(path: Path) -> object:
     """
     try:
         content = path.read_bytes()
-    except OSError:
-        raise PersonalizationError("document-missing", exit_code=2, file=str(path)) from None
+    except OSError as error:
+        raise unread(error, path, PersonalizationError("document-missing", exit_code=2, file=str(path))) from None
     try:
         found: object = json.loads(content)
     except (ValueError, RecursionError):

@@ -166,8 +166,10 @@ class CardKeys:
     def load_key_grouping(self) -> DataGrouping:
         """The load key of a rehearsal's chips, as their make-believe vendor has it.
 
-        It is of the ``factory`` master of the day on which it came to the store as ``SAM_LOAD``: both may have been
-        replaced since. Where it is of none of them, the chip tells another one than the store has.
+        It is of the ``factory`` master of the day on which it came to the store as ``SAM_LOAD``.
+
+        Raises:
+            PersonalizationError: "sam-load-not-vendors", exit 2: it came from elsewhere.
         """
         length = KEY_LENGTHS[KeyName.SAM_LOAD]
         wanted = self._keystore.check_value(KeyName.SAM_LOAD)
@@ -175,7 +177,9 @@ class CardKeys:
             self._keystore.derive(KeyName.FACTORY, SAM_LOAD_LABEL, b"", length, check_value)
             for check_value in self._keystore.check_values(KeyName.FACTORY)
         ]
-        ours = next((value for value in values if aes_check_value(value) == wanted), values[0])
+        ours = next((value for value in values if aes_check_value(value) == wanted), None)
+        if ours is None:
+            raise PersonalizationError("sam-load-not-vendors", exit_code=2, ours=wanted.hex().upper())
         return self._grouping("load_key", ours)
 
     def _key(self, row: KeyRow, card_number: bytes) -> bytes:

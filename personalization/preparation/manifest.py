@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from personalization.atomic_file import write_atomically
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.keys.authorities import authorities_of
 from personalization.keys.keystore import KeyStore
 from personalization.keys.signed_document import read_signed, sign_document, written
@@ -193,8 +193,9 @@ class ChunkedReader:
         path = self._folder / entry.folder / self._purpose.label
         try:
             digest = file_digest(path)
-        except OSError:
-            raise PersonalizationError("sealed-file-missing", exit_code=3, file=str(path)) from None
+        except OSError as error:
+            missing = PersonalizationError("sealed-file-missing", exit_code=3, file=str(path))
+            raise unread(error, path, missing) from None
         if digest != entry.files.get(self._purpose.label):
             raise PersonalizationError("chunk-not-genuine", file=str(path))
         reader = SealedReader(path, self._purpose, self._keystore, batch=self.batch)

@@ -42,7 +42,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from personalization.atomic_file import open_atomically
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.keys.keystore import KeyName, KeyStore
 
 _MAGIC: Final = b"PCSEALED"
@@ -215,7 +215,8 @@ class SealedReader:
         try:
             self._stream = path.open("rb")
         except OSError as error:
-            raise PersonalizationError("sealed-file-missing", exit_code=3, file=str(path)) from error
+            missing = PersonalizationError("sealed-file-missing", exit_code=3, file=str(path))
+            raise unread(error, path, missing) from error
         try:
             self._header = self._read_header()
             self.batch = self._header.batch.decode("ascii", errors="replace")

@@ -95,7 +95,7 @@ class Roster:
         try:
             table = tomllib.loads(path.read_text("utf-8"))["operators"]
             operators = {name: _operator(name, row) for name, row in table.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             raise PersonalizationError("operators-malformed", exit_code=_USAGE, file=str(path)) from None
         known_by = [one.known_by for one in operators.values()]
         if not operators or len(known_by) != len(set(known_by)):  # one person would be the second one as well

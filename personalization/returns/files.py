@@ -19,7 +19,7 @@ from openpyxl.styles import Font
 from openpyxl.utils import get_column_letter
 
 from personalization.atomic_file import write_atomically
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.formula_guard import without_formula
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.returns.tables import Recipient, Table
@@ -75,7 +75,8 @@ def open_return(path: Path, directory: Path, keys_of: Callable[[str], KeyStore])
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise PersonalizationError("return-file-missing", exit_code=2, file=path.name) from error
+        missing = PersonalizationError("return-file-missing", exit_code=2, file=path.name)
+        raise unread(error, path, missing) from error
     header = read_header(content, path.name)
     raw = content[: header.length]
     packed = keys_of(header.batch).unseal(KeyName.TRANSPORT, content[header.length :], raw)

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 
+from card_os.card import Card
+from card_os.storage.store import ObjectKind
+from permitcard.products import open_simulated
 from personalization.intake.history import RememberedBatches
 from personalization.intake.receipt import receive_batch
+from tests.console.command_line import Outcome
 from tests.console.conftest import SmallCentre
 
 
@@ -39,3 +43,37 @@ def test_pre_printed_cards_are_made_as_they_are_read(
     assert small_centre("batch", "status").document["state"] == "complete"
     assert small_centre("stock", "account").document["adds_up"] is True
     assert small_centre("batch", "scan", code=2).error["code"] == "batch-complete"
+
+
+def test_a_scanner_works_with_a_named_sam_and_asks_for_codes_when_it_has_one(
+    small_centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A SAM that is not there or is used up spoils no card, and nobody is asked for a code before there is one."""
+    centre, prompt = small_centre, small_centre.prompt
+    people = receive_batch(centre.delivered, RememberedBatches(), dt.datetime.now(dt.UTC)).applicants
+    numbers = [person.permit_number for person in people]
+    for name in ("one", "two"):
+        centre("sam", "make", "--reader", f"sim:{name}.card")
+    centre("batch", "prepare", centre.delivered, "--workers", "1")
+    centre("stock", "receive", "5")
+
+    def scan(codes: list[str], *sams: str, code: int = 0) -> Outcome:
+        monkeypatch.setattr(sys, "stdin", io.StringIO("".join(f"{one}\n" for one in codes)))
+        named = [word for sam in sams for word in ("--sam", sam)]
+        return prompt("batch", "scan", "--centre", "centre", *named, code=code)
+
+    absent = scan(numbers, "sim:nowhere.card", code=3)
+    assert ("barcodes" in absent.out, "nowhere.card" in absent.err) == (False, True)
+    with open_simulated(prompt.folder / "one.card") as chip:
+        assert isinstance(chip.card, Card)
+        store = chip.card.platform.store
+        (counter,) = (item for item in store.objects() if (item.kind, item.identifier) == (ObjectKind.COUNTER, 0x80))
+        store.write_through(counter, 0, (8).to_bytes(4, "big"))  # its proof, one card and half of another
+    used_up = scan(numbers, "sim:one.card", code=3)
+    assert "barcodes" in used_up.out
+    status: Any = centre("batch", "status").document
+    assert (status["good"], status["stock"]["spoiled"], status["rows"]["in-production"]) == (1, 0, 1)
+    again = scan(numbers, "sim:one.card", "sim:two.card", code=1)
+    assert again.out.count("read before") == 2, "the body that was in hand is not another one"
+    assert centre("batch", "status").document["good"] == 4
+    assert centre("stock", "account").document["adds_up"] is True

@@ -10,7 +10,7 @@ from typing import Any, Final
 from pkcs11 import Attribute, Mechanism, ObjectClass, Session, exceptions
 
 from personalization.errors import PersonalizationError
-from personalization.keys.administration import ROTATED_PAIRS, Change, require_replaceable
+from personalization.keys.administration import ROTATED_PAIRS, Change, rehearsal_load_key, require_replaceable
 from personalization.keys.check_values import AES_CHECK_INPUT, CHECK_VALUE_LENGTH, pair_check_value
 from personalization.keys.hsm.making import (
     WRAPPING_KEYS,
@@ -59,8 +59,7 @@ class HsmKeyAdministration:
                 make_symmetric(session, name, generation)
         else:
             officer = self.maker.security_officer.read()
-            with self._user() as session:
-                value = session.generate_random(KEY_LENGTHS[name] * _BITS)
+            value = self._wrapping_value(name)
             with logged_in(self.maker.place, officer, Login.SECURITY_OFFICER, write=True) as session:
                 make_wrapping(session, name, generation, value)
         return Change(before, self._check_value(name))
@@ -117,6 +116,18 @@ class HsmKeyAdministration:
                             item.destroy()
                     return
         raise former_key_missing(name, check_value)
+
+    def _wrapping_value(self, name: KeyName) -> bytes:
+        """At random; a rehearsal's load key is that of its chip vendor."""
+        if name is KeyName.SAM_LOAD:
+            store = HsmKeyStore.open(self.maker.place, self.maker.user.read())
+            try:
+                if not store.production:
+                    return rehearsal_load_key(store)
+            finally:
+                store.close()
+        with self._user() as session:
+            return bytes(session.generate_random(KEY_LENGTHS[name] * _BITS))
 
     def _destroy_former_pair(self, name: KeyName, check_value: bytes) -> None:
         """Destroy the private half of a former pair; that of the one in use stays."""

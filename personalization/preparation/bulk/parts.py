@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import IO, Final, Protocol
 
 from personalization.atomic_file import open_atomically
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.intake.zip_directory import Readable
 from personalization.keys.keystore import KeyName, KeyStore
 
@@ -50,8 +50,9 @@ class PartPlace:
         """
         try:
             stream = Path(self.path).open("rb", buffering=0)  # noqa: SIM115 - the part that is returned closes it
-        except OSError:
-            raise PersonalizationError("batch-file-missing", exit_code=3, file=Path(self.path).name) from None
+        except OSError as error:
+            missing = PersonalizationError("batch-file-missing", exit_code=3, file=Path(self.path).name)
+            raise unread(error, Path(self.path), missing) from None
         return _SealedPart(stream, self.size, keys) if self.sealed else _FilePart(stream, self.offset, self.size)
 
 

@@ -278,11 +278,25 @@ def release_batch(journal: Journal, identifier: str, who: str, facts: Mapping[st
     with journal.transaction() as connection:
         # Locked: who rejects a card of it, or releases it too, waits, or has been before and is seen.
         state = connection.execute(select(Batch.state).where(Batch.id == batch.id).with_for_update()).scalar_one()
-        if state != BatchState.COMPLETE.value:
-            raise PersonalizationError("batch-not-complete", exit_code=2, batch=identifier)
-        if is_released(connection, batch.id):
-            raise PersonalizationError("batch-released", exit_code=2, batch=identifier)
+        _require_releasable(connection, batch, state)
         record(connection, who, [Entry(What.BATCH_RELEASED, batch.id, facts=facts)])
+
+
+def require_releasable(journal: Journal, identifier: str) -> None:
+    """Refuse a batch that could not be released now, before a second person is sent for.
+
+    Raises:
+        PersonalizationError: as `release_batch`.
+    """
+    batch = find_batch(journal, identifier)
+    journal.read(lambda connection: _require_releasable(connection, batch, batch.state))
+
+
+def _require_releasable(connection: Connection, batch: BatchFacts, state: str) -> None:
+    if state != BatchState.COMPLETE.value:
+        raise PersonalizationError("batch-not-complete", exit_code=2, batch=batch.identifier)
+    if is_released(connection, batch.id):
+        raise PersonalizationError("batch-released", exit_code=2, batch=batch.identifier)
 
 
 def is_released(connection: Connection, batch_id: int) -> bool:

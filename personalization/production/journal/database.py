@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Self, TypeVar
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from personalization.errors import PersonalizationError
+from personalization.errors import PersonalizationError, unread
 from personalization.production.journal.chain import ChainEnd, append_entries, is_in_chain
 from personalization.production.journal.clock import elapsed_s, now_us
 from personalization.production.journal.engines import READ_ONLY, make_engine, passes
@@ -214,8 +214,10 @@ def open_journal(place: JournalPlace | Path, *, migrate: bool = True, patience_s
             place.path.touch(_OWNER_ONLY)  # before SQLite makes it for everybody; its log takes the same rights
         with journal.lock("migration").acquire(timeout=_MIGRATION_TIMEOUT_S):
             _upgrade(journal)
-    except (OSError, DBAPIError, Timeout) as error:
+    except (OSError, DBAPIError) as error:
         journal.close()
+        if isinstance(error, OSError) and error.filename is not None:  # a file beside the database, which is not asked
+            raise unread(error, Path(error.filename), _unavailable(place, error)) from error
         raise _unavailable(place, error) from error
     except BaseException:
         journal.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Final
 
-from sqlalchemy import exists, select
+from sqlalchemy import select
 
 from personalization.production.journal.database import Journal
 from personalization.production.journal.driver import select_among
@@ -21,10 +21,10 @@ _ACCEPTED: Final = (*_LIVE, RowState.CANCELLED.value)
 _QUESTIONS_AT_ONCE: Final = 500
 
 
-def knows_file(journal: Journal, sha256: bytes) -> bool:
-    """Whether a batch was made from the file of that hash."""
+def batch_of_file(journal: Journal, sha256: bytes) -> str | None:
+    """Name of the batch that was made from the file of that hash; None when there is none."""
     with journal.reading() as connection:
-        return bool(connection.execute(select(exists().where(Batch.source_hash == sha256))).scalar())
+        return connection.execute(select(Batch.identifier).where(Batch.source_hash == sha256)).scalar()
 
 
 def known_permits(journal: Journal, recognised: Sequence[bytes]) -> AbstractSet[bytes]:
@@ -56,9 +56,9 @@ class JournalHistory:
         self._recognise_permit = recognise_permit
         self._recognise_citizen = recognise_citizen
 
-    def has_file(self, sha256: bytes) -> bool:
-        """See `knows_file`."""
-        return knows_file(self._journal, sha256)
+    def batch_of_file(self, sha256: bytes) -> str | None:
+        """See `batch_of_file`."""
+        return batch_of_file(self._journal, sha256)
 
     def known_permit_numbers(self, numbers: Collection[str]) -> AbstractSet[str]:
         """See `known_permits`."""

@@ -315,8 +315,8 @@ def test_history_knows_files_permits_and_citizens_by_their_values(journal: Journ
     receive(journal, tmp_path, [HONEST])
     load_batch(journal, 1, citizens=["one"])
     history = JournalHistory(journal, lambda number: digest(f"permit batch {number}"), digest)
-    assert history.has_file(digest("batch"))
-    assert not history.has_file(digest("other"))
+    assert history.batch_of_file(digest("batch")) == "batch"
+    assert history.batch_of_file(digest("other")) is None
     assert history.known_permit_numbers([str(number) for number in range(1200)]) == {"1"}
     assert history.permit_holders(["one", "two"]) == {"one"}
 

@@ -31,11 +31,12 @@ from personalization.production.remake import (
     require_old_cards_dead,
     require_row,
 )
-from personalization.production.states import LIVE_RUNS, BatchState, BlankState, RowState, RunState
+from personalization.production.states import LIVE_RUNS, BatchState, BlankState, Disposal, RowState, RunState
 from personalization.production.station import Line, Station
 from personalization.production.stock import count_stock
 from personalization.production.work import Condition, Equipment
 from tests.unit.personalization.scripted_line import (
+    ABSENT,
     BEHAVIOUR_AT,
     FAULTY,
     HONEST,
@@ -303,3 +304,33 @@ def test_an_entry_that_moves_a_card_from_where_it_is_not_is_found(journal: Journ
     account = take_account(journal)
     assert account.irregular == (good,)
     assert not account.adds_up
+
+
+def test_another_card_in_its_place_is_let_alone_and_the_old_one_is_asked_again(
+    journal: Journal, tmp_path: Path
+) -> None:
+    """A reader holds whatever somebody has put into it; only the chip that is meant is put out of service."""
+    batch_id = made(journal, tmp_path / "cards")
+    old, other = location(journal, 1, RunState.GOOD), location(journal, 2, RunState.GOOD)
+    taken_out = old.read_bytes()
+    old.write_bytes(other.read_bytes())
+    rejected = reject_card(journal, "batch", 1, RejectReason.CHIP, "li", None, Outfit()())
+    assert (rejected.terminated, rejected.disposal) == (False, Disposal.NOT_REACHED)
+    assert old.read_bytes() == other.read_bytes()
+    with pytest.raises(PersonalizationError, match="old-card-alive"):
+        require_old_cards_dead(journal, batch_id, "li", Outfit()())
+    old.write_bytes(taken_out)
+    require_old_cards_dead(journal, batch_id, "li", Outfit()())
+    assert card_state(old)[0] is Condition.TERMINATED
+    assert card_state(other)[0] is Condition.FINISHED
+
+
+def test_a_card_that_was_not_in_its_reader_is_asked_again(journal: Journal, tmp_path: Path) -> None:
+    batch_id = made(journal, tmp_path / "cards")
+    old = location(journal, 1, RunState.GOOD)
+    raw = bytearray(old.read_bytes())
+    old.write_bytes(raw[:BEHAVIOUR_AT] + bytes((ABSENT,)))
+    assert reject_card(journal, "batch", 1, RejectReason.CHIP, "li", None, Outfit()()).disposal is Disposal.NOT_REACHED
+    old.write_bytes(raw)
+    require_old_cards_dead(journal, batch_id, "li", Outfit()())
+    assert card_state(old)[0] is Condition.TERMINATED

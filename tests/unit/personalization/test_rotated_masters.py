@@ -20,11 +20,13 @@ from permitcard.recipes import file_system_recipe
 from permitcard.sams import blank_chip, deliver_chip, new_sam
 from permitcard.specimen import specimen_keys
 from permitcard.trace_names import StoreKeys
+from personalization.errors import PersonalizationError
 from personalization.globalplatform.commands import CardState, StatusScope
 from personalization.globalplatform.guard_ledger import GuardLedger
 from personalization.globalplatform.guarded_session import CardGuard, KeyCandidate
 from personalization.globalplatform.key_guard import KeyGuard
 from personalization.globalplatform.session import SecureSession
+from personalization.keys.administration import rehearsal_load_key
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.hsm.administration import HsmKeyAdministration
 from personalization.keys.hsm.making import Maker, create_hsm_store
@@ -32,7 +34,7 @@ from personalization.keys.hsm.store import HsmKeyStore
 from personalization.keys.hsm.token import TokenPlace
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.passphrase import PassphraseSource
-from personalization.preparation.card_keys import CARD_VERSION, issuer_domain_keys
+from personalization.preparation.card_keys import CARD_VERSION, CardKeys, issuer_domain_keys
 from personalization.production.fence import Fence
 from personalization.production.maker import GlobalPlatformMaker
 from personalization.production.work import Condition, KeysRefused, Look, WrongBlank
@@ -378,4 +380,17 @@ def test_a_rehearsal_makes_sams_after_its_factory_master_was_replaced(store: Sto
     with open_simulated(path) as chip, chip.connect(Interface.CONTACT) as contact:
         SamMaker(sam_profile(), store.keys).make(contact)
     with new_sam(store.keys, 2) as sam, sam.connect(Interface.CONTACT) as contact:
+        assert SamMaker(sam_profile(), store.keys).look(contact).condition is SamCondition.FINISHED
+
+
+def test_a_rehearsal_takes_the_load_key_of_its_vendor(store: Store) -> None:
+    """Another one came by a ceremony: no chip of the make-believe vendor can be made, and it is said how to go on."""
+    if isinstance(store, InFile):
+        store.keys = store.keys.with_key(KeyName.SAM_LOAD, bytes(range(32)))
+        with pytest.raises(PersonalizationError, match="sam-load-not-vendors"):
+            CardKeys(sam_profile(), store.keys).load_key_grouping()
+        store.keys = store.keys.with_key(KeyName.SAM_LOAD, rehearsal_load_key(store.keys))
+    else:
+        store.rotate(KeyName.SAM_LOAD)
+    with new_sam(store.keys, 3) as sam, sam.connect(Interface.CONTACT) as contact:
         assert SamMaker(sam_profile(), store.keys).look(contact).condition is SamCondition.FINISHED

@@ -1,0 +1,86 @@
+"""What an operator is told who is in the wrong place, too early or too late: what it is about, and the way on."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from permitcard.job import Job
+from personalization.atomic_file import write_atomically
+from personalization.errors import PersonalizationError, unread
+from personalization.keys.file_store import FileKeyStore
+from personalization.keys.keystore import KeyName
+from personalization.keys.signed_document import read_json
+from personalization.production.acts import Act, Role
+from personalization.production.operators import Operator, Roster
+from tests.console.conftest import SmallCentre
+
+UNREADABLE = "x" * 300
+"""A name that no file has and of which the system does not say that there is none."""
+
+
+def test_a_file_that_may_not_be_read_is_not_said_to_be_missing(tmp_path: Path) -> None:
+    missing = PersonalizationError("document-missing", exit_code=2)
+    denied = PermissionError(errno.EACCES, "Permission denied")
+    for error, code in ((denied, "file-failure"), (FileNotFoundError(errno.ENOENT, "none"), "document-missing")):
+        assert unread(error, tmp_path, missing).code == code
+    with pytest.raises(PersonalizationError) as caught:
+        read_json(tmp_path / UNREADABLE)
+    assert (caught.value.code, caught.value.exit_code) == ("file-failure", 3)
+    assert UNREADABLE in str(caught.value.parameters["path"])
+
+
+def test_a_file_that_cannot_be_written_is_told_by_its_own_name(small_centre: SmallCentre, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError) as caught:
+        write_atomically(tmp_path / "nowhere" / "file.json", b"")
+    assert caught.value.filename == str(tmp_path / "nowhere" / "file.json")
+    told = small_centre.prompt("keys", "component", "card", "li", "nowhere/li.txt", code=3)
+    assert "permitcard: nowhere/li.txt: No such file" in told.err
+
+
+def test_a_journal_beside_a_file_that_may_not_be_opened_is_not_said_to_be_silent(small_centre: SmallCentre) -> None:
+    small_centre("stock", "show")
+    locks = next(small_centre.centre.root.glob("*.locks"))
+    (locks / "migration.lock").unlink(missing_ok=True)
+    (locks / "migration.lock").symlink_to(locks / UNREADABLE)
+    told = small_centre("stock", "show", code=3).error
+    assert (told["code"], "migration.lock" in str(told["text"])) == ("file-failure", True)
+
+
+def test_the_choices_of_an_argument_are_told_without_noise(small_centre: SmallCentre) -> None:
+    told = small_centre.prompt("approve", "foo", "batch", code=2).err
+    assert "'foo' is not one of 'accept-good'" in told
+    assert "Value error" not in told
+
+
+def test_nobody_is_sent_for_an_approval_that_could_not_be_used(small_centre: SmallCentre) -> None:
+    """Released already, or not complete yet: both are said to who releases and to who approves, at once."""
+    small_centre("batch", "prepare", small_centre.delivered, "--workers", "1")
+    none: Any = small_centre("station", "list", "--all").document
+    assert none["stations"] == []
+    assert "No station has worked" in small_centre.prompt("station", "list", "--all", "--centre", "centre").out
+    li, wang = (Operator(name, frozenset(Role), name) for name in ("li", "wang"))
+    roster = Roster({one.name: one for one in (li, wang)})
+    with Job.open(small_centre.centre) as job:
+        both = [Job(job.centre, job.keys, job.journal, roster, who) for who in (li, wang)]
+        batch = job.latest()
+        with pytest.raises(PersonalizationError, match="batch-not-complete"):
+            both[0].release(batch)
+        with pytest.raises(PersonalizationError, match="batch-not-complete"):
+            both[1].approve(Act.RELEASE, batch)
+    seen = small_centre("batch", "run", small_centre.delivered, "--simulate", code=1).error
+    assert (seen["code"], batch in str(seen["text"])) == ("batch-file-seen", True)
+    assert small_centre("batch", "prepare", small_centre.delivered, code=1).error["code"] == "batch-file-seen"
+
+
+def test_a_rehearsal_with_a_load_key_from_elsewhere_is_told_how_to_go_on(small_centre: SmallCentre) -> None:
+    keys, passphrase = small_centre.centre.keys, small_centre.centre.passphrase_source().read()
+    keys.unlink()
+    FileKeyStore.create(keys, passphrase, given={KeyName.SAM_LOAD: bytes(range(32))}, scrypt_n=1024)
+    told = small_centre("sam", "make", code=2).error
+    assert (told["code"], "keys rotate sam_load" in str(told["text"])) == ("sam-load-not-vendors", True)
+    small_centre("keys", "rotate", "sam_load")
+    assert small_centre("sam", "make").document["found"] == "loaded"
