@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import math
 import os
 import resource
 import sys
@@ -50,8 +51,8 @@ from personalization.preparation.source_file import decode_applicant, encode_app
 
 ROUNDS = 5
 ROWS = 1000
-_SAMPLES = 20
-_SAMPLES_BESIDE_WORKERS = 1
+SAMPLES = 20
+_PAUSE_S = 2.0
 _AT_WORK = frozenset(stage.value for stage in Stage)
 SEALED_BYTES = 15_000
 
@@ -174,17 +175,18 @@ class Stopwatch:
 
     Args:
         floor: what is measured.
-        samples: how often at each sign of progress; it takes the time of workers.
+        pause_s: between two measurements, for they take time of the workers'.
     """
 
-    def __init__(self, floor: Floor, samples: int) -> None:
+    def __init__(self, floor: Floor, pause_s: float = 0.0) -> None:
         self.steps: dict[str, float] = {}
         """CPU time of this process by step."""
         self.alone = Spent(0.0, 0.0)
         """While no worker has anything to do."""
         self._floor = floor
-        self._samples = samples
+        self._pause_s = pause_s
         self._floors: list[float] = []
+        self._measured = -math.inf
         self._stage = ""
         self._last = Spent.now()
 
@@ -196,13 +198,18 @@ class Stopwatch:
         if stage != self._stage or stage not in _AT_WORK:
             self.alone = Spent(self.alone.cpu + spent.cpu, self.alone.clock + spent.clock)
         self._stage = stage
+        if time.perf_counter() - self._measured >= self._pause_s:
+            self._measure()
+        self._last = Spent.now()
+
+    def _measure(self) -> None:
         begun = used()
-        for _ in range(self._samples):
+        for _ in range(SAMPLES):
             self._floor.portrait()
             self._floor.keys()
             self._floor.sealing()
-        self._floors.append((used() - begun) / self._samples * 1e6)
-        self._last = Spent.now()
+        self._floors.append((used() - begun) / SAMPLES * 1e6)
+        self._measured = time.perf_counter()
 
     @property
     def floor(self) -> float:
@@ -245,7 +252,7 @@ def _whole(folder: Path, table: Path, floor: Floor) -> Row:
     found: list[tuple[float, float]] = []
     for _ in range(3):
         with opened(folder) as job:
-            watch = Stopwatch(floor, _SAMPLES)
+            watch = Stopwatch(floor)
             prepared = prepare(job, table, Staff(), progress=watch)
         if not isinstance(prepared, Loaded):
             raise SystemExit(f"the sample was refused: {prepared.verdict.rules}")
@@ -268,7 +275,7 @@ def _turn(folder: Path, table: Path, workers: int) -> Spent:
     """One preparation, and what it needed; returns what all processes spent."""
     before, idle = _children(), psutil.cpu_times().idle
     with opened(folder) as job:
-        watch, start = Stopwatch(Floor(next(_pictures(table))), _SAMPLES_BESIDE_WORKERS), time.perf_counter()
+        watch, start = Stopwatch(Floor(next(_pictures(table))), _PAUSE_S), time.perf_counter()
         found = prepare(job, table, Staff(workers), progress=watch)
         seconds = time.perf_counter() - start
         watch("journal", 0, 0)

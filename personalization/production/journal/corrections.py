@@ -81,7 +81,7 @@ def good_card(connection: Connection, batch_id: int, row_number: int) -> GoodCar
         select(Run.id, Run.row_id, Row.number, Run.batch_id, Run.blank_id, Blank.card_number, Blank.location)
         .join(Row, Row.id == Run.row_id)
         .join(Blank, Blank.id == Run.blank_id)
-        .where(Run.batch_id == batch_id, Row.number == row_number, Run.state == RunState.GOOD.value)
+        .where(Row.batch_id == batch_id, Row.number == row_number, Run.state == RunState.GOOD.value)
     ).one_or_none()
     return GoodCard._make(found) if found is not None else None
 
