@@ -41,6 +41,7 @@ class TclCard:
 
     Attributes:
         state: where the card is.
+        begun: a block was taken, so that there is no PPS any more.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class TclCard:
         self._nad: int | None = None
         self._multiplier = 0
         self._table = self._rules()
+        self.begun = False
         self.state = State.RECEIVING
 
     @property
@@ -88,6 +90,7 @@ class TclCard:
         act = self._table.get((self.state, block.kind))
         if act is None or not self._is_for_us(block):
             return None
+        self.begun = True
         self._reply_cid = block.cid
         return act(block)
 

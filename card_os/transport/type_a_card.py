@@ -166,10 +166,13 @@ class TypeACard:
         return Frame.checked(self._ats.encode())
 
     def _change_rates(self, frame: Frame) -> Frame | None:
-        """PPS: PPSS ‖ PPS0 ‖ PPS1, directly after the ATS (5.3); answered with PPSS when the rates are announced."""
+        """PPS: PPSS ‖ PPS0 ‖ PPS1, before the first block; answered with PPSS when the rates are announced.
+
+        Source: ISO/IEC 14443-4:2018, clauses 5.3 and 5.6.2.2.
+        """
         payload = frame.payload
         start = PPS_START | self._cid
-        if not self._rates_open or payload is None:
+        if not self._rates_open or payload is None or (self.protocol is not None and self.protocol.begun):
             return None
         self._rates_open = False
         if payload == bytes((start, _PPS0)):

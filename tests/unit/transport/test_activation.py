@@ -16,6 +16,7 @@ from card_os.hardware.randomness import SeededRandomness
 from card_os.iso7816.atr import AnswerError, Ats
 from card_os.transport import type_a_card, type_a_reader, type_b
 from card_os.transport.events import Broken, Completed, Failure, LocalProtocolError
+from card_os.transport.tcl_blocks import Block, BlockCodec, ContactlessType, Kind
 from card_os.transport.type_a_frames import (
     Frame,
     anticollision_frame,
@@ -154,6 +155,23 @@ def test_rates_are_changed_as_announced_and_once(rates: int, payload: str, accep
     answer = one.receive(Frame.checked(bytes.fromhex(payload)))
     assert answer == (Frame.checked(b"\xd0") if accepted else None)
     assert one.receive(Frame.checked(b"\xd0\x01")) is None
+
+
+def test_after_a_block_no_rates_are_changed() -> None:
+    """ISO/IEC 14443-4:2018, 5.6.2.2: a valid block ends the time of PPS; a damaged one, or a stranger's, is none."""
+    codec = BlockCodec(ContactlessType.A)
+    for block, answered in (
+        (codec.encode(Block(Kind.INFORMATION, 0)), False),
+        (codec.encode(Block(Kind.NAK, 0)), False),
+        (codec.encode(Block(Kind.INFORMATION, 0, cid=3)), True),
+        (codec.encode(Block(Kind.INFORMATION, 0))[:-1], True),
+    ):
+        one = card()
+        assert isinstance(activate(type_a_reader.TypeAReader(), [one]), type_a_reader.Selected)
+        assert one.protocol is not None
+        one.protocol.receive(block)
+        answer = one.receive(Frame.checked(bytes.fromhex("D01105")))
+        assert answer == (Frame.checked(b"\xd0") if answered else None)
 
 
 @pytest.mark.parametrize("lost", range(8))
