@@ -203,6 +203,8 @@ def test_what_ends_a_loading(card: Card, session: SecureSession) -> None:
         ([replace_(good[0], data=b"\xc5\x01\x00")], 0x6A80),
         ([replace_(good[0], data=b"\xe2\x02\x4f\x00")], 0x6A80),
         ([replace_(good[0], data=tlv.encode(0xD4, bytes(16)))], 0x6A80),
+        ([replace_(good[0], data=tlv.encode(0xE3, tlv.encode(0x4F, DOMAIN), tlv.encode(0xC3, bytes(8))))], 0x6A80),
+        ([replace_(good[0], data=tlv.encode(0xE2, tlv.encode(0x4F, DOMAIN), tlv.encode(0xC2, bytes(8))))], 0x6A80),
         ([replace_(good[0], data=b"\xc4\x83\x0f\xff\xff")], 0x6A84),
         ([replace_(good[0], data=b"\xc4\x01\x00\x00")], 0x6A80),
         ([replace_(good[0], p1=0x80, data=b"\xc4\x01\x00")], 0x6A80),
