@@ -3,6 +3,9 @@
 Source: ISO/IEC 7816-4:2020, clause 7.4 (file control information, tables 10 to 13). The content of tag 86 is our own
 (7.4.3.2 leaves it to the application): repeated access mode (1) ‖ encoded `AccessRule`. Rules in the forms of the
 standard (`ATTRIBUTE_TAGS`, and 8D on a DF) are kept as they were given; `card_os.files.rules` compiles them.
+
+Deviates: b7 of the file descriptor byte (table 12, shareable) is taken and not kept, for every file may be current on
+several logical channels at a time.
 """
 
 from __future__ import annotations
