@@ -50,11 +50,6 @@ class Cover(NamedTuple):
     response: bool
     response_in_doubt: bool = False
 
-    @property
-    def anything(self) -> bool:
-        """True when something is hidden."""
-        return self.command or self.response
-
 
 class Hiding:
     """Follows one connection.
@@ -160,7 +155,7 @@ def _enciphered(data: bytes) -> bool:
         at += 1
         length = data[at] if at < len(data) else 0
         at += 1
-        if length > _LONG_FORM:
+        if length >= _LONG_FORM:  # without an end (80), what follows is judged
             size = length - _LONG_FORM
             length = int.from_bytes(data[at : at + size], "big")
             at += size
