@@ -29,6 +29,8 @@ class Service:
         self.response: list[int] = [0x90, 0x00]
         self.max_apdu: int | None = None
         self.calls: list[str] = []
+        self.headers: list[object] = []
+        self.left: list[int] = []
 
     def result(self, name: str) -> int:
         self.calls.append(name)
@@ -50,9 +52,19 @@ class Service:
             SCardReconnect=lambda *_: (self.result("reconnect"), self.protocol),
             SCardStatus=lambda *_: (self.result("status"), "", 0, self.protocol, list(self.atr)),
             SCardControl=lambda _handle, code, _data: (self.result("control"), self.control(code)),
-            SCardTransmit=lambda *_: (self.result("transmit"), self.response),
+            SCardTransmit=self.transmit,
+            SCardBeginTransaction=lambda *_: self.result("begin"),
+            SCardEndTransaction=self.end_transaction,
             SCardDisconnect=lambda *_: self.result("disconnect"),
         )
+
+    def transmit(self, _handle: int, header: object, _command: list[int]) -> tuple[int, list[int]]:
+        self.headers.append(header)
+        return self.result("transmit"), self.response
+
+    def end_transaction(self, _handle: int, left: int) -> int:
+        self.left.append(left)
+        return self.result("end")
 
     def control(self, code: int) -> list[int]:
         if self.max_apdu is None:
@@ -168,6 +180,72 @@ def test_limits_are_what_the_reader_says(
         assert connection.description.max_response_data == limit + 1
         assert connection.description.protocol is kind
         assert not connection.description.simulated
+
+
+@pytest.mark.clause("PC/SC part 5, SCardTransmit: the header names the protocol in use")
+@pytest.mark.parametrize(
+    ("protocol", "header"),
+    [(real.SCARD_PROTOCOL_T0, real.SCARD_PCI_T0), (real.SCARD_PROTOCOL_T1, real.SCARD_PCI_T1)],
+)
+def test_commands_go_under_the_protocol_in_use(service: Service, protocol: int, header: object) -> None:
+    service.protocol = protocol
+    with PcscConnection("ACME") as connection:
+        assert connection.transmit(b"\0\xa4\0\0") == b"\x90\x00"
+    assert service.headers == [header]
+
+
+def test_a_card_is_let_go_once_and_before_the_service(service: Service) -> None:
+    connection = PcscConnection("ACME")
+    connection.power_on()
+    connection.close()
+    assert service.calls[-2:] == ["disconnect", "release"]
+    connection.close()
+    connection.power_off()
+    assert service.calls.count("disconnect") == service.calls.count("release") == 1
+
+
+def test_without_power_there_is_no_reader_and_no_transaction(service: Service) -> None:
+    connection = PcscConnection("ACME")
+    with pytest.raises(ReaderError, match="not powered"):
+        _ = connection.reader
+    with pytest.raises(ReaderError, match="not powered"):
+        connection.transaction().__enter__()
+    assert not connection.has_pin_pad()
+    assert service.calls == []
+
+
+@pytest.mark.clause("PC/SC part 5, SCardEndTransaction: the card is left as it is")
+def test_a_transaction_ends_whatever_happens_in_it(service: Service) -> None:
+    with PcscConnection("ACME") as connection:
+        with connection.transaction():
+            connection.transmit(b"\0\xa4\0\0")
+        with pytest.raises(RuntimeError), connection.transaction():
+            raise RuntimeError("in the middle")
+        assert service.left == [real.SCARD_LEAVE_CARD] * 2
+        service.results["begin"] = real.SCARD_W_RESET_CARD
+        with pytest.raises(ReaderError, match="card-reset"):
+            connection.transaction().__enter__()
+        assert service.calls.count("end") == 2, "what did not begin does not end"
+
+
+@pytest.mark.clause("PC/SC part 10, 2.2: features by a command of class FF, for our own virtual readers only")
+@pytest.mark.parametrize(
+    ("reader", "response", "pad"),
+    [
+        ("Virtual PCD 00 00", [0x12, 0x06, 0x90, 0x00], True),
+        ("Virtual PCD 00 00", [0x12, 0x90, 0x00], False),
+        ("Virtual PCD 00 00", [0x06, 0x6A, 0x81], False),
+        ("Virtual PCD 00 00", [0x06, 0x90, 0x01], False),
+        ("ACME Reader 00 00", [0x06, 0x90, 0x00], False),
+    ],
+)
+def test_keys_of_a_virtual_reader_are_told_by_itself(
+    service: Service, reader: str, response: list[int], pad: bool
+) -> None:
+    service.readers, service.response = [reader], response
+    with PcscConnection(reader) as connection:
+        assert connection.has_pin_pad() is pad
+    assert ("transmit" in service.calls) is reader.startswith("Virtual"), "a card must not get a reader's command"
 
 
 @pytest.mark.parametrize("begin", ["power on", "reset"])
