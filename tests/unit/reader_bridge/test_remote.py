@@ -3,7 +3,9 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import errno
+import hmac
 import ipaddress
+import json
 import os
 import socket
 import struct
@@ -108,6 +110,80 @@ def test_rubbish_ends_its_own_connection_only(server: RemoteServer) -> None:
                     pass
     with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
         assert connection.transmit(b"\0\0\0\0")
+
+
+def exactly(link: socket.socket, length: int) -> bytes:
+    data = b""
+    while len(data) < length:
+        part = link.recv(length - len(data))
+        assert part, "the server left"
+        data += part
+    return data
+
+
+def asked(link: socket.socket, body: bytes) -> bytes:
+    """Send a frame, and the body of the next one; for nothing to send, just that."""
+    if body:
+        link.sendall(struct.pack(">I", len(body)) + body)
+    (length,) = struct.unpack(">I", exactly(link, 4))
+    return exactly(link, length)
+
+
+def test_the_frames_are_those_that_are_described(server: RemoteServer, card: Any) -> None:
+    """Other people's programs speak it by its description in `remote_protocol`, and so do our own of other versions."""
+    with socket.create_connection(("127.0.0.1", server.port), 60) as link:
+        opening = asked(link, b"")
+        assert (opening[0], len(opening)) == (0x01, 17)
+        place = b"\x00"
+        key = hmac.digest(TOKEN.encode(), b"permitcard remote" + opening[1:] + place, "sha256")
+        greeting = asked(link, b"\x10" + place + key)
+        assert greeting[0] == 0x00
+        assert json.loads(greeting[1:])["protocol"] == "T=1"
+        atr = bytes.fromhex("3B80800101")
+        assert asked(link, b"\x11") == b"\x00" + atr
+        assert asked(link, b"\x14" + b"\0\xa4\0\0") == b"\x00" + b"\0\0\xa4\0\x90\x00"
+        assert asked(link, b"\x12") == b"\x00" + atr
+        assert asked(link, b"\x13") == b"\x00"
+        refused = asked(link, b"\x15")
+        assert refused[0] == 0x01
+        assert json.loads(refused[1:]) == {"code": "bad-request", "parameters": {"kind": "21"}}
+    assert card.events[:3] == ["on", "reset", "off"]
+
+
+@pytest.mark.parametrize("change", ["challenge", "place", "label"])
+def test_a_proof_is_good_for_one_challenge_and_one_place(server: RemoteServer, card: Any, change: str) -> None:
+    """What was heard on the line opens nothing afterwards."""
+    with socket.create_connection(("127.0.0.1", server.port), 60) as link:
+        challenge = asked(link, b"")[1:]
+        parts = {"label": b"permitcard remote", "challenge": challenge, "place": b"\x00"}
+        changed = {**parts, change: bytes((parts[change][0] ^ 1,)) + parts[change][1:]}
+        key = hmac.digest(TOKEN.encode(), b"".join(changed.values()), "sha256")
+        answer = asked(link, b"\x10\x00" + key)
+        assert (answer[0], json.loads(answer[1:])["code"]) == (0x01, "not-allowed")
+        until_closed(link)
+    assert card.events == []
+
+
+def test_challenges_differ(server: RemoteServer) -> None:
+    seen: set[bytes] = set()
+    for _ in range(8):
+        with socket.create_connection(("127.0.0.1", server.port), 60) as link:
+            seen.add(asked(link, b"")[1:])
+    assert len(seen) == 8
+
+
+@pytest.mark.parametrize(("length", "taken"), [(70_000, True), (70_001, False)])
+def test_a_frame_is_as_long_as_the_longest_command_needs(
+    server: RemoteServer, card: Any, length: int, taken: bool
+) -> None:
+    card.answers = lambda _command: b"\x90\x00"
+    with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+        if taken:
+            assert connection.transmit(bytes(length - 1)) == b"\x90\x00"
+            assert len(card.commands[0]) == length - 1  # behind the byte that says what it is
+            return
+        with pytest.raises(ReaderError, match="reader-removed"):
+            connection.transmit(bytes(length - 1))
 
 
 def until_closed(link: socket.socket) -> None:
