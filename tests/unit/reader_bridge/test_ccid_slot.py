@@ -91,6 +91,59 @@ def test_a_tpdu_that_cannot_be_carried_fails_and_the_next_passes(slot: CcidSlot,
     assert ask(slot, MessageType.XFR_BLOCK, bytes.fromhex("00B0000003")).data[3:] == b"\x90\x00"
 
 
+@pytest.mark.clause("USB CCID 1.1, 6.2.6: bmICCStatus of a card that does not answer any more is inactive")
+def test_a_card_that_goes_mute_has_no_power_until_it_gets_it_again(slot: CcidSlot) -> None:
+    ask(slot, MessageType.ICC_POWER_ON)
+    answer = ask(slot, MessageType.XFR_BLOCK, bytes.fromhex("0050000000"))
+    assert failed(answer) == (True, CcidError.ICC_MUTE, IccStatus.INACTIVE)
+    assert failed(ask(slot, MessageType.XFR_BLOCK, bytes.fromhex("00B0000003")))[:2] == (True, CcidError.ICC_MUTE)
+    assert ask(slot, MessageType.ICC_POWER_ON).icc == IccStatus.ACTIVE
+
+
+@pytest.mark.clause("USB CCID 1.1, 6.1.7: five bytes for T=0, seven for T=1; 6.1.6: what RESET PARAMETERS gives back")
+def test_parameters_have_the_length_of_their_protocol(slot: CcidSlot) -> None:
+    ask(slot, MessageType.ICC_POWER_ON)
+    for protocol, right in ((0, T0_PARAMETERS), (1, T1_PARAMETERS)):
+        own = bytes((protocol, 0, 0))
+        for wrong in (b"", right[:-1], right + b"\0"):
+            assert failed(ask(slot, MessageType.SET_PARAMETERS, wrong, own))[:2] == (True, CcidError.BAD_LENGTH)
+        answer = ask(slot, MessageType.SET_PARAMETERS, right, own)
+        assert (answer.kind, answer.data, answer.parameters) == (MessageType.PARAMETERS, right, bytes((0, 0, protocol)))
+        assert ask(slot, MessageType.GET_PARAMETERS).data == right
+    answer = ask(slot, MessageType.RESET_PARAMETERS)
+    assert (answer.data, answer.parameters[2]) == (bytes.fromhex("1100000A00"), 0)
+
+
+@pytest.mark.clause("USB CCID 1.1, 6.1.4: wLevelParameter is 0000 at TPDU level")
+@pytest.mark.parametrize(("own", "carried"), [("000000", True), ("050000", True), ("000100", False), ("000010", False)])
+def test_a_block_is_carried_at_tpdu_level_whatever_its_waiting_time(slot: CcidSlot, own: str, carried: bool) -> None:
+    ask(slot, MessageType.ICC_POWER_ON)
+    answer = ask(slot, MessageType.XFR_BLOCK, bytes.fromhex("00B0000003"), bytes.fromhex(own))
+    assert failed(answer)[:2] == ((False, 0) if carried else (True, CcidError.BAD_LENGTH))
+
+
+def test_a_host_that_was_told_three_times_knows_that_the_card_is_gone(slot: CcidSlot) -> None:
+    ask(slot, MessageType.ICC_POWER_ON)
+    assert slot.known.is_set()
+    slot.remove()
+    assert not slot.known.is_set()
+    for _ in range(3):
+        assert not slot.missed.is_set()
+        assert ask(slot, MessageType.GET_SLOT_STATUS).icc == IccStatus.ABSENT
+    assert slot.missed.is_set()
+    slot.insert()
+    slot.remove()
+    assert not slot.missed.is_set(), "it has to be told anew"
+
+
+@pytest.mark.clause("USB CCID 1.1, 6.1.11: a reader without a keypad does not know PIN entry")
+def test_strings_and_pins_are_for_readers_with_keys(slot: CcidSlot) -> None:
+    ask(slot, MessageType.ICC_POWER_ON)
+    assert failed(ask(slot, MessageType.ESCAPE, b"\xb2\xa0\x00words"))[:2] == (True, 10)
+    assert failed(ask(slot, MessageType.SECURE, bytes(20)))[:2] == (True, CcidError.COMMAND_NOT_SUPPORTED)
+    assert not failed(ask(slot, MessageType.ESCAPE, b"\x01\x01\x01"))[0]
+
+
 def test_a_mute_card_is_inactive_and_a_missing_one_absent(slot: CcidSlot, card: MuteCard) -> None:
     card.broken = True
     assert failed(ask(slot, MessageType.ICC_POWER_ON)) == (True, CcidError.ICC_MUTE, IccStatus.INACTIVE)

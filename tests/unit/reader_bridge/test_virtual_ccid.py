@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from reader_bridge import virtual_ccid
-from reader_bridge.ccid_messages import FrameReader, IccStatus, Message, MessageType, frame
+from reader_bridge.ccid_messages import NAK_FRAME, FrameReader, IccStatus, Message, MessageType, frame
 from reader_bridge.line_history import LineHistory
 from reader_bridge.virtual_ccid import FIRMWARE, VirtualCcidReader
 from tests.doubles.echo_card import EchoCard
@@ -59,6 +59,14 @@ class Host:
             if found is None:
                 assert self.has_unread(PATIENCE_SECONDS)
                 self._frames.feed(os.read(self.descriptor, 4096))
+
+    def raw(self, length: int) -> bytes:
+        """So many bytes as they come."""
+        data = b""
+        while len(data) < length:
+            assert self.has_unread(PATIENCE_SECONDS)
+            data += os.read(self.descriptor, length - len(data))
+        return data
 
     def ask(self, message: Message) -> Message:
         """Echo and answer."""
@@ -111,6 +119,35 @@ def test_a_late_answer_is_not_sent_to_a_host_that_has_gone_on(
     assert (echo.kind, echo.sequence) == (MessageType.GET_SLOT_STATUS, 3)
     assert (answer.kind, answer.sequence) == (MessageType.SLOT_STATUS, 3)
     assert any("has given up: echo and answer 2" in line for line in reader.history.lines())
+
+
+@pytest.mark.clause("GemPC Twin: 03 15 16 asks for the last frame again, and is the answer to a damaged one")
+def test_a_frame_that_was_damaged_is_sent_again(host: Host, card: WaitingCard) -> None:
+    card.go_on.set()
+    answer = host.ask(verify(2))
+    os.write(host.descriptor, NAK_FRAME)
+    assert host.next() == answer
+    damaged = bytearray(frame(verify(3).encode()))
+    damaged[-1] ^= 1
+    os.write(host.descriptor, damaged)
+    assert host.raw(len(NAK_FRAME)) == NAK_FRAME
+    assert host.ask(verify(3)).data == b"\x90\x00"
+    assert len(card.executed) == 2, "neither was executed twice"
+
+
+@pytest.mark.clause("GemPC Twin: 50 02 and 50 03 tell card movements, between the echo and the answer")
+def test_a_card_movement_is_told_once_with_the_next_answer(reader: VirtualCcidReader, host: Host) -> None:
+    question = Message(MessageType.GET_SLOT_STATUS, sequence=2)
+    echo = frame(question.encode())
+    for move, told, icc in (
+        (reader.remove_card, b"\x50\x02", IccStatus.ABSENT),
+        (reader.insert_card, b"\x50\x03", IccStatus.INACTIVE),
+        (lambda: None, b"", IccStatus.INACTIVE),
+    ):
+        move()
+        host.send(question)
+        expected = frame(Message(MessageType.SLOT_STATUS, sequence=2, parameters=bytes((icc, 0, 0))).encode())
+        assert host.raw(len(echo + told + expected)) == echo + told + expected
 
 
 def test_a_command_behind_which_the_next_stands_is_not_executed(
