@@ -373,6 +373,14 @@ def test_the_factory_set_goes_with_the_first_whole_set_only() -> None:
     put(host, 0, 0x10, 0x01, b"\xb0\x41" + P256_POINT + b"\xf0\x01\x00\x00")
     put(host, 0, 1, 0x40, aes_field(host, NEW_AES[0]))
     assert names(card) == [(0x01, 0x10), (0x40, 1), (0xFF, 1), (0xFF, 2), (0xFF, 3)]
+    public = b"\xb0\x41" + P256_POINT + b"\xf0\x01\x00\x00"
+    assert put(host, 0, 0x81, 0x02, public, public, public).startswith("02")
+    assert put(host, 0, 0x81, 0x03, public, aes_field(host, NEW_AES[1]), aes_field(host, NEW_AES[2])).startswith("03")
+    assert names(card)[-3:] == [(0xFF, 1), (0xFF, 2), (0xFF, 3)], (
+        "three public keys, or one among them, open no session"
+    )
+    for version in (0x02, 0x03):
+        assert delete(host, f"D201{version:02X}").endswith("9000")
     assert put(host, 0xFF, 0x81, 0x41, *(aes_field(host, key * 2) for key in NEW_AES)).endswith("9000")
     assert names(card) == [(0x01, 0x10), (0x40, 1), (0x41, 1), (0x41, 2), (0x41, 3)]
 
