@@ -138,6 +138,7 @@ def test_issuer_numbers_come_by_store_data(session: SecureSession, connection: P
         "80E2900003410111",
         "80E29000024203",
         "80E29000",
+        "80E28800",
         "80E2880006007103420111",
         "80E2880005007002" + "4202",
         "80E2880003007000",
