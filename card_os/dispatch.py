@@ -105,7 +105,12 @@ class Dispatcher:
     def service_data(self) -> int:
         """Card service data byte of what is selected on the basic channel."""
         context = self._channels[0].context
-        return SERVICE_DATA if context is None else card_service_data(context.files)
+        if context is None:
+            return SERVICE_DATA
+        try:
+            return card_service_data(context.files)
+        except Exception:  # noqa: BLE001 - damaged files: a card starts all the same, and commands on them tell
+            return SERVICE_DATA
 
     def process(self, raw: bytes) -> bytes:
         """Execute one command APDU."""

@@ -7,11 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from applet.file_system.sample import SAMPLE
+from card_os.card import Card
 from card_os.files.card_information import MAX_COMMAND
 from card_os.files.spec import AccessMode, encode_rules
 from card_os.iso7816 import tlv
 from card_os.iso7816.apdu import CommandApdu
+from card_os.iso7816.atr import Atr, CompactTag, HistoricalBytes
 from card_os.security.access import ALWAYS
+from card_os.storage.store import ObjectKind
 from reader_bridge.connection import CardConnection
 from tests.doubles.file_system_card import new_file_system_card
 
@@ -87,3 +90,18 @@ def test_an_mf_without_a_rule_for_it_takes_no_files() -> None:
 def test_wrong_rules_are_not_installed() -> None:
     with pytest.raises(Exception, match="6A80"):
         new_file_system_card(rules=b"\x01\x01")
+
+
+def test_a_card_with_a_damaged_file_starts_and_promises_no_mf() -> None:
+    """ISO/IEC 7816-3, 8: a card that has power answers to reset; 7816-4, 12.1.1.7: b1, there is no MF."""
+    with new_file_system_card() as simulated:
+        assert isinstance(simulated.card, Card)
+        store = simulated.card.platform.store
+        owner = next(owner for owner in range(2, 9) if store.owned(owner, ObjectKind.FILE))
+        for item in store.owned(owner, ObjectKind.FILE):
+            store.change(item, 1, b"\x1f")  # no file descriptor byte
+        simulated.card.contact.power_on()
+        answer = HistoricalBytes.parse(Atr.parse(simulated.card.contact.reset()).historical)
+        assert answer.find(CompactTag.SERVICE_DATA) == b"\xc1"
+        assert simulated.card.faults == 0
+        assert simulated.card.contact.process(bytes.fromhex("00A4040000"))[-2:] == b"\x90\x00"

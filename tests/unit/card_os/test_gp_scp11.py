@@ -278,6 +278,40 @@ def test_the_parameter_names_the_variant(card: Card, parameter: int, sw: str, mo
     assert sw != "9000" or host.transmit(GET_STATUS).endswith("9000")
 
 
+@pytest.mark.parametrize(
+    "template",
+    [
+        "9003110000 95013C 800188 810110",
+        "900111 95013C 800188 810110",
+        "90021200 95013C 800188 810110",
+        "90021100 950130 800188 810110",
+        "90021100 95023C3C 800188 810110",
+        "90021100 9500 800188 810110",
+        "90021100 95013C 800180 810110",
+        "90021100 95013C 80028888 810110",
+        "90021100 95013C 800188 810111",
+        "90021100 95013C 800188 81021010",
+        "90021100 95013C 800188",
+        "95013C 90021100 800188 810110",
+        "90021100 95013C 800188 810110 810110",
+    ],
+)
+def test_other_requests_for_a_key_agreement_are_refused(card: Card, template: str) -> None:
+    """Amendment F, 7.6.2: the objects of A6 in their order, a level and keys that the card offers."""
+    point = tlv.encode(0x5F49, party(77, 0).point)
+    good = bytes.fromhex("90021100 95013C 800188 810110")
+    for data in (
+        tlv.encode(0xA6, bytes.fromhex(template)) + point,
+        tlv.encode(0xA7, good) + point,
+        tlv.encode(0xA6, good) + tlv.encode(0x5F48, party(77, 0).point),
+        tlv.encode(0xA6, good),
+        tlv.encode(0xA6, good) + point + point,
+        tlv.encode(0xA6, good) + tlv.encode(0x5F49, party(77, 0).point[:-1]),
+    ):
+        assert send(card, "80880313", data).hex() == "6a80"
+    assert send(card, "80880313", tlv.encode(0xA6, good) + point)[-2:] == b"\x90\x00"
+
+
 @pytest.mark.parametrize("reference", sorted(CURVES))
 def test_on_every_curve(reference: int) -> None:
     card = made(reference=reference)

@@ -16,6 +16,7 @@ from card_os.applet_api import (
     Instruction,
     KeyAlgorithm,
     KeyUsage,
+    Proof,
     authentication_instructions,
     create_certificate_date,
     create_key,
@@ -77,10 +78,13 @@ def body(
     )
 
 
+LEAF_KEY: Final = encode(0x06, ECDSA) + encode(0x86, point(LEAF))
+
+
 def leaf(
     *,
     issuer: bytes = CA_NAME,
-    key: bytes = encode(0x06, ECDSA) + encode(0x86, point(LEAF)),
+    key: bytes = LEAF_KEY,
     effective: str = "260101",
     expiration: str = "301231",
 ) -> bytes:
@@ -174,6 +178,30 @@ def test_a_right_is_never_more_than_what_every_certificate_grants(port: Port) ->
     assert chain(port, certificate(body(roles=0b10), ROOT)) == (0x9000,) * 5
     assert authenticate(port, 0, lambda message: sign(LEAF, message)) == 0x9000
     assert send(port, READ, 0x8100, ne=1)[1] == 0x6982
+
+
+def test_every_role_can_be_granted() -> None:
+    """Our own profile: a certificate has a bit for each of the sixteen key roles."""
+
+    class TellingApplet(SecuredApplet):
+        instructions: ClassVar[Mapping[tuple[bool, int], Instruction]] = {
+            **SecuredApplet.instructions,
+            **instruction_table(Instruction(0x10, "TELL PROOFS", lambda context, _: context.proofs.to_bytes(4, "big"))),
+        }
+
+    for role in (1, 8, 9, 16):
+
+        def anchors(context: Context, role: int = role) -> None:
+            algorithm = KeyAlgorithm.EC_P256_PUBLIC
+            create_key(context, 0x11, point(ROOT), usage=KeyUsage.VERIFY, algorithm=algorithm, role=role)
+
+        card = Card(secured_image(anchors).nvm(), [TellingApplet], randomness=SeededRandomness(9))
+        card.contact.power_on()
+        first, second = body(roles=0xFFFF), body(issuer=CA_NAME, holder=LEAF_NAME, key=LEAF_KEY, kind=0, roles=0xFFFF)
+        assert chain(card.contact, certificate(first, ROOT), certificate(second, MIDDLE)) == (0x9000,) * 5
+        assert authenticate(card.contact, 0, lambda message: sign(LEAF, message)) == 0x9000
+        told, _ = send(card.contact, 0x10, ne=4)
+        assert int.from_bytes(told, "big") == Proof.CONTACT | Proof.key(role)
 
 
 BROKEN: Final = {
