@@ -12,6 +12,8 @@ from reader_bridge.pcsc import binding
 
 _NEW_READERS: Final = "\\\\?PnP?\\Notification"
 """The name that stands for "another reader" in SCardGetStatusChange."""
+_FULL: Final = 16
+"""How many readers pcsc-lite has room for, and how many names it watches in one call: a full service has no next."""
 _EVENT_BITS: Final = 16
 _TURN_SECONDS: Final = 1.0
 """Longest single wait: where the service does not know the name above, new readers are seen then."""
@@ -75,7 +77,9 @@ class PcscMonitor:
         self._compare(names)
         states = [(name, self._known[name][0]) for name in names]
         milliseconds = int(seconds * 1000)
-        code, changed = scard.SCardGetStatusChange(context, milliseconds, [*states, (_NEW_READERS, 0)])
+        if len(states) != _FULL:
+            states.append((_NEW_READERS, 0))
+        code, changed = scard.SCardGetStatusChange(context, milliseconds, states)
         problem = binding.code_of(scard, code)
         if problem in {"time-out", "no-reader"} or code == scard.SCARD_E_CANCELLED:
             return

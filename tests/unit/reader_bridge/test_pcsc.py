@@ -11,7 +11,7 @@ from smartcard import scard as real
 
 from reader_bridge.connection import Interface, Protocol7816, ReaderError
 from reader_bridge.contactless_atr import interface_of
-from reader_bridge.pcsc import PcscConnection, binding, list_pcsc_readers
+from reader_bridge.pcsc import PcscConnection, PcscMonitor, ReaderChange, binding, list_pcsc_readers
 
 CONTACT_ATR = bytes.fromhex("3B979680 31FE45 8031C073DE21DF 29")
 FIELD_ATR = bytes.fromhex("3B8780018031C073DE21DF24")
@@ -44,10 +44,7 @@ class Service:
             SCardEstablishContext=lambda *_: (self.result("context"), 1),
             SCardReleaseContext=lambda *_: self.result("release"),
             SCardListReaders=lambda *_: (self.result("list"), self.readers),
-            SCardGetStatusChange=lambda _context, _timeout, states: (
-                self.result("change"),
-                [(name, real.SCARD_STATE_PRESENT if self.atr else 0, list(self.atr)) for name, _ in states],
-            ),
+            SCardGetStatusChange=self.status_change,
             SCardConnect=lambda *_: (self.result("connect"), 2, self.protocol),
             SCardReconnect=lambda *_: (self.result("reconnect"), self.protocol),
             SCardStatus=lambda *_: (self.result("status"), "", 0, self.protocol, list(self.atr)),
@@ -65,6 +62,14 @@ class Service:
     def end_transaction(self, _handle: int, left: int) -> int:
         self.left.append(left)
         return self.result("end")
+
+    def status_change(
+        self, _context: int, _timeout: int, states: list[tuple[str, int]]
+    ) -> tuple[int, list[tuple[str, int, list[int]]]]:
+        """As pcsc-lite does: no more than 16 names in one call."""
+        result = self.result("change") if len(states) <= 16 else int(real.SCARD_E_INVALID_PARAMETER)
+        present = real.SCARD_STATE_PRESENT if self.atr else 0
+        return result, [(name, present, list(self.atr)) for name, _ in states]
 
     def control(self, code: int) -> list[int]:
         if self.max_apdu is None:
@@ -102,6 +107,16 @@ def test_readers_are_listed_with_and_without_cards(service: Service) -> None:
     assert [(reader.name, reader.answer) for reader in list_pcsc_readers()] == [("ACME Reader 00 00", CONTACT_ATR)]
     service.atr = b""
     assert [(reader.answer, reader.interface) for reader in list_pcsc_readers()] == [(None, None)]
+
+
+@pytest.mark.clause("pcsc-lite, PCSCLITE_MAX_READERS_CONTEXTS: 16 readers, and as many names in SCardGetStatusChange")
+@pytest.mark.parametrize("count", [1, 15, 16])
+def test_a_service_that_is_full_is_watched_too(service: Service, count: int) -> None:
+    service.readers = [f"ACME Reader {number:02X} 00" for number in range(count)]
+    with PcscMonitor() as monitor:
+        events = [monitor.next(0) for _ in range(2 * count)]
+    told = {change: {event.reader for event in events if event and event.change is change} for change in ReaderChange}
+    assert told[ReaderChange.READER_ADDED] == told[ReaderChange.CARD_INSERTED] == set(service.readers)
 
 
 def test_no_reader_is_no_error(service: Service) -> None:
