@@ -106,6 +106,10 @@ class PcscService:
     ) -> None:
         if not 0 <= slots + len(serial) <= MAX_SLOTS or slots % _SLOTS_A_DRIVER:
             raise ValueError(f"slots come in pairs, and there is room for {MAX_SLOTS} readers")
+        if '"' in reader_name or not reader_name.isprintable():
+            raise ValueError(
+                "a reader's name is one line without quotes, for the service's configuration has it in quotes"
+            )
         if port is not None and not 0 < port <= _LAST_PORT + 1 - slots:
             raise ValueError(f"port {port} and those behind it are no ports for {slots} slots")
         self._given_port = port

@@ -111,6 +111,34 @@ def reader_names(scard: ModuleType, context: int, reader: str = "") -> list[str]
     return [str(name) for name in names]
 
 
+def look(scard: ModuleType, context: int, name: str) -> tuple[int, bytes]:
+    """The state of a reader (bits SCARD_STATE_*) and the ATR of the card in it; 0 and nothing where nobody tells."""
+    try:
+        code, states = scard.SCardGetStatusChange(context, 0, [(name, scard.SCARD_STATE_UNAWARE)])
+    except UnicodeEncodeError:
+        return _look_inside(scard, context, name)
+    return (states[0][1], bytes(states[0][2])) if code == scard.SCARD_S_SUCCESS else (0, b"")
+
+
+def is_watchable(name: str) -> bool:
+    """True when the binding takes the name where it waits for changes: it has to be ASCII there, and there alone."""
+    return name.isascii()
+
+
+def _look_inside(scard: ModuleType, context: int, name: str) -> tuple[int, bytes]:
+    """The same by a connection to the reader without its card, which gives the card no power."""
+    code, handle, _ = scard.SCardConnect(context, name, scard.SCARD_SHARE_DIRECT, 0)
+    if code != scard.SCARD_S_SUCCESS:
+        return 0, b""
+    try:
+        code, _, _, _, atr = scard.SCardStatus(handle)
+    finally:
+        scard.SCardDisconnect(handle, scard.SCARD_LEAVE_CARD)
+    if code != scard.SCARD_S_SUCCESS or not atr:
+        return int(scard.SCARD_STATE_EMPTY), b""
+    return int(scard.SCARD_STATE_PRESENT), bytes(atr)
+
+
 def find_name(names: list[str], wanted: str) -> str:
     """The reader of a name, or of a part that only one has.
 

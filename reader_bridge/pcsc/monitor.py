@@ -75,7 +75,11 @@ class PcscMonitor:
         context = self._open()
         names = binding.reader_names(scard, context)
         self._compare(names)
-        states = [(name, self._known[name][0]) for name in names]
+        for name in names:
+            if not binding.is_watchable(name):
+                self._take(name, *binding.look(scard, context, name))
+                seconds = 0 if self._waiting else seconds
+        states = [(name, self._known[name][0]) for name in names if binding.is_watchable(name)]
         milliseconds = int(seconds * 1000)
         if len(states) != _FULL:
             states.append((_NEW_READERS, 0))

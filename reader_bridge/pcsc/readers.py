@@ -58,9 +58,8 @@ def list_pcsc_readers() -> list[PcscReader]:
     with binding.service(scard) as context:
         found: list[PcscReader] = []
         for name in binding.reader_names(scard, context):
-            code, states = scard.SCardGetStatusChange(context, 0, [(name, scard.SCARD_STATE_UNAWARE)])
-            present = code == scard.SCARD_S_SUCCESS and states[0][1] & scard.SCARD_STATE_PRESENT
-            answer = bytes(states[0][2]) if present and states[0][2] else None
+            state, atr = binding.look(scard, context, name)
+            answer = atr if state & scard.SCARD_STATE_PRESENT and atr else None
             found.append(PcscReader(name, answer, interface_of(answer) if answer else None))
         return found
 

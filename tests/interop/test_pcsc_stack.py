@@ -26,6 +26,8 @@ from reader_bridge.pcscd import PcscService, free_port_pair
 from reader_bridge.readers import list_readers
 from reader_bridge.serving import CardServer
 from reader_bridge.stack import standard_stack
+from reader_bridge.vpcd import VirtualReader
+from tests.doubles.echo_card import EchoCard
 
 CONTACT: Final = "Virtual PCD 00 00"
 CONTACTLESS: Final = "Virtual PCD 00 01"
@@ -257,6 +259,34 @@ def test_a_port_that_another_program_has_is_not_taken_for_the_driver() -> None:
     assert str(port + 1) in str(failure.value.parameters["place"])
     with pytest.raises(ValueError, match="65535"):
         PcscService(65_535)
+
+
+@pytest.mark.parametrize("name", ['A "dual" reader', "two\nlines", "a\ttab"])
+def test_a_name_that_would_be_more_than_a_name_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="one line without quotes"):
+        PcscService(reader_name=name)
+
+
+def test_a_reader_may_be_called_anything_else() -> None:
+    """The binding waits for changes of readers with names in ASCII only; others are asked."""
+    name = "Lecteur à puce, 读卡器 [1]: 50%"
+    script = (
+        "from reader_bridge.pcsc import PcscConnection, list_pcsc_readers\n"
+        "first, second = list_pcsc_readers()\n"
+        "with PcscConnection(first.name) as connection:\n"
+        "    print(ascii((first.name, first.answer == connection.description.answer, second.answer)))\n"
+    )
+    with PcscService(reader_name=name) as service, VirtualReader([EchoCard()], service.port) as reader:
+        reader.wait_until_inserted(60)
+        told = subprocess.run(
+            [sys.executable, "-c", script],
+            env=environment(service),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=True,
+        )
+    assert told.stdout.strip() == ascii((f"{name} 00 00", True, None))
 
 
 def test_a_folder_too_deep_for_a_socket_is_said(tmp_path: Path) -> None:

@@ -66,7 +66,9 @@ class Service:
     def status_change(
         self, _context: int, _timeout: int, states: list[tuple[str, int]]
     ) -> tuple[int, list[tuple[str, int, list[int]]]]:
-        """As pcsc-lite does: no more than 16 names in one call."""
+        """As pcsc-lite does, no more than 16 names in one call; as the binding does, no names but in ASCII."""
+        for name, _ in states:
+            name.encode("ascii")
         result = self.result("change") if len(states) <= 16 else int(real.SCARD_E_INVALID_PARAMETER)
         present = real.SCARD_STATE_PRESENT if self.atr else 0
         return result, [(name, present, list(self.atr)) for name, _ in states]
@@ -117,6 +119,20 @@ def test_a_service_that_is_full_is_watched_too(service: Service, count: int) -> 
         events = [monitor.next(0) for _ in range(2 * count)]
     told = {change: {event.reader for event in events if event and event.change is change} for change in ReaderChange}
     assert told[ReaderChange.READER_ADDED] == told[ReaderChange.CARD_INSERTED] == set(service.readers)
+
+
+@pytest.mark.parametrize("atr", [CONTACT_ATR, b""])
+def test_a_reader_with_a_name_of_other_letters_is_a_reader(service: Service, atr: bytes) -> None:
+    service.readers, service.atr = ["Lecteur à puce 读卡器 00 00"], atr
+    (found,) = list_pcsc_readers()
+    assert (found.name, found.answer) == (service.readers[0], atr or None)
+    with PcscMonitor() as monitor:
+        events = [monitor.next(0), monitor.next(0)]
+    assert [event.change for event in events if event] == [ReaderChange.READER_ADDED, ReaderChange.CARD_INSERTED][
+        : 1 + bool(atr)
+    ]
+    service.results["connect"] = real.SCARD_E_SHARING_VIOLATION
+    assert [reader.answer for reader in list_pcsc_readers()] == [None]
 
 
 def test_no_reader_is_no_error(service: Service) -> None:
