@@ -142,8 +142,10 @@ def _keys(centre: Path | None) -> KeyStore:
     if centre is None:
         return specimen_keys()
     from permitcard.centre import Centre
+    from permitcard.operator_login import open_store
+    from personalization.production.acts import Role
 
-    return Centre(centre).key_store().open()
+    return open_store(Centre(centre), Role.INSPECT)
 
 
 def _secrets(card_number: bytes, centre: Path | None) -> tuple[KeyStore, str]:

@@ -324,8 +324,10 @@ def _set_of_store(name: str, store: KeyStore, version: int | None, kind: KeyType
 
 def _store(centre: Path) -> KeyStore:
     from permitcard.centre import Centre
+    from permitcard.operator_login import open_store
+    from personalization.production.acts import Role
 
-    return Centre(centre).key_store().open()
+    return open_store(Centre(centre), Role.KEYS)
 
 
 def _specimen_keys() -> KeyStore:

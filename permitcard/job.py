@@ -429,11 +429,12 @@ class Job:
         return hottest_page(path) if location.startswith("sim:") and path.exists() else None
 
     def pin_letter(self, card_number: bytes) -> PinLetter:
-        """The PIN letter of a finished card.
+        """The PIN letter of a finished card, for who inspects it.
 
         Raises:
-            PersonalizationError: "card-unknown", or the sealed file cannot be opened.
+            PersonalizationError: "role-missing", "card-unknown" (exit 2), or the sealed file cannot be opened.
         """
+        self.operator.require(Role.INSPECT)
         place = find_card(self.journal, card_number)
         path = self.sealed(place.batch, Purpose.MAILER)
         with MailerFile(path, self.keys.of_batch(place.batch), batch=place.batch) as letters:

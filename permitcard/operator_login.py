@@ -6,11 +6,16 @@ import getpass
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from personalization.errors import PersonalizationError
 from personalization.keys.passphrase import PassphraseSource
 from personalization.production.operators import Operator, Roster
+
+if TYPE_CHECKING:
+    from permitcard.centre import Centre
+    from personalization.keys.keystore import KeyStore
+    from personalization.production.acts import Role
 
 OPERATOR_VARIABLE: Final = "PERMITCARD_OPERATOR"
 """Name of an operator who proves a key; without it the operating system's user counts."""
@@ -35,6 +40,21 @@ def system_user() -> str:
         return pwd.getpwuid(os.getuid()).pw_name
     except KeyError:
         return f"uid-{os.getuid()}"
+
+
+def open_store(centre: Centre, role: Role) -> KeyStore:
+    """The key store of a centre, opened for an operator who is trusted with a role.
+
+    Raises:
+        PersonalizationError: "role-missing" (exit 2); as `operator_of`, and what the key store says.
+    """
+    keys = centre.key_store().open()
+    try:
+        operator_of(Roster.load(centre.operators, production=keys.production)).require(role)
+    except BaseException:
+        keys.close()
+        raise
+    return keys
 
 
 def operator_of(roster: Roster) -> Operator:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import datetime as dt
 import secrets
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -35,8 +36,10 @@ from personalization.permit.electronic.status_list import (
 )
 from personalization.preparation.portrait import make_portrait
 from personalization.preparation.source_file import SourceFile
+from personalization.production.acts import Role
 from personalization.production.journal.batches import find_batch
 from personalization.production.journal.cards import find_permit
+from personalization.production.journal.events import Entry, What, record
 
 _FOLDER: Final = "status"
 _LIST: Final = ".list"
@@ -73,10 +76,14 @@ def issue(job: Job, permit_number: str, now: dt.datetime, due: dt.date | None = 
         due: next endorsement; by default the one that was delivered with the card.
 
     Raises:
-        PersonalizationError: "permit-unknown" (exit 2), or the batch's file cannot be opened.
+        PersonalizationError: "role-missing", "permit-unknown" (exit 2), or the batch's file cannot be opened.
     """
+    job.operator.require(Role.DESK)
     applicant = applicant_on_card(job, permit_number)
-    return issue_for(job, applicant, due or applicant.endorsement_due, now)
+    issued = issue_for(job, applicant, due or applicant.endorsement_due, now)
+    until = issued.permit.endorsement_due.isoformat()
+    _record(job, What.ELECTRONIC_PERMIT_ISSUED, {"identifier": issued.permit.identifier.hex(), "until": until})
+    return issued
 
 
 def applicant_on_card(job: Job, permit_number: str) -> Applicant:
@@ -166,7 +173,11 @@ def publish(job: Job, now: dt.datetime, added: dict[tuple[Kind, bytes], Standing
     """Write the next issue of the status list, with a delta to the one before.
 
     An issue is written once: a desk that finds its number taken by another one begins again from that.
+
+    Raises:
+        PersonalizationError: "role-missing" (exit 2); "status-list-refused", somebody else wrote the one before.
     """
+    job.operator.require(Role.DESK)
     now = now.replace(microsecond=0)
     folder = job.centre.root / _FOLDER
     folder.mkdir(exist_ok=True)
@@ -177,10 +188,17 @@ def publish(job: Job, now: dt.datetime, added: dict[tuple[Kind, bytes], Standing
         with contextlib.suppress(FileExistsError):
             write_atomically(whole, status.sign(job.keys), replace=False)
             break
+    standings = sorted({standing.name.lower() for standing in added.values()})
+    _record(job, What.STATUS_PUBLISHED, {"sequence": status.sequence, "added": len(added), "standings": standings})
     if before is None:
         return IssuedList(status, whole, None)
     _write_deltas(job, folder, now)
     return IssuedList(status, whole, whole.with_suffix(_DELTA))
+
+
+def _record(job: Job, what: What, facts: Mapping[str, object]) -> None:
+    with job.journal.transaction() as connection:
+        record(connection, job.operator.name, [Entry(what, facts=facts)])
 
 
 def _write_deltas(job: Job, folder: Path, now: dt.datetime) -> None:

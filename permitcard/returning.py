@@ -1,4 +1,7 @@
-"""Giving a batch back: sealed files for the platform, the bank and the police stations, and opening them."""
+"""Giving a batch back: sealed files for the platform, the bank and the police stations, and opening them.
+
+Refused rows, which go back too, are sealed by intake.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from personalization.errors import PersonalizationError
+from personalization.intake.rejects import open_rejects, rejects_batch
 from personalization.preparation.sealed_file import Purpose
 from personalization.preparation.source_file import SourceFile
 from personalization.production.acts import Role
@@ -69,6 +73,19 @@ def open_file(job: Job, path: Path, directory: Path) -> tuple[Recipient, list[Pa
     header, files = open_return(path, directory, job.keys.of_batch)
     _record(job, header.batch, What.RETURN_OPENED, {"recipient": header.recipient.value})
     return header.recipient, files
+
+
+def open_refused(job: Job, path: Path, directory: Path) -> Path:
+    """Open a sealed file of refused rows; the audit trail says who did. Returns the delivery.
+
+    Raises:
+        PersonalizationError: as `open_rejects`; "role-missing", exit 2.
+    """
+    job.operator.require(Role.PREPARE)
+    batch = rejects_batch(path)
+    opened = open_rejects(path, directory, job.keys.of_batch(batch))
+    _record(job, batch, What.REJECTS_OPENED, {})
+    return opened
 
 
 def _record(job: Job, identifier: str, what: What, facts: Mapping[str, object]) -> None:

@@ -156,8 +156,10 @@ def keys_for(keys: Path | None, centre: Path | None, *, specimen: bool) -> Trace
 
         return StoreKeys(specimen_keys())
     from permitcard.centre import Centre
+    from permitcard.operator_login import open_store
+    from personalization.production.acts import Role
 
-    return StoreKeys(Centre(Path(centre or ".")).key_store().open())
+    return StoreKeys(open_store(Centre(Path(centre or ".")), Role.KEYS))
 
 
 def decoded_text(decoded: list[Decoded], *, long: bool) -> str:

@@ -154,14 +154,12 @@ def rejects(
 ) -> None:
     """Open a sealed file of refused rows, to correct them and send them in again."""
     from permitcard.centre import Centre
-    from personalization.intake.rejects import open_rejects, rejects_batch
+    from permitcard.job import Job
+    from permitcard.returning import open_refused
 
     console = console_of(context)
-    keys = Centre(centre).key_store().open()
-    try:
-        path = open_rejects(file, directory, keys.of_batch(rejects_batch(file)))
-    finally:
-        keys.close()
+    with Job.open(Centre(centre)) as job:
+        path = open_refused(job, file, directory)
     console.say("batch.reopened", path=path)
     console.result({"file": str(path)})
 

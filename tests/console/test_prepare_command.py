@@ -12,6 +12,8 @@ from permitcard.job import Job
 from personalization.intake.sample.unpacked import write_unpacked_sample
 from personalization.preparation.bulk.delivered import DeliveredFiles
 from personalization.production.acts import Act, Role
+from personalization.production.audit import read_trail
+from personalization.production.journal import open_journal
 from personalization.production.operators import Operator, Roster, require_two
 from tests.console.command_line import CommandLine
 
@@ -60,6 +62,8 @@ def test_a_bad_row_is_named_and_leaves_nothing_until_the_good_ones_may_go_on(tmp
     assert isinstance(rejects, list)
     opened = run("batch", "rejects", str(rejects[0]), "opened", "--centre", centre.root, "--json").document
     assert Path(str(opened["file"])).suffix == ".zip"
+    with open_journal(centre.journal_place()) as journal:
+        assert [entry["what"] for entry in read_trail(journal)[0]].count("rejects-opened") == 1
 
 
 def test_what_is_approved_is_the_whole_delivery_however_many_files_it_has(tmp_path: Path, centre: Centre) -> None:
