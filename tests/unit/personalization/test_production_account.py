@@ -94,6 +94,23 @@ def test_a_shift_begins_with_what_the_one_before_left(journal: Journal, tmp_path
     }
 
 
+def test_a_shift_that_was_killed_has_no_end(journal: Journal, tmp_path: Path) -> None:
+    receive(journal, tmp_path, [HONEST])
+    batch = load_batch(journal, 1)
+    with journal.transaction() as connection:
+        for who in ("li", "wang", "zhao"):
+            record(connection, who, [Entry(What.BATCH_RUNNING, batch.id)])
+        record(connection, "zhao", [Entry(What.BATCH_COMPLETE, batch.id)])
+        record(connection, "li", [Entry(What.BATCH_RUNNING, batch.id)])
+    shifts = take_account(journal).shifts
+    assert [(shift.operator, bool(shift.ended_at)) for shift in shifts] == [
+        ("li", False),
+        ("wang", False),
+        ("zhao", True),
+        ("li", False),
+    ]
+
+
 def test_a_span_begins_and_ends_where_it_is_said(journal: Journal, tmp_path: Path) -> None:
     """What happened at its end is not in it any more."""
     worked(journal, tmp_path)

@@ -16,6 +16,7 @@ from personalization.errors import PersonalizationError
 from personalization.keys.passphrase import PassphraseSource
 from personalization.production.audit import read_trail, verify_trail
 from personalization.production.journal import Journal, open_journal
+from personalization.production.journal.articles import hold_for_article, room_to_make
 from personalization.production.journal.batches import (
     BatchEntry,
     RowEntry,
@@ -327,12 +328,29 @@ def begin_print(journal: Journal) -> None:
         raise PersonalizationError("printed-before")
 
 
+def hold_batch(journal: Journal) -> None:
+    load_batch(journal, 2)
+    chips = [NewBlank(bytes((number,)) * 10, f"pcsc:ACME#{number}") for number in (1, 2)]
+    receive_blanks(journal, chips, lot="L", who="li")
+    journal.write(lambda connection: hold_for_article(connection, "li", 1))
+
+
+def claim_article(journal: Journal) -> None:
+    def work(connection: Connection) -> None:
+        if not room_to_make(connection, 1, 1):
+            raise PersonalizationError("first-article")
+        claim_to_make(connection, 1, "one", 1)
+
+    journal.write(work)
+
+
 @pytest.mark.parametrize(
     ("prepare", "act", "what", "refusal"),
     [
         (approve_erasure, use_approval, What.BATCH_ERASED, "approval-used"),
         (complete_batch, release, What.BATCH_RELEASED, "batch-released"),
         (claim_chip, begin_print, What.PRINT_BEGUN, "printed-before"),
+        (hold_batch, claim_article, What.CLAIMED, "first-article"),
     ],
 )
 def test_of_two_machines_at_the_same_moment_one_acts(

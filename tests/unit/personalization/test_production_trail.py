@@ -36,6 +36,7 @@ from personalization.production.journal.claims import (
     record_spoiled,
     record_uninspected,
     record_unreachable,
+    retry_failed,
     take_over,
     waiting_count,
 )
@@ -144,6 +145,8 @@ def test_the_life_of_a_card_stands_in_the_trail(journal: Journal, batch: BatchFa
     assert happened(journal) == ["blanks-received", "batch-loaded", "claimed", "made", "good"]
     assert told(journal, What.BATCH_LOADED) == [("operator", {"accepted": 3, "rejected": 0})]
     assert told(journal, What.CLAIMED, What.MADE) == [("maker", None)] * 2
+    with journal.reading() as connection:
+        assert connection.execute(select(Event.facts).where(Event.what == What.MADE)).scalar_one() is None
     assert told(journal, What.GOOD) == [("inspector", None)]
     with journal.reading() as connection:
         keys = connection.execute(select(Event.batch_id, Event.row_id, Event.blank_id, Event.run_id)).all()
@@ -182,6 +185,20 @@ def test_a_row_that_fails_is_told_of_and_another_is_not(
     assert told(journal, What.SPOILED) == [("s", {"reason": "torn", "stage": "make"})]
     assert told(journal, What.ROW_FAILED) == ([("s", {"attempts": 1})] if failed else [])
     assert (value(journal, Blank.reason)[0], value(journal, Row.reason)[0]) == ("torn", "torn")
+
+
+def test_failed_rows_of_one_batch_wait_again_with_all_their_blanks(
+    journal: Journal, batch: BatchFacts, other: BatchFacts
+) -> None:
+    for which in (batch, other):
+        (claim,) = claimed(journal, which)
+        spoiled = outcome(claim, "torn")
+        journal.write(lambda connection, lost=spoiled: record_spoiled(connection, "s", lost, Stage.MAKE, 1))  # type: ignore[misc]
+    assert value(journal, Row.state).count(RowState.FAILED) == 2
+    assert journal.write(lambda connection: retry_failed(connection, "li", batch.id)) == 1
+    assert value(journal, Row.state) == [RowState.WAITING] * 3 + [RowState.FAILED, RowState.WAITING]
+    assert value(journal, Row.attempts) == [0, 0, 0, 1, 0]
+    assert told(journal, What.ROW_RETRIED) == [("li", None)]
 
 
 def test_an_inspection_that_was_not_begun_waits_for_another_inspector(journal: Journal, batch: BatchFacts) -> None:
