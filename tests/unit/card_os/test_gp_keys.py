@@ -35,6 +35,7 @@ from card_os.iso7816.aid import Aid
 from card_os.manufacture import manufacture
 from card_os.security.block_ciphers import BlockCipher, ecb_encrypt
 from card_os.security.cryptography import check_value
+from card_os.storage.store import ObjectKind
 from tests.doubles.channel_hosts import AES_KEYS, Scp02Host, Scp03Host
 from tests.doubles.issuer_card import PRODUCTION, boot
 
@@ -383,6 +384,21 @@ def test_the_factory_set_goes_with_the_first_whole_set_only() -> None:
         assert delete(host, f"D201{version:02X}").endswith("9000")
     assert put(host, 0xFF, 0x81, 0x41, *(aes_field(host, key * 2) for key in NEW_AES)).endswith("9000")
     assert names(card) == [(0x01, 0x10), (0x40, 1), (0x41, 1), (0x41, 2), (0x41, 3)]
+
+
+@pytest.mark.parametrize(("kind", "sw"), [("tries", "6983"), ("sequence", "6985")])
+def test_a_key_set_without_its_counter_opens_no_session(card: Card, kind: str, sw: str) -> None:
+    """10.2.3: what counts is not there, so that nothing is granted; the card stays whole."""
+    store = card.platform.store
+    counters = store.owned(ISSUER_DOMAIN, ObjectKind.COUNTER)
+    lengths = {"tries": 1, "sequence": card_keys.SEQUENCE_LENGTH}
+    for item in counters:
+        if item.size == lengths[kind]:
+            store.delete(item)
+    host = Scp03Host(card.contact.process)
+    answer = host.open(0x33) if kind == "tries" else host.sw
+    assert answer.hex() == sw
+    assert card.faults == 0
 
 
 # ---- DELETE of keys
