@@ -6,7 +6,7 @@ these two modules and from the vocabulary, and from nothing else of the firmware
 
 from __future__ import annotations
 
-from card_os.files.card_information import card_information
+from card_os.files.card_information import EF_ATR, EF_DIR, card_information
 from card_os.files.commands import (
     ALL_FILE_INSTRUCTIONS,
     FILE_INSTRUCTIONS,
@@ -20,6 +20,8 @@ from card_os.storage.store import ObjectKind, StoredObject
 
 __all__ = [
     "ALL_FILE_INSTRUCTIONS",
+    "EF_ATR",
+    "EF_DIR",
     "FILE_INSTRUCTIONS",
     "AccessMode",
     "ApplicationLifeCycle",

@@ -16,6 +16,8 @@ from applet.file_system import aid
 from card_os.applet_api import ALWAYS, Instruction, instruction_table, load_pins, pin_instructions
 from card_os.applet_services import (
     ALL_FILE_INSTRUCTIONS,
+    EF_ATR,
+    EF_DIR,
     AccessMode,
     FileSpec,
     FileStructure,
@@ -33,8 +35,6 @@ if TYPE_CHECKING:
     from card_os.applet_api import AccessRule, Context
 
 MF: Final = 0x3F00
-EF_DIR: Final = 0x2F00
-EF_ATR: Final = 0x2F01
 _SFI_DIR: Final = 30
 _SFI_ATR: Final = 1
 _DIR_RECORD: Final = 64
