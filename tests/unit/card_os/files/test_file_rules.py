@@ -357,3 +357,18 @@ def test_a_file_without_attributes_is_stored_as_it_ever_was() -> None:
     assert create(port, 0x0101, b"") == GRANTED
     assert image.snapshot().count(b"\x02\x01\x05\x00\x01\x01") == 1
     assert image.snapshot().count(b"\x03\x01\x05") == before
+
+
+@pytest.mark.parametrize(
+    ("modes", "updated", "appended"),
+    [("8C020200", GRANTED, REFUSED), ("8C020400", REFUSED, GRANTED), ("8C03060000", GRANTED, GRANTED)],
+    ids=["update", "write and append", "both"],
+)
+def test_updating_the_previous_record_of_a_ring_is_updating(
+    port: Port, modes: str, updated: int, appended: int
+) -> None:
+    """7816-4, 11.4.5 and table 26: the rule of updating decides, though a record is appended."""
+    ring = encode(0x62, bytes.fromhex("82050621000402 83020101 8800" + modes))
+    assert send(port, CREATE, 0, ring)[1] == GRANTED
+    assert send(port, UPDATE_RECORD, 0x0003, bytes(4))[1] == updated
+    assert send(port, APPEND_RECORD, 0, bytes(4))[1] == appended
