@@ -218,11 +218,10 @@ class PcscService:
             )
 
     def _wait(self) -> None:
-        process = self._process
         deadline = time.monotonic() + _START_SECONDS
         while time.monotonic() < deadline:
-            if process is None or process.poll() is not None:
-                raise ReaderError("pcscd-failed", reason=self._last_words())
+            if (failure := self.failure) is not None:
+                raise failure
             if self._listens():
                 return
             time.sleep(_POLL_SECONDS)

@@ -131,7 +131,7 @@ def test_the_monitor_tells_of_cards_that_come_and_go(service: PcscService, slots
         assert len([line for line in told if line.startswith("card-inserted")]) == 2
         slots.slots[0].remove_card()
         assert watcher.stdout.readline().strip() == "card-removed Virtual PCD 00 00"
-        slots.slots[0].insert_card(PinCard(bytes.fromhex("3B00")))
+        slots.slots[0].insert_card(PinCard(bytes.fromhex("3B021450")))
         assert watcher.stdout.readline().strip() == "card-inserted Virtual PCD 00 00"
         service.close()
         assert watcher.stdout.readline().strip() in {

@@ -45,7 +45,7 @@ CARDS: Final = 3
 ROLES: Final = '["receive", "prepare", "run", "inspect", "release", "keys"]'
 INSERTED_SECONDS: Final = 60.0
 SEEN_SECONDS: Final = 3.0  # a busy service looks at its slots once in this time
-T0_ONLY: Final = bytes.fromhex("3B00")
+T0_ONLY: Final = bytes.fromhex("3B021450")  # pcscd 2.5 finds no protocol in one without historical bytes
 
 
 class Watched(Wrapper):
