@@ -40,10 +40,10 @@ def insert_many(
     values = tuple(shared.values())
     if connection.dialect.name == "postgresql":
         return _copy(connection, f"COPY {into} FROM STDIN", (values + row for row in rows))
-    given, row = _places(connection, len(shared)), f"({_places(connection, len(columns))})"
+    same, row = _places(connection, len(shared)), f"({_places(connection, len(columns))})"
     count, waiting = 0, iter(rows)
     while some := list(itertools.islice(waiting, _ROWS_A_STATEMENT)):
-        source = f"SELECT {given}, each.* FROM (VALUES {', '.join([row] * len(some))}) AS each"  # noqa: S608
+        source = f"SELECT {same}, given.* FROM (VALUES {', '.join([row] * len(some))}) AS given"  # noqa: S608
         connection.exec_driver_sql(f"INSERT INTO {into} {source}", (*values, *itertools.chain.from_iterable(some)))
         count += len(some)
     return count

@@ -6,18 +6,21 @@ import csv
 import datetime as dt
 import gc
 import io
+import itertools
 import json
 import multiprocessing
 import os
 import random
 import shutil
+import signal
 import socket
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
 from permitcard.centre import Centre
 from permitcard.job import Job
@@ -36,8 +39,10 @@ from personalization.preparation.bulk import cluster as cluster_module
 from personalization.preparation.bulk import index, workers
 from personalization.preparation.bulk.dealing import DealtRows
 from personalization.preparation.bulk.engine import Refusal
+from personalization.preparation.bulk.layout import BatchFolder
 from personalization.preparation.bulk.workers import Stage
 from personalization.preparation.sealed_file import Purpose
+from personalization.production.journal import batches, driver
 from personalization.production.journal.batches import batch_status
 from personalization.production.states import RowState
 from tests.console.command_line import ROOT
@@ -269,6 +274,54 @@ def test_an_interrupted_preparation_goes_on_where_it_stopped(
     assert {stage: list(seen.values()).count(stage) for stage in Stage} == dict(ORDERS)
     assert cuts == sum(ORDERS.values())
     assert content(centre, found.identifier) == content(done.centre, done.found.identifier)
+
+
+def killed(root: Path, file: Path, *, entered: bool) -> None:
+    """In a process of its own, which is killed in the middle of the rows, or when the journal knows them all."""
+
+    def die(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def insert(
+        connection: Connection,
+        table: str,
+        shared: Mapping[str, object],
+        columns: Sequence[str],
+        rows: Iterable[tuple[object, ...]],
+    ) -> int:
+        def some() -> Iterator[tuple[object, ...]]:
+            yield from itertools.islice(rows, RESIDENTS // 2)
+            die()
+
+        return driver.insert_many(connection, table, shared, columns, some())
+
+    patch = pytest.MonkeyPatch()
+    if entered:
+        patch.setattr(BatchFolder, "clear_work", die)
+    else:
+        patch.setattr(batches, "insert_many", insert)
+    loaded(Centre(root), file)
+
+
+def test_a_batch_is_in_the_journal_whole_or_not_at_all(centre: Centre, delivery: Path, done: Done) -> None:
+    """Killed while rows are entered, and again when all are; the same command goes on, and knows that it was done."""
+    for entered in (False, True):
+        process = multiprocessing.get_context("spawn").Process(
+            target=killed, args=(centre.root, delivery), kwargs={"entered": entered}
+        )
+        process.start()
+        process.join(300)
+        assert process.exitcode == -signal.SIGKILL
+        with Job.open(centre) as job:
+            known = batches.list_batches(job.journal)
+        assert len(known) == entered
+        assert len(list(centre.root.glob("batches/*/work"))) == 1
+    with pytest.raises(PersonalizationError, match="batch-file-seen"):
+        loaded(centre, delivery)
+    assert list(centre.root.glob("batches/*/work")) == []
+    assert content(centre, known[0]) == content(done.centre, done.found.identifier)
+    with Job.open(centre) as job:
+        assert batch_status(job.journal, known[0]).left == RESIDENTS
 
 
 @pytest.mark.parametrize(
