@@ -38,6 +38,17 @@ def test_the_mf_is_there_after_a_reset(card: CardConnection) -> None:
     assert send(card, "00B0820005") == b"Hello".hex().upper() + "9000"
 
 
+def test_without_a_name_and_a_selected_file_the_mf_is_managed(card: CardConnection) -> None:
+    """7816-9, 9: the current file is meant, which is the MF after the answer to reset (7816-4, 7.1)."""
+    assert send(card, "00440000") == "9000"
+    assert send(card, "00E40000") == "6985"
+    assert send(card, "00040000") == "9000"
+    assert send(card, "00B0820005") == "6985"
+    assert send(card, "00A4000C023F00") == "6283"
+    assert send(card, "00440000") == "9000"
+    assert send(card, "00B0820005") == b"Hello".hex().upper() + "9000"
+
+
 def test_ef_dir_names_the_application(card: CardConnection) -> None:
     assert send(card, "00A4000C022F00") == "9000"
     assert send(card, "00B2010400") == "6116" + "4F07F05A4A4A5A0301" + "500B46494C452053595354454D" + "9000"

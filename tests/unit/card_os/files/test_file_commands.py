@@ -156,6 +156,9 @@ def test_no_file_is_selected(port: Port) -> None:
         "00DC010401AA",
         "00E2000001AA",
         "00B1000003540100" + "00",
+        "00440000",
+        "00040000",
+        "00E40000",
     ):
         assert send(port, command) == "6986"
 
