@@ -39,7 +39,7 @@ from personalization.preparation.manifest import MANIFEST_ENDING, Manifest
 from personalization.preparation.prepare import PreparedBatch, prepare_batch
 from personalization.preparation.sealed_file import Purpose
 from personalization.production.acts import Act, Role
-from personalization.production.audit import make_checkpoint
+from personalization.production.audit import make_checkpoint, require_journal_of
 from personalization.production.card_kind import refuse_other_kind
 from personalization.production.disposal import require_list
 from personalization.production.erasure import Premises, erase_batch
@@ -97,25 +97,33 @@ class Job:
     named: tuple[str, ...] = ()
 
     @classmethod
-    def open(cls, centre: Centre, sams: Sequence[str] = ()) -> Self:
+    def open(cls, centre: Centre, sams: Sequence[str] = (), *, any_journal: bool = False) -> Self:
         """Open key store and journal.
 
         Args:
             centre: its folder.
             sams: addresses of readers with SAMs; the centre's own list when there are none.
+            any_journal: also one that is not the centre's of today, for auditors.
 
         Raises:
             PersonalizationError: no such centre, no passphrase or a wrong one, journal unreadable, an operator whom
-                the centre does not know.
+                the centre does not know; "journal-behind", exit 3.
         """
         keys = centre.key_store().open()
         try:
             roster = Roster.load(centre.operators, production=keys.production)
             operator = operator_of(roster)
-            return cls(centre, keys, open_journal(centre.journal_place()), roster, operator, tuple(sams))
+            journal = open_journal(centre.journal_place())
+            try:
+                if not any_journal:
+                    require_journal_of(journal, centre.checkpoints)
+            except BaseException:
+                journal.close()
+                raise
         except BaseException:
             keys.close()
             raise
+        return cls(centre, keys, journal, roster, operator, tuple(sams))
 
     def __enter__(self) -> Self:
         return self

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Generator
@@ -10,6 +11,8 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 _BUFFER: Final = 1 << 18
+_OF_THE_MEDIUM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""Errors of a write, which the system tells of a descriptor and not of a file."""
 
 
 @contextmanager
@@ -45,6 +48,10 @@ def open_atomically(path: Path, *, replace: bool = True, flush: bool = True) -> 
             path.hardlink_to(part)  # fails when the name is taken, in one step
         if flush:
             flush_directory(path.parent)
+    except OSError as error:
+        if error.filename is None and error.errno in _OF_THE_MEDIUM:
+            error.filename = str(path)
+        raise
     finally:
         part.unlink(missing_ok=True)
 

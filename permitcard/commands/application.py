@@ -112,7 +112,8 @@ def run(arguments: Sequence[str]) -> int:
         console.complain(error.code, **error.parameters)
         return ExitCode.USAGE if error.code in _MISTYPED else ExitCode.ENVIRONMENT
     except OSError as error:
-        console.complain("file-failure", path=error.filename, cause=error.strerror or type(error).__name__)
+        code = "file-failure" if error.filename is not None else "system-failure"
+        console.complain(code, path=error.filename, cause=error.strerror or type(error).__name__)
         return ExitCode.ENVIRONMENT
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug of ours never shows a traceback
         console.complain("internal-error", kind=type(error).__name__, path=_write_crash(error))

@@ -38,7 +38,7 @@ def verify(
     if export is not None:
         verdict = verify_export(export, None if authority is None else authority.read_bytes())
     else:
-        with Job.open(Centre(centre)) as job:
+        with Job.open(Centre(centre), any_journal=True) as job:
             root = authorities_of(job.keys)
             entries, head = read_trail(job.journal)
             verdict = verify_trail(entries, read_checkpoints(job.centre.checkpoints, root), head)
@@ -90,7 +90,7 @@ def export(
     from personalization.production.audit import export_trail
 
     console = console_of(context)
-    with Job.open(Centre(centre)) as job:
+    with Job.open(Centre(centre), any_journal=True) as job:
         document = export_trail(job.journal, job.centre.checkpoints, job.keys)
     write_atomically(file, json.dumps(document, ensure_ascii=False, indent=1).encode() + b"\n")
     console.say("audit.exported", path=file)

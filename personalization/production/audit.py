@@ -177,6 +177,25 @@ def make_checkpoint(journal: Journal, folder: Path, keys: KeyStore, who: str) ->
     return path
 
 
+def require_journal_of(journal: Journal, folder: Path) -> None:
+    """Refuse a journal that ends before what was signed: an older copy, another one, or a new one in its place.
+
+    With it, files and permits that were made would be taken in again. Only the names of the checkpoints are looked at;
+    what they prove is `verify_trail`'s to say.
+
+    Raises:
+        PersonalizationError: "journal-behind", exit 3.
+    """
+    numbers = [int(found[1]) for path in _checkpoint_files(folder) if (found := _NAME.fullmatch(path.name))]
+    signed = max(numbers, default=0)
+    head = select(AuditHead.number).where(AuditHead.id == HEAD_ROW)
+    ends = journal.read(lambda connection: connection.execute(head).scalar()) or 0
+    if ends < signed:
+        raise PersonalizationError(
+            "journal-behind", exit_code=3, path=journal.place.shown, ends=ends, signed=signed, folder=str(folder)
+        )
+
+
 def read_checkpoints(folder: Path, authority: bytes) -> list[Checkpoint]:
     """The checkpoints in a folder, oldest first.
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from permitcard.job import Job
-from personalization.atomic_file import write_atomically
+from personalization.atomic_file import open_atomically, write_atomically
 from personalization.errors import PersonalizationError, unread
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KeyName
@@ -37,6 +37,9 @@ def test_a_file_that_cannot_be_written_is_told_by_its_own_name(small_centre: Sma
     with pytest.raises(FileNotFoundError) as caught:
         write_atomically(tmp_path / "nowhere" / "file.json", b"")
     assert caught.value.filename == str(tmp_path / "nowhere" / "file.json")
+    with pytest.raises(OSError, match="No space") as full, open_atomically(tmp_path / "full.json"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert full.value.filename == str(tmp_path / "full.json")
     told = small_centre.prompt("keys", "component", "card", "li", "nowhere/li.txt", code=3)
     assert "permitcard: nowhere/li.txt: No such file" in told.err
 
@@ -84,3 +87,26 @@ def test_a_rehearsal_with_a_load_key_from_elsewhere_is_told_how_to_go_on(small_c
     assert (told["code"], "keys rotate sam_load" in str(told["text"])) == ("sam-load-not-vendors", True)
     small_centre("keys", "rotate", "sam_load")
     assert small_centre("sam", "make").document["found"] == "loaded"
+
+
+def test_a_journal_that_is_not_the_centres_of_today_makes_nothing_again(small_centre: SmallCentre) -> None:
+    """Lost, emptied, or restored from an older copy: the signed checkpoints beside it tell."""
+    journal = small_centre.centre.journal
+    small_centre("batch", "prepare", small_centre.delivered, "--workers", "1")
+    older = journal.read_bytes()
+    small_centre("stock", "receive", "1")
+    small_centre("audit", "checkpoint")
+    newest = journal.read_bytes()
+    for content in (b"", older):
+        journal.write_bytes(content)
+        for words in (("batch", "run", small_centre.delivered, "--simulate"), ("batch", "status"), ("stock", "show")):
+            told: Any = small_centre(*words, code=3).error
+            assert told["code"] == "journal-behind"
+            assert told["parameters"]["ends"] < told["parameters"]["signed"]
+        assert small_centre("audit", "verify", code=1).document["genuine"] is False
+    journal.write_bytes(newest)
+    assert small_centre("audit", "verify").document["genuine"] is True
+    journal.write_bytes(older)
+    for path in small_centre.centre.checkpoints.iterdir():
+        path.unlink()
+    assert small_centre("batch", "status").document["left"] == 4, "what the auditor let go on"
