@@ -28,12 +28,13 @@ class WaitingCard(EchoCard):
         self.begun = threading.Event()
         self.go_on = threading.Event()
         self.executed: list[bytes] = []
+        self.response = b"\x90\x00"
 
     def transmit(self, command: bytes) -> bytes:
         self.executed.append(command)
         self.begun.set()
         assert self.go_on.wait(PATIENCE_SECONDS)
-        return b"\x90\x00"
+        return self.response
 
 
 class Host:
@@ -167,6 +168,17 @@ def test_the_history_tells_headers_and_times_and_no_data(
     text = "\n".join(reader.history.lines())
     assert "host: 6F seq 2, 13 bytes, 000000 0020008108" in text
     assert SECRET[:4].hex() not in text
+
+
+def test_the_history_has_nothing_of_what_a_card_tells(reader: VirtualCcidReader, host: Host, card: WaitingCard) -> None:
+    """An answer by T=0 has no header: its first bytes are the card's content."""
+    card.go_on.set()
+    card.response = SECRET + b"\x90\x00"
+    read = Message(MessageType.XFR_BLOCK, bytes.fromhex("00B0000008"), sequence=2)
+    assert host.ask(read).data == card.response
+    text = "\n".join(reader.history.lines())
+    assert "reader: 80 seq 2, 10 bytes" in text
+    assert SECRET[:2].hex() not in text
 
 
 def test_a_history_keeps_the_last_entries_and_their_pauses() -> None:
