@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import socket
 import struct
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,6 +85,21 @@ def test_requests_reach_the_card_and_only_what_has_an_answer_is_answered(
     driver.send(b"\0\xb0\0\0")
     assert driver.receive() == b"\0\xb0\0\0\x90\x00"
     assert card.events == ["on", "reset", "off"]
+
+
+def test_a_card_is_in_when_the_driver_has_asked_for_it_and_gone_when_the_slot_ends(
+    slot: VirtualSlot, driver: Driver
+) -> None:
+    """The service looks at its slots by asking for the ATR; before, it does not know of the card."""
+    assert not slot.wait_until_inserted(0)
+    driver.send(b"\x01")
+    driver.send(b"\x04")
+    assert driver.receive() == ATR
+    assert slot.wait_until_inserted(60)
+    slot.close()
+    assert f"vpcd-{driver.port}" not in {thread.name for thread in threading.enumerate()}
+    with pytest.raises(EOFError):
+        driver.receive()
 
 
 def test_asking_whether_a_card_is_there_gives_it_no_power(slot: VirtualSlot, driver: Driver, card: Any) -> None:
