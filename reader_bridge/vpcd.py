@@ -29,8 +29,6 @@ from reader_bridge.vigil import Vigil
 
 DEFAULT_PORT: Final = 0x8C7B
 """First slot in the driver's packaged configuration; the second is the next port."""
-MAX_MESSAGE: Final = 0xFFFF
-"""Bytes of one command or response, whole."""
 
 _LENGTH: Final = struct.Struct(">H")
 _POWER_OFF: Final = 0
@@ -40,6 +38,8 @@ _GET_ATR: Final = 4
 _SHORTEST: Final = 3
 """Length and a payload of one byte."""
 _WHOLE: Final = socket.MSG_WAITALL
+_MAX_MESSAGE: Final = 0xFFFF
+"""Bytes of one command or response, whole."""
 _RETRY_SECONDS: Final = 0.1
 _EMPTY_SECONDS: Final = 1.0
 """How long a slot stays empty: pcscd looks every 0.4 s, and never sees a card that comes back sooner."""
@@ -174,7 +174,7 @@ class VirtualSlot:
 
     def _serve(self, link: socket.socket) -> bool:
         """Answer the driver until it goes or we stop; True when the card went mute."""
-        buffer = bytearray(_LENGTH.size + MAX_MESSAGE)
+        buffer = bytearray(_LENGTH.size + _MAX_MESSAGE)
         view = memoryview(buffer)
         filled, end = 0, _SHORTEST
         receive, send, inserted = link.recv_into, link.sendall, self._inserted
@@ -250,7 +250,7 @@ class VirtualSlot:
             return _WRONG_LENGTH  # the driver has no word for it; readers that refuse a length answer so
         if not answer:
             raise ReaderError("mute", reader=self._connection.description.name, reason="no answer")
-        return answer if len(answer) <= MAX_MESSAGE else _WRONG_LENGTH
+        return answer if len(answer) <= _MAX_MESSAGE else _WRONG_LENGTH
 
     def _show(self, answer: bytes) -> bytes:
         """The ATR that hosts see; it decides what they send. After a reset the protocol begins anew."""
