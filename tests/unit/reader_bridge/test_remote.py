@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -150,18 +151,65 @@ def test_the_frames_are_those_that_are_described(server: RemoteServer, card: Any
     assert card.events[:3] == ["on", "reset", "off"]
 
 
-@pytest.mark.parametrize("change", ["challenge", "place", "label"])
+@pytest.mark.parametrize("change", ["challenge", "place", "label", "request"])
 def test_a_proof_is_good_for_one_challenge_and_one_place(server: RemoteServer, card: Any, change: str) -> None:
     """What was heard on the line opens nothing afterwards."""
     with socket.create_connection(("127.0.0.1", server.port), 60) as link:
         challenge = asked(link, b"")[1:]
         parts = {"label": b"permitcard remote", "challenge": challenge, "place": b"\x00"}
-        changed = {**parts, change: bytes((parts[change][0] ^ 1,)) + parts[change][1:]}
-        key = hmac.digest(TOKEN.encode(), b"".join(changed.values()), "sha256")
-        answer = asked(link, b"\x10\x00" + key)
+        if change in parts:
+            parts[change] = bytes((parts[change][0] ^ 1,)) + parts[change][1:]
+        key = hmac.digest(TOKEN.encode(), b"".join(parts.values()), "sha256")
+        answer = asked(link, (b"\x11" if change == "request" else b"\x10") + b"\x00" + key)
         assert (answer[0], json.loads(answer[1:])["code"]) == (0x01, "not-allowed")
         until_closed(link)
     assert card.events == []
+
+
+@pytest.mark.parametrize("length", [0, 1, 31, 33])
+def test_a_proof_of_another_length_is_none(server: RemoteServer, card: Any, length: int) -> None:
+    with socket.create_connection(("127.0.0.1", server.port), 60) as link:
+        challenge = asked(link, b"")[1:]
+        key = hmac.digest(TOKEN.encode(), b"permitcard remote" + challenge + b"\x00", "sha256") + b"\x00"
+        answer = asked(link, b"\x10\x00" + key[:length])
+        assert json.loads(answer[1:])["code"] == "not-allowed"
+    assert card.events == []
+
+
+def test_who_has_proved_the_token_may_take_his_time(server: RemoteServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("reader_bridge.remote_server._MOST_STRANGERS", 1)
+    with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+        later = SimpleNamespace(monotonic=lambda: time.monotonic() + 1_000)
+        monkeypatch.setattr("reader_bridge.remote_server.time", later)
+        time.sleep(0.5)  # the server looks for the slow ones in between
+        assert connection.transmit(b"\0\1\2\3")
+        with pytest.raises(ReaderError, match="reader-in-use"):  # and is no stranger: another one is let in
+            RemoteConnection("127.0.0.1", server.port, TOKEN).power_on()
+
+
+def test_both_interfaces_of_a_card_take_turns(recording: Any) -> None:
+    """A card does one thing at a time, whoever asks over which interface."""
+    working, met, both = threading.Lock(), list[bytes](), threading.Barrier(2)
+
+    def slow(command: bytes) -> bytes:
+        if not working.acquire(blocking=False):
+            met.append(command)
+            return b"\x6f\x00"
+        time.sleep(0.01)
+        working.release()
+        return b"\x90\x00"
+
+    def ask(port: int, place: Interface) -> None:
+        with RemoteConnection("127.0.0.1", port, TOKEN, place) as connection:
+            both.wait(60)
+            for _ in range(10):
+                assert connection.transmit(b"\0\1\2\3") == b"\x90\x00"
+
+    card = {interface: recording(slow, interface=interface) for interface in Interface}
+    with RemoteServer(card, TOKEN, port=0) as server, ThreadPoolExecutor(2) as pool:
+        for waiting in [pool.submit(ask, server.port, interface) for interface in Interface]:
+            waiting.result(60)
+    assert met == []
 
 
 def test_challenges_differ(server: RemoteServer) -> None:
