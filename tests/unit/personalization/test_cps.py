@@ -7,6 +7,7 @@ from cryptography.hazmat.decrepit.ciphers.algorithms import TripleDES
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import CBC, ECB
+from cryptography.hazmat.primitives.cmac import CMAC
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,6 +57,24 @@ def test_a_changed_record_is_refused_before_it_is_read(at: int) -> None:
     raw[at] ^= 1
     with pytest.raises(PersonalizationError, match="cps-record-not-authentic"):
         InputRecord.parse(bytes(raw), MAC_KEY)
+
+
+@pytest.mark.parametrize(
+    ("begin", "end"),
+    [
+        (b"02.2", b""),
+        (RECORD.encode(MAC_KEY)[:4], b"\0"),
+        (RECORD.encode(MAC_KEY)[:4] + b"\0\0\0\x02", b""),
+    ],
+    ids=["another version", "a longer record", "a shorter length"],
+)
+def test_an_authentic_record_of_another_form_is_refused(begin: bytes, end: bytes) -> None:
+    """Who holds the key may write a later version, which must not be taken for this one."""
+    changed = begin + RECORD.encode(MAC_KEY)[len(begin) : -8] + end
+    mac = CMAC(AES(MAC_KEY))
+    mac.update(changed)
+    with pytest.raises(PersonalizationError, match="cps-record-malformed"):
+        InputRecord.parse(changed + mac.finalize()[:8], MAC_KEY)
 
 
 def test_another_key_a_cut_and_an_empty_record() -> None:

@@ -160,6 +160,15 @@ def test_every_changed_byte_is_refused(sealed: Path, store: FileKeyStore) -> Non
             read_all(sealed, store)
 
 
+@pytest.mark.parametrize("version", [0, 3])
+def test_a_file_of_another_version_is_told_as_such(sealed: Path, store: FileKeyStore, version: int) -> None:
+    good = sealed.read_bytes()
+    sealed.write_bytes(good[:8] + version.to_bytes(2, "big") + good[10:])
+    with pytest.raises(PersonalizationError, match="sealed-file-malformed") as caught:
+        SealedReader(sealed, Purpose.PREPARED, store)
+    assert caught.value.parameters["part"] == "header"
+
+
 def test_every_shorter_file_is_refused(sealed: Path, store: FileKeyStore) -> None:
     good = sealed.read_bytes()
     for length in range(len(good)):
