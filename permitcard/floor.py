@@ -36,6 +36,10 @@ _USAGE: Final = 2
 _CLEAN: Final = frozenset({Ending.DONE, Ending.DRAINED})
 
 
+LONGEST_NAME: Final = 48
+"""Characters of a station's name; a number may come behind it."""
+
+
 class Shift(NamedTuple):
     """What a station did that joined a batch.
 
@@ -73,7 +77,7 @@ def join_batch(job: Job, identifier: str, name: str | None) -> Shift:
     """
     job.operator.require(Role.RUN)
     batch = _running(job, identifier)
-    called = name or f"{host_name()}-{os.getpid()}"
+    called = name or f"{host_name()[:LONGEST_NAME]}-{os.getpid()}"
     done = [Progress()]
 
     def report(progress: Progress) -> None:

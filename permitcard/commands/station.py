@@ -36,9 +36,11 @@ def run(
 ) -> None:
     """Join a running batch as one more station, on this or another machine; Ctrl-C drains it."""
     from permitcard.centre import Centre
-    from permitcard.floor import join_batch
+    from permitcard.floor import LONGEST_NAME, join_batch
     from permitcard.job import Job
 
+    if name is not None and not 0 < len(name) <= LONGEST_NAME:
+        raise typer.BadParameter(f"{LONGEST_NAME} characters at most", param_hint="--name")
     console = console_of(context)
     with Job.open(Centre(centre), sam or ()) as job:
         shift = join_batch(job, batch or job.latest(), name)

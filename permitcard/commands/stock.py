@@ -28,6 +28,13 @@ _MICROSECONDS = 1_000_000
 _LONGEST_LOT = 64
 
 
+def _said(text: str) -> str:
+    """Refuse a reason that is none: it is what an auditor reads years later."""
+    if not text.strip():
+        raise typer.BadParameter("a few words are wanted")
+    return text.strip()
+
+
 @group.command("receive")
 def receive(
     context: typer.Context,
@@ -120,7 +127,7 @@ def account(
 def sample(
     context: typer.Context,
     count: Annotated[int, typer.Argument(min=1, help="How many blank cards.", metavar="N")],
-    purpose: Annotated[str, typer.Option("--purpose", help="What for; kept in the audit trail.")],
+    purpose: Annotated[str, typer.Option("--purpose", help="What for; kept in the audit trail.", callback=_said)],
     centre: CentreOption = Path("centre"),
     lot: Annotated[str | None, typer.Option(help="Of this lot only.")] = None,
 ) -> None:
@@ -140,7 +147,7 @@ def sample(
 def discard(
     context: typer.Context,
     cards: CardsArgument,
-    reason: Annotated[str, typer.Option("--reason", help="What is wrong; kept in the audit trail.")],
+    reason: Annotated[str, typer.Option("--reason", help="What is wrong; kept in the audit trail.", callback=_said)],
     centre: CentreOption = Path("centre"),
 ) -> None:
     """Give up blank cards that are damaged, in stock or barred; they wait to be destroyed."""

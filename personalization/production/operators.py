@@ -33,7 +33,11 @@ from personalization.production.journal.events import APPROVAL, Entry, What, is_
 from personalization.production.journal.tables import Batch, Event
 
 _USAGE: Final = 2
-_DAY_US: Final = 24 * 60 * 60 * 1_000_000
+_LONGEST_NAME: Final = 64
+_HOUR_US: Final = 60 * 60 * 1_000_000
+"""By which clocks of two machines may differ; an approval from later than that is of before a clock was set back."""
+
+_DAY_US: Final = 24 * _HOUR_US
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,8 @@ class Roster:
 
 
 def _operator(name: str, row: Mapping[str, object]) -> Operator:
+    if not 0 < len(name) <= _LONGEST_NAME:
+        raise ValueError("the audit trail keeps 64 characters of a name")
     roles = row["roles"]
     if not isinstance(roles, list) or set(row) - {"roles", "system_user", "public_key"}:
         raise ValueError("an operator has roles, and a system user or a public key")
@@ -230,7 +236,9 @@ def _has_run(connection: Connection, name: str, subject: str) -> bool:
 def _find(journal: Journal, roster: Roster, actor: str, act: Act, subject: str) -> Approval | None:
     """The newest approval by somebody else that still holds."""
     given = select(Event.id, Event.who, Event.facts).where(
-        Event.what == What.APPROVED.value, Event.at >= now_us() - _DAY_US, Event.who != actor
+        Event.what == What.APPROVED.value,
+        Event.at.between(now_us() - _DAY_US, now_us() + _HOUR_US),
+        Event.who != actor,
     )
     wanted = {"act": act.value, "subject": subject}
     with journal.reading() as connection:

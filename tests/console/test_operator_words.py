@@ -110,3 +110,25 @@ def test_a_journal_that_is_not_the_centres_of_today_makes_nothing_again(small_ce
     for path in small_centre.centre.checkpoints.iterdir():
         path.unlink()
     assert small_centre("batch", "status").document["left"] == 4, "what the auditor let go on"
+
+
+def test_a_folder_without_a_policy_is_not_taken_for_one(small_centre: SmallCentre, tmp_path: Path) -> None:
+    """The application would be judged by another policy than the one that was meant."""
+    told = small_centre.prompt("permit", "policies", "--policies", str(tmp_path), "--json", code=2).error
+    assert (told["code"], str(tmp_path) in str(told["text"])) == ("policies-missing", True)
+
+
+def test_words_of_any_length_fit_a_journal_on_a_server(small_centre: SmallCentre) -> None:
+    """A server refuses what does not fit its column, where a file takes it; the audit trail keeps all of it."""
+    small_centre("stock", "receive", "3")
+    long = "scratched on the conveyor " * 8
+    cards: Any = small_centre("stock", "cards").document["cards"]
+    gone: Any = small_centre("stock", "discard", cards[0]["card_id"], "--reason", long).document
+    assert gone["discarded"][0]["state"] == "in-stock", "as it was found"
+    small_centre("stock", "sample", "1", "--purpose", long)
+    left: Any = small_centre("stock", "cards", "--state", "spoiled", "--state", "sample").document["cards"]
+    assert [len(card["reason"]) for card in left] == [64, 64]
+    small_centre("audit", "export", "trail.json")
+    assert (small_centre.prompt.folder / "trail.json").read_text("utf-8").count(long.strip()) == 2
+    for words in (("stock", "sample", "1", "--purpose", " "), ("station", "run", "--name", "x" * 65)):
+        assert small_centre(*words, code=2).error["code"] == "usage"

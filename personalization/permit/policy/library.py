@@ -93,8 +93,15 @@ def policies() -> PolicyLibrary:
 
 
 def policies_with(folder: Path) -> PolicyLibrary:
-    """The product's policies, and those in ``folder``, which replace ours of the same name."""
+    """The product's policies, and those in ``folder``, which replace ours of the same name.
+
+    Raises:
+        PersonalizationError: "policies-missing" (exit 2), there is none: whoever named it would be judged by others;
+            as `read_policy`.
+    """
     own = [read_policy(path) for path in sorted(folder.glob("*" + _SUFFIX))]
+    if not own:
+        raise PersonalizationError("policies-missing", exit_code=2, path=folder)
     names = {policy.name for policy in own}
     return PolicyLibrary([*own, *(policy for policy in policies().policies if policy.name not in names)])
 

@@ -29,6 +29,8 @@ from personalization.production.states import (
 
 _S = TypeVar("_S", bound=StrEnum)
 _USAGE = 2
+REASON_LENGTH = 64
+"""Characters that the table of blanks takes; a server refuses more."""
 
 
 class GoodCard(NamedTuple):
@@ -205,7 +207,8 @@ def _stock_cards(connection: Connection, *conditions: object) -> list[StockCard]
 
 def _move_blank(connection: Connection, key: int, source: BlankState, target: BlankState, reason: str | None) -> None:
     statement = update(Blank).where(Blank.id == key, Blank.state == _from(BLANK_TRANSITIONS, source, target))
-    _one(connection, statement.values(state=target.value, reason=reason))
+    kept = reason if reason is None else reason[:REASON_LENGTH]  # the audit trail has all of it
+    _one(connection, statement.values(state=target.value, reason=kept))
 
 
 def _from(transitions: Mapping[_S, frozenset[_S]], source: _S, target: _S) -> str:

@@ -93,6 +93,21 @@ def test_an_approval_holds_for_a_day(journal: Journal, batch: str, monkeypatch: 
         require_two(journal, ROSTER, ZHAO, Act.ERASE, batch)
 
 
+def test_an_approval_does_not_outlive_a_clock_that_was_set_back(
+    journal: Journal, batch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    approve(journal, WANG, Act.ERASE, batch)
+    given = now_us()
+    for hours, holds in ((0.5, True), (2, False), (24 * 365, False)):
+        before = given - int(hours * 3600 * 1_000_000)
+        monkeypatch.setattr("personalization.production.operators.now_us", lambda before=before: before)
+        if holds:
+            assert require_two(journal, ROSTER, ZHAO, Act.ERASE, batch) is not None
+        else:
+            with pytest.raises(PersonalizationError, match="approval-missing"):
+                require_two(journal, ROSTER, ZHAO, Act.ERASE, batch)
+
+
 def test_two_acts_that_found_the_same_approval_do_not_both_use_it(journal: Journal, batch: str) -> None:
     """Both have looked before either of them writes."""
     approve(journal, WANG, Act.ERASE, batch)
