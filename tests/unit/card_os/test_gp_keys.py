@@ -278,6 +278,17 @@ def test_a_chain_ends_with_its_session_and_with_a_refusal(card: Card, host: Scp0
     assert names(card) == [*WHOLE, (0x40, 2), (0x40, 3)]
 
 
+def test_without_c_mac_every_put_key_of_a_chain_is_whole(card: Card) -> None:
+    """11.1.5.1 and 11.8.2.1: bit 8 of P1 says that another PUT KEY follows, and all keys are put with the last one."""
+    host = Scp03Host(card.contact.process)
+    host.open(0x00)
+    first = put(host, 0x80, 1, 0x40, aes_field(host, NEW_AES[0]))
+    assert first == "40" + check_value(NEW_AES[0]).hex().upper() + "9000"
+    assert names(card) == WHOLE
+    assert put(host, 0x00, 2, 0x40, aes_field(host, NEW_AES[1])).endswith("9000")
+    assert names(card) == [*WHOLE, (0x40, 1), (0x40, 2)]
+
+
 def test_a_chain_is_bounded(host: Scp03Host) -> None:
     for identifier in range(1, 33):
         assert put(host, 0x80, identifier, 0x41, aes_field(host, NEW_AES[0])).endswith("9000")

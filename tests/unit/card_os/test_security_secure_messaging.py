@@ -157,6 +157,51 @@ def test_any_turned_bit_of_a_protected_command_is_refused(command: CommandApdu, 
         card.unwrap(damaged)
 
 
+def cryptogram(padded: bytes) -> bytes:
+    """What the first command of a terminal holds under its counter."""
+    terminal = Terminal()
+    terminal.ssc = 1
+    return terminal.cipher().encryptor().update(padded)
+
+
+GOOD = cryptogram(Terminal.pad(b"\x11\x22"))
+BAD = cryptogram(bytes(16))
+
+
+@pytest.mark.parametrize(
+    ("ins", "objects"),
+    [
+        (0xD6, b"\x87\x21\x01" + GOOD),
+        (0xD6, b"\x87\x12\x01" + GOOD),
+        (0xD6, b"\x87\x11\x02" + GOOD),
+        (0xD6, b"\x87\x10" + GOOD),
+        (0xD6, b"\x87\x01\x01"),
+        (0xD6, b"\x87\x00"),
+        (0xD6, b"\x87\x11\x01" + BAD),
+        (0xD6, b"\x87\x21\x01" + cryptogram(b"\x80" + bytes(31))),
+        (0xD6, b"\x87\x10\x01" + GOOD[:-1]),
+        (0xD6, b"\x85\x10" + GOOD),
+        (0xD7, b"\x87\x11\x01" + GOOD),
+        (0xD7, b"\x85\x20" + GOOD),
+        (0xD6, b"\x97\x01\x00\x87\x11\x01" + GOOD),
+        (0xD6, b"\x87\x11\x01" + GOOD + b"\x87\x11\x01" + GOOD),
+        (0xB0, b"\x97\x01\x10\x97\x01\x10"),
+        (0xB0, b"\x97\x00"),
+        (0xB0, b"\x97\x03\x00\x00\x10"),
+        (0xB0, b"\x99\x02\x90\x00"),
+        (0xB0, b"\x97"),
+    ],
+)
+def test_objects_that_are_authentic_and_wrong_are_refused(ins: int, objects: bytes) -> None:
+    """7816-4, 10.2: a right MAC does not make an object of it that the command cannot have."""
+    terminal, card = Terminal(), IsoSecureMessaging(ENC, MAC)
+    terminal.ssc = 1
+    checksum = terminal.checksum(terminal.pad(bytes((0x0C, ins, 0, 0))) + terminal.pad(objects))
+    command = CommandApdu(0x0C, ins, 0, 0, objects + Tlv(0x8E, checksum).encode())
+    with pytest.raises(SmObjectIncorrect):
+        card.unwrap(command)
+
+
 @given(st.binary(max_size=80))
 def test_any_bytes_are_refused_with_6987_or_6988(data: bytes) -> None:
     card = IsoSecureMessaging(ENC, MAC)
