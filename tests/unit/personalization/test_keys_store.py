@@ -358,3 +358,16 @@ def test_a_missing_passphrase_is_told(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(PersonalizationError) as caught:
         source.read()
     assert (caught.value.code, caught.value.exit_code) == ("passphrase-missing", 3)
+
+
+@pytest.mark.parametrize(("name", "value"), [("VERSION", 3), ("FORMAT", "another store")])
+def test_a_store_of_another_form_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: object
+) -> None:
+    """Sound in itself, and of a later release: nobody knows what its keys are for."""
+    path = tmp_path / "keys.json"
+    with monkeypatch.context() as later:
+        later.setattr(f"personalization.keys.key_file.{name}", value)
+        FileKeyStore.create(path, PASSPHRASE, scrypt_n=16)
+    with pytest.raises(PersonalizationError, match="key-store-damaged"):
+        FileKeyStore.open(path, PASSPHRASE)
