@@ -199,10 +199,10 @@ class RemoteServer:
         finally:
             self._strangers.pop(link, None)
             self._links.discard(link)
-            self._clients.discard(threading.current_thread())
             link.close()
             if place is not None:
                 self._release(place)
+            self._clients.discard(threading.current_thread())  # last: `close` waits until the card has no power
 
     def _release(self, place: int) -> None:
         """Take the power away and let the next client in, also when the reader behind fails."""

@@ -151,6 +151,22 @@ def test_the_frames_are_those_that_are_described(server: RemoteServer, card: Any
     assert card.events[:3] == ["on", "reset", "off"]
 
 
+def test_a_client_that_drops_leaves_no_power_and_nothing_else(server: RemoteServer, card: Any) -> None:
+    """What it was allowed on the card must not be the next one's."""
+    with socket.create_connection(("127.0.0.1", server.port), 60) as link:
+        challenge = asked(link, b"")[1:]
+        key = hmac.digest(TOKEN.encode(), b"permitcard remote" + challenge + b"\x00", "sha256")
+        assert asked(link, b"\x10\x00" + key)[0] == 0x00
+        assert asked(link, b"\x11")[0] == 0x00
+        assert card.events == ["on"]
+    deadline = time.monotonic() + 60
+    while server._clients and time.monotonic() < deadline:  # pyright: ignore[reportPrivateUsage]
+        time.sleep(0.01)
+    assert card.events == ["on", "off"]
+    assert not server._links  # pyright: ignore[reportPrivateUsage]
+    assert not server._strangers  # pyright: ignore[reportPrivateUsage]
+
+
 @pytest.mark.parametrize("change", ["challenge", "place", "label", "request"])
 def test_a_proof_is_good_for_one_challenge_and_one_place(server: RemoteServer, card: Any, change: str) -> None:
     """What was heard on the line opens nothing afterwards."""
