@@ -22,6 +22,7 @@ from personalization.production.disposal import (
 )
 from personalization.production.journal.batches import batch_status, change_batch, is_released, release_batch
 from personalization.production.journal.database import Journal, now_us, open_journal
+from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.tables import Blank, Event, Evidence, Row, Run
 from personalization.production.policy import Policy
 from personalization.production.reject_reason import RejectReason
@@ -334,3 +335,14 @@ def test_a_card_that_was_not_in_its_reader_is_asked_again(journal: Journal, tmp_
     old.write_bytes(raw)
     require_old_cards_dead(journal, batch_id, "li", Outfit()())
     assert card_state(old)[0] is Condition.TERMINATED
+
+
+def test_a_card_of_an_erased_batch_is_not_made_again(journal: Journal, tmp_path: Path) -> None:
+    """Nothing is left to make it from; the card that is out stays what it is."""
+    batch_id = made(journal, tmp_path / "cards")
+    with journal.transaction() as connection:
+        record(connection, "li", [Entry(What.BATCH_ERASED, batch_id)])
+    with pytest.raises(PersonalizationError, match="batch-erased") as caught:
+        reject_card(journal, "batch", 2, RejectReason.CHIP, "li", None, Outfit()())
+    assert caught.value.exit_code == 2
+    assert batch_status(journal, "batch").rows[RowState.GOOD] == 3
