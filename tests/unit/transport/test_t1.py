@@ -161,6 +161,23 @@ def test_an_answer_without_end_is_aborted_by_the_reader(fault: Fault | None, bac
     assert wire.transmit(bytes(4)) == Completed(b"\x90\x00")
 
 
+@pytest.mark.clause(
+    "ISO/IEC 7816-3, 11.6.3.2 (rule 7.4.1): two more attempts before a resynchronization, of every block"
+)
+@pytest.mark.parametrize("request_before", ["", "00 C1 01 20 E0", "00 C3 01 01 C3"], ids=["none", "IFS", "WTX"])
+def test_a_request_of_the_card_takes_no_attempt_away(request_before: str) -> None:
+    device = reader()
+    sent: object = device.exchange(bytes(4))
+    if request_before:
+        sent = device.receive(bytes.fromhex(request_before))
+    attempts = 0
+    while isinstance(sent, Transmit) and sent.data[1] != 0xC0:  # S(RESYNCH request)
+        sent = device.receive(bytes.fromhex("00 00 00 FF"))
+        attempts += 1
+    assert isinstance(sent, Transmit)
+    assert attempts == 3
+
+
 def test_the_card_can_ask_for_greater_blocks() -> None:
     card, device = T1Card(PARAMETERS), reader()
     sent = device.exchange(bytes(4))
