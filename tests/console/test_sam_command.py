@@ -266,11 +266,12 @@ def test_a_maker_that_is_killed_anywhere_leaves_a_sam_that_is_made_by_the_next(c
     command, seen = CommandLine(folder), set[str]()
     line = ("sam", "make", "--centre", "centre", "--reader", "sim:torn.card")
     began = time.monotonic()
-    made(centre, "--reader", "sim:whole.card")
+    with command.start(*line[:-1], "sim:whole.card") as process:  # a process of its own, as those that are killed
+        assert process.wait(300) == 0
     whole = time.monotonic() - began
     for _ in range(30):
         with command.start(*line) as process, contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(moments.uniform(0.2, 2 * whole + 1.0))
+            process.wait(moments.uniform(0.2, 1.5) * whole)
         if (folder / "torn.card").exists():
             seen.add(str(centre("sam", "show", "--reader", "sim:torn.card").document["condition"]))
     assert seen, "not every kill came before the chip was there"
