@@ -100,6 +100,8 @@ def export(
 
     console = console_of(context)
     place = Centre(centre)
+    if file.exists():
+        raise PersonalizationError("wrapped-key-exists", exit_code=2, file=str(file))
     with Job.open(place) as job:
         approval = job.two_for_keys(key)
         values = {name: job.keys.check_value(name).hex().upper() for name in (key, KeyName.EXCHANGE)}
@@ -112,9 +114,9 @@ def export(
         "under": values[KeyName.EXCHANGE],
         "wrapped": wrapped.hex().upper(),
     }
-    write_atomically(file, json.dumps(document, indent=2).encode() + b"\n", replace=False)
-    with Job.open(place) as job:
+    with Job.open(place) as job:  # no key leaves that the trail does not know of
         path = job.changed_key(key, "exported", {"check_value": values[key], "under": document["under"]}, approval)
+    write_atomically(file, json.dumps(document, indent=2).encode() + b"\n", replace=False)
     console.say("keys.exported", key=key.value, path=file, check_value=values[key])
     console.result({"key": key.value, "file": str(file), "check_value": values[key], "record": str(path)})
 

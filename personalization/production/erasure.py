@@ -17,19 +17,24 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
+
+from filelock import Timeout
 
 from personalization.errors import PersonalizationError
 from personalization.keys.batch_keys import BATCH_KEYS
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.signed_document import sign_document
 from personalization.overwritten_file import overwrite_and_remove
+from personalization.production.journal.batches import find_batch
 from personalization.production.journal.database import Journal
 from personalization.production.journal.erasure import card_locations, forget, require_erasable, source_hash
+from personalization.production.journal.shifts import batch_lock
 from personalization.production.operators import Approval, approved
 
 CERTIFICATE_KIND: Final = "permitcard erasure certificate"
@@ -72,15 +77,16 @@ def erase_batch(
         PersonalizationError: "batch-unknown", "batch-at-work", "batch-erased" (exit 2); what the store says (exit 3).
         OSError: a file cannot be removed; the keys are destroyed by then, and erasing may be begun again.
     """
-    batch_id = require_erasable(journal, identifier)
-    values = _check_values(keys, identifier)
-    keys.destroy_batch_keys(identifier)
-    cards = sum(_remove(path) for path in _images(premises.root, card_locations(journal, batch_id)))
-    delivered = premises.delivered | {source_hash(journal, batch_id)}
-    inputs = sum(_remove_delivered(path, delivered) for path in _files(premises.inputs))
-    files = sum(_remove_folder(folder) for folder in premises.folders)
-    erased = {"cards": cards, "inputs": inputs, "files": files}
-    forget(journal, batch_id, who, {**erased, "keys": values, **approved(approval)})
+    with _nobody_resumes(journal, identifier):
+        batch_id = require_erasable(journal, identifier)
+        values = _check_values(keys, identifier)
+        keys.destroy_batch_keys(identifier)
+        cards = sum(_remove(path) for path in _images(premises.root, card_locations(journal, batch_id)))
+        delivered = premises.delivered | {source_hash(journal, batch_id)}
+        inputs = sum(_remove_delivered(path, delivered) for path in _files(premises.inputs))
+        files = sum(_remove_folder(folder) for folder in premises.folders)
+        erased = {"cards": cards, "inputs": inputs, "files": files}
+        forget(journal, batch_id, who, {**erased, "keys": values, **approved(approval)})
     document = {
         "kind": CERTIFICATE_KIND,
         "version": VERSION,
@@ -93,6 +99,22 @@ def erase_batch(
         "removed": erased,
     }
     return sign_document(document, keys)
+
+
+@contextmanager
+def _nobody_resumes(journal: Journal, identifier: str) -> Generator[None]:
+    """Hold the batch as its coordinator does: nobody here goes on with it between the look at it and its end.
+
+    Raises:
+        PersonalizationError: "batch-unknown", "batch-at-work" (exit 2).
+    """
+    lock = journal.lock(batch_lock(find_batch(journal, identifier).id))
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        raise PersonalizationError("batch-at-work", exit_code=2, batch=identifier) from None
+    with held:
+        yield
 
 
 def _check_values(keys: KeyStore, identifier: str) -> dict[str, str]:

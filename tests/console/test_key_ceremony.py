@@ -132,6 +132,8 @@ def test_single_keys_are_changed_with_a_record_each(
     rotated = run("keys", "rotate", "issuer", "--centre", "centre", "--json").document
     assert rotated["before"] == before["issuer"]
     run("keys", "export", "issuer", "issuer.json", "--centre", "centre", "--json")
+    there = run("keys", "export", "issuer", "issuer.json", "--centre", "centre", "--json", code=2)
+    assert there.error == "wrapped-key-exists"
     again = run("keys", "rotate", "issuer", "--centre", "centre", "--json").document
     taken = run("keys", "import", "issuer.json", "--centre", "centre", "--json").document
     assert taken["after"] == rotated["after"]

@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
+from filelock import FileLock
 
 from personalization.intake.history import RememberedBatches
 from personalization.intake.receipt import receive_batch
+from personalization.production.journal.shifts import batch_lock
 from tests.console.conftest import SmallCentre
 
 
@@ -54,6 +56,8 @@ def test_a_batch_is_released_and_gives_back(small_centre: SmallCentre, tmp_path:
     assert again.error["code"] == "return-exists"
     kept = tmp_path / "kept"
     shutil.copy(tmp_path / written["files"]["bank"]["path"], kept)
+    with FileLock(next(small_centre.centre.root.rglob(f"{batch_lock(1)}.lock"))):  # somebody has just resumed it
+        assert small_centre("batch", "erase", batch, code=2).error["code"] == "batch-at-work"
     small_centre("batch", "erase", batch)
     assert small_centre("batch", "open", "kept", "out2", code=3).error["code"] == "batch-keys-missing"
     assert small_centre("batch", "return", code=3).error["code"] == "batch-keys-missing"
