@@ -31,6 +31,7 @@ from personalization.production.station import Ending, Line, Station
 
 if TYPE_CHECKING:
     from permitcard.job import Job
+    from personalization.production.journal.database import Journal
 
 _USAGE: Final = 2
 _CLEAN: Final = frozenset({Ending.DONE, Ending.DRAINED})
@@ -114,10 +115,10 @@ def _running(job: Job, identifier: str) -> BatchFacts:
     return batch
 
 
-def stations_of(job: Job, identifier: str, *, everything: bool) -> Sequence[StationFacts]:
+def stations_of(journal: Journal, identifier: str, *, everything: bool) -> Sequence[StationFacts]:
     """Stations of a batch that live, or all that ever worked on it."""
-    batch = find_batch(job.journal, identifier)
-    with job.journal.reading() as connection:
+    batch = find_batch(journal, identifier)
+    with journal.reading() as connection:
         return all_stations(connection, batch.id) if everything else living(connection, batch.id)
 
 

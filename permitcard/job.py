@@ -19,6 +19,7 @@ from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.blanks import make_blanks
 from permitcard.centre import Centre
 from permitcard.first_article import admit, hold, require_article, told
+from permitcard.journal_view import latest_batch
 from permitcard.operator_login import operator_of
 from permitcard.outfit import StationOutfit
 from permitcard.products import permit_profile
@@ -46,12 +47,9 @@ from personalization.production.erasure import Premises, erase_batch
 from personalization.production.hooks import Hooks
 from personalization.production.journal.batches import (
     BatchEntry,
-    BatchStatus,
     RejectedRow,
     RowEntry,
-    batch_status,
     find_batch,
-    list_batches,
     register_batch,
     release_batch,
     require_releasable,
@@ -291,9 +289,16 @@ class Job:
             self.checkpoint_if_possible()
 
     def checkpoint_if_possible(self) -> None:
-        """Sign what has been recorded; a key store that is gone leaves it uncovered, which `audit verify` tells."""
-        with contextlib.suppress(PersonalizationError):
+        """Sign what has been recorded; a key store that is gone leaves it uncovered, which `audit verify` tells.
+
+        Raises:
+            PersonalizationError: "checkpoint-not-of-trail": the trail was changed.
+        """
+        try:
             self.checkpoint()
+        except PersonalizationError as error:
+            if error.code == "checkpoint-not-of-trail":
+                raise
 
     def approve(self, act: Act, subject: str) -> str:
         """Approve an act of somebody else; returns what it is about.
@@ -404,10 +409,6 @@ class Job:
         manifest = Manifest.read(path, authorities_of(self.keys))
         return frozenset(bytes.fromhex(digest) for digest in manifest.delivered_sha256)
 
-    def status(self, identifier: str) -> BatchStatus:
-        """Where a batch stands."""
-        return batch_status(self.journal, identifier)
-
     def sealed(self, identifier: str, purpose: Purpose) -> Path:
         """Where a batch's sealed records of one purpose are: the manifest of a batch in chunks, or their own file."""
         folder = self.centre.batch(identifier)
@@ -454,10 +455,7 @@ class Job:
         Raises:
             PersonalizationError: "no-batch", exit 2.
         """
-        batches = list_batches(self.journal)
-        if not batches:
-            raise PersonalizationError("no-batch", exit_code=2, path=str(self.centre.root))
-        return batches[-1]
+        return latest_batch(self.journal, self.centre)
 
     def outfit(self, identifier: str) -> StationOutfit:
         """What a station needs to work on a batch; it travels to the station's process."""

@@ -12,8 +12,8 @@ from personalization.production.journal.erasure import is_erased
 from personalization.production.states import BatchState, BlankState
 
 if TYPE_CHECKING:
-    from permitcard.job import Job
     from personalization.production.journal.batches import BatchStatus
+    from personalization.production.journal.database import Journal
 
 
 class Step(NamedTuple):
@@ -28,13 +28,13 @@ class Step(NamedTuple):
     facts: dict[str, object]
 
 
-def next_steps(job: Job, status: BatchStatus) -> list[Step]:
+def next_steps(journal: Journal, status: BatchStatus) -> list[Step]:
     """What may be done with a batch, what comes first in front."""
     batch = status.batch
     facts: dict[str, object] = {"batch": batch.identifier}
-    if is_erased(job.journal, batch.id):
+    if is_erased(journal, batch.id):
         return [Step("erased", facts)]
-    with job.journal.reading() as connection:
+    with journal.reading() as connection:
         held, article = is_held(connection, batch.id), find_article(connection, batch.id)
         released = is_released(connection, batch.id)
         alive, doubtful = rejected_and_alive(connection, batch.id), in_doubt(connection, batch.id)

@@ -133,15 +133,16 @@ def resume(
 
 @group.command("status")
 def status(context: typer.Context, batch: BatchArgument = None, centre: CentreOption = Path("centre")) -> None:
-    """Say where a batch stands: what was made, what was not, what may be done now."""
+    """Say where a batch stands: what was made, what was not, what may be done now. Needs no key."""
     from permitcard.centre import Centre
-    from permitcard.job import Job
+    from permitcard.journal_view import latest_batch, look_at_journal
     from permitcard.next_steps import next_steps
+    from personalization.production.journal.batches import batch_status
 
-    console = console_of(context)
-    with Job.open(Centre(centre)) as job:
-        found = job.status(batch or job.latest())
-        steps = next_steps(job, found)
+    console, place = console_of(context), Centre(centre)
+    with look_at_journal(place) as journal:
+        found = batch_status(journal, batch or latest_batch(journal, place))
+        steps = next_steps(journal, found)
     _show_status(console, found, steps=steps)
 
 

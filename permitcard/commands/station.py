@@ -63,12 +63,12 @@ def show(
     """Show the stations of a batch: where they are, what they were told, what they did."""
     from permitcard.centre import Centre
     from permitcard.floor import stations_of
-    from permitcard.job import Job
+    from permitcard.journal_view import latest_batch, look_at_journal
 
-    console = console_of(context)
-    with Job.open(Centre(centre)) as job:
-        identifier = batch or job.latest()
-        stations = stations_of(job, identifier, everything=everything)
+    console, place = console_of(context), Centre(centre)
+    with look_at_journal(place) as journal:
+        identifier = batch or latest_batch(journal, place)
+        stations = stations_of(journal, identifier, everything=everything)
     for one in stations:
         done = one.done
         state = console.translate("station.state." + one.state.value)

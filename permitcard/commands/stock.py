@@ -72,12 +72,12 @@ def receive(
 def show(context: typer.Context, centre: CentreOption = Path("centre")) -> None:
     """Count all blank cards by what became of them; the counts add up to what was received."""
     from permitcard.centre import Centre
-    from permitcard.job import Job
+    from permitcard.journal_view import look_at_journal
     from personalization.production.stock import count_stock
 
     console = console_of(context)
-    with Job.open(Centre(centre)) as job:
-        stock = count_stock(job.journal)
+    with look_at_journal(Centre(centre)) as journal:
+        stock = count_stock(journal)
     for state, number in stock.by_state.items():
         console.write(f"{console.translate('blank.' + state.value):<28}{number:>8}")
     console.write(f"{console.translate('blank.received'):<28}{stock.received:>8}")
@@ -93,11 +93,11 @@ def cards_of_stock(
 ) -> None:
     """List cards of the stock by number, with their place, state and what is wrong with them."""
     from permitcard.centre import Centre
-    from permitcard.job import Job
+    from permitcard.journal_view import look_at_journal
     from personalization.production.journal.corrections import cards_in
 
     console = console_of(context)
-    with Job.open(Centre(centre)) as job, job.journal.reading() as connection:
+    with look_at_journal(Centre(centre)) as journal, journal.reading() as connection:
         found = [card for card in cards_in(connection, state or list(BlankState)) if lot in {None, card.lot}]
     console.say("stock.cards", count=len(found))
     _show_cards(console, found, "cards", states=True)
@@ -112,12 +112,12 @@ def account(
 ) -> None:
     """Count in, out, rejects and samples of each step and shift, and compare the trail with where the cards are."""
     from permitcard.centre import Centre
-    from permitcard.job import Job
+    from permitcard.journal_view import look_at_journal
     from personalization.production.account import take_account
 
     console = console_of(context)
-    with Job.open(Centre(centre)) as job:
-        found = take_account(job.journal, _microseconds(since), _microseconds(until))
+    with look_at_journal(Centre(centre)) as journal:
+        found = take_account(journal, _microseconds(since), _microseconds(until))
     _show_account(console, found)
     if not found.adds_up:
         raise typer.Exit(_FAILURES)

@@ -119,7 +119,7 @@ def permit_on(line: Line, location: str) -> str:
 
 def check_everything(line: Line) -> None:
     with Job.open(Centre(line.centre)) as job:
-        status = job.status(job.latest())
+        status = batch_status(job.journal, job.latest())
         stock = count_stock(job.journal)
         finished = list(blank_locations(job.journal, BlankState.GOOD))
     assert (status.good, status.left) == (CARDS, 0)
