@@ -31,6 +31,11 @@ def trust(run: CommandLine, *roles: Role) -> None:
     (run.folder / "centre/operators.toml").write_text(roster, encoding="utf-8")
 
 
+def published(run: CommandLine) -> dict[str, bytes]:
+    """What stands of electronic permits for everybody to read."""
+    return {path.name: path.read_bytes() for path in (run.folder / "centre/status").glob("*")}
+
+
 ACTS = [
     (("batch", "rejects", "x.rejects", "opened"), Role.PREPARE),
     (("pass", "issue", PERMIT, "pass.txt"), Role.DESK),
@@ -46,19 +51,20 @@ ACTS = [
 @pytest.mark.parametrize(("line", "role"), ACTS)
 def test_who_has_every_role_but_one_is_refused(run: CommandLine, line: tuple[str, ...], role: Role) -> None:
     trust(run, *(one for one in Role if one is not role))
+    before = published(run)
     refused = run("--json", *line, *ON, code=2).error
     assert (refused["code"], refused["parameters"]) == ("role-missing", {"operator": "li", "role": role.value})
-    assert not (run.folder / "centre/status").exists()
+    assert published(run) == before
     assert not (run.folder / "opened").exists()
 
 
 def test_what_was_published_stands_in_the_trail_without_a_number(run: CommandLine) -> None:
     trust(run, Role.DESK)
-    published = run("--json", "pass", "revoke", "lost", "--permit", PERMIT, *ON).document
+    told = run("--json", "pass", "revoke", "lost", "--permit", PERMIT, *ON).document
     run("audit", "export", "export.json", *ON)
     text = (run.folder / "export.json").read_text("utf-8")
     found = [entry for entry in json.loads(text)["entries"] if entry["what"] == "status-published"]
     assert [(entry["who"], json.loads(entry["facts"])) for entry in found] == [
-        ("li", {"sequence": published["sequence"], "added": 1, "standings": ["lost"]})
+        ("li", {"sequence": told["sequence"], "added": 1, "standings": ["lost"]})
     ]
     assert PERMIT not in text
