@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.turns import best
 from permitcard.products import permit_profile
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import KeyName, KeyStore
@@ -18,21 +18,9 @@ from personalization.keys.passphrase import PassphraseSource
 from personalization.preparation.card_keys import CardKeys, issuer_domain_keys
 from tests.doubles.softhsm import LABEL, MODULES, USER_PIN, SoftHsm
 
-ROUNDS = 5
 CARD_NUMBER = bytes.fromhex("4A5A0001000100000007")
 
 Row = tuple[str, float, float]
-
-
-def best(work: Callable[[], object], repetitions: int) -> float:
-    """Best of several rounds: CPU time of this thread in µs, for one repetition."""
-    times: list[float] = []
-    for _ in range(ROUNDS):
-        start = time.thread_time_ns()
-        for _ in range(repetitions):
-            work()
-        times.append((time.thread_time_ns() - start) / repetitions / 1000)
-    return min(times)
 
 
 def of_a_card(keys: KeyStore) -> Callable[[], object]:

@@ -5,10 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import random
-import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -16,36 +13,21 @@ from cryptography.hazmat.primitives.asymmetric.utils import Prehashed
 from cryptography.hazmat.primitives.hashes import SHA256
 from PIL import Image
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
+from benchmarks.turns import ROUNDS_OF_ONE, best
+from personalization.intake.applicant import Applicant
+from personalization.intake.sample.faces import draw_portrait
+from personalization.keys.keystore import KeyName
+from personalization.preparation.data_groups import DataGroups
+from personalization.preparation.document_signature import DocumentSigner
+from personalization.preparation.portrait import make_portrait
+from personalization.preparation.prepare import prepare_batch
+from reader_bridge.connection import Interface
+from tests.doubles.issuing_centre import PERMIT_PROFILE, IssuingCentre, applicant, batch, draw
 
-from personalization.intake.applicant import Applicant  # noqa: E402 - the path is set above
-from personalization.intake.sample.faces import draw_portrait  # noqa: E402 - same
-from personalization.keys.keystore import KeyName  # noqa: E402 - same
-from personalization.preparation.data_groups import DataGroups  # noqa: E402 - same
-from personalization.preparation.document_signature import DocumentSigner  # noqa: E402 - same
-from personalization.preparation.portrait import make_portrait  # noqa: E402 - same
-from personalization.preparation.prepare import prepare_batch  # noqa: E402 - same
-from reader_bridge.connection import Interface  # noqa: E402 - same
-from tests.doubles.issuing_centre import PERMIT_PROFILE, IssuingCentre, applicant, batch, draw  # noqa: E402 - same
-
-ROUNDS = 5
 ROWS = 200
 CARDS = 20
 
 Row = tuple[str, float, float]
-
-
-def best(work: Callable[[], object], repetitions: int) -> float:
-    """Best of several rounds: CPU time of this thread in µs, for one repetition."""
-    times: list[float] = []
-    for _ in range(ROUNDS):
-        start = time.thread_time_ns()
-        for _ in range(repetitions):
-            work()
-        times.append((time.thread_time_ns() - start) / repetitions / 1000)
-    return min(times)
 
 
 def decode(picture: bytes) -> None:
@@ -127,7 +109,7 @@ def _cards(centre: IssuingCentre) -> list[Row]:
     floor = best(PublicKeyWork().of_a_card, 50)
     inspector = centre.inspector()
     card = centre.make(record)
-    blanks = iter([centre.blank() for _ in range(ROUNDS * CARDS)])
+    blanks = iter([centre.blank() for _ in range(ROUNDS_OF_ONE * CARDS)])
 
     def inspect() -> None:
         result = inspector.inspect(card.connect(), card.connect(Interface.CONTACTLESS), 2)

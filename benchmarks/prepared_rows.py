@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.hashes import SHA256
 from PIL import Image
 
+from benchmarks.turns import best
 from permitcard.centre import Centre
 from permitcard.job import Job
 from permitcard.preparing import Loaded, Staff, prepare
@@ -43,7 +44,6 @@ from personalization.preparation.prepare import Preparer, Recognition
 from personalization.preparation.sealed_file import Purpose, create_sealed
 from personalization.preparation.source_file import decode_applicant, encode_applicant
 
-ROUNDS = 5
 ROWS = 1000
 SAMPLES = 20
 _PAUSE_S = 2.0
@@ -75,17 +75,6 @@ class Floor:
     def sealing(self) -> None:
         """Encrypt and authenticate."""
         self._aead.encrypt(bytes(12), self._written, None)
-
-
-def best(work: Callable[[], object], repetitions: int) -> float:
-    """Best of several rounds: CPU time of this thread in µs, for one repetition."""
-    times: list[float] = []
-    for _ in range(ROUNDS):
-        start = time.thread_time_ns()
-        for _ in range(repetitions):
-            work()
-        times.append((time.thread_time_ns() - start) / repetitions / 1000)
-    return min(times)
 
 
 def best_of_each(work: Callable[[Any], object], items: Sequence[Any]) -> float:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 import tempfile
 import time
 from collections.abc import Generator
@@ -14,17 +13,14 @@ from typing import NamedTuple
 import psycopg
 from sqlalchemy import Connection
 
-ROOT = Path(__file__).resolve().parents[1]
-if str(ROOT) not in sys.path:
-    sys.path.insert(0, str(ROOT))
-
-from benchmarks.preparation import PublicKeyWork, best  # noqa: E402 - the path is set above
-from personalization.production.journal import Journal, open_journal  # noqa: E402 - same
-from personalization.production.journal.place import JournalPlace, PostgresServer, SqliteFile  # noqa: E402 - same
-from personalization.production.policy import Policy  # noqa: E402 - same
-from personalization.production.station import Ending, Line, Station  # noqa: E402 - same
-from tests.doubles.postgres import PASSWORD, Postgres  # noqa: E402 - same
-from tests.model.real_line import load  # noqa: E402 - same
+from benchmarks.preparation import PublicKeyWork
+from benchmarks.turns import best
+from personalization.production.journal import Journal, open_journal
+from personalization.production.journal.place import JournalPlace, PostgresServer, SqliteFile
+from personalization.production.policy import Policy
+from personalization.production.station import Ending, Line, Station
+from tests.doubles.postgres import PASSWORD, Postgres
+from tests.model.real_line import load
 
 CARDS = 100
 COMMITS = 50

@@ -23,12 +23,12 @@ from permitcard.journal_view import latest_batch
 from permitcard.operator_login import operator_of
 from permitcard.outfit import StationOutfit
 from permitcard.products import permit_profile
+from permitcard.rejected_rows import rejected_rows
 from permitcard.sams import require_sams
 from permitcard.translation import Translator
 from permitcard.wear_report import hottest_page
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
-from personalization.intake.applicant import RESIDENCE_COLUMNS, Severity
 from personalization.intake.receipt import Receipt, receive_batch
 from personalization.intake.rejects import write_rejects
 from personalization.keys.authorities import authorities_of
@@ -47,7 +47,6 @@ from personalization.production.erasure import Premises, erase_batch
 from personalization.production.hooks import Hooks
 from personalization.production.journal.batches import (
     BatchEntry,
-    RejectedRow,
     RowEntry,
     find_batch,
     register_batch,
@@ -485,21 +484,3 @@ def _removed_on(folder: Path, failure: type[BaseException]) -> Generator[None]:
 
 def _unknown_key(name: str) -> str:
     raise PersonalizationError("key-unknown", exit_code=2, key=name)
-
-
-def rejected_rows(receipt: Receipt) -> list[RejectedRow]:
-    """Each refused row with the first rule that it, or its row of the second sheet, breaks."""
-    own: dict[int, str] = {}
-    of_residence: dict[int, str] = {}
-    for finding in receipt.findings:
-        if finding.severity is Severity.ERROR:
-            rules = of_residence if finding.column in RESIDENCE_COLUMNS else own
-            rules.setdefault(finding.row, finding.rule)
-    rejected: list[RejectedRow] = []
-    for row in receipt.rejected:
-        if row.source is not None:
-            broken = [
-                of_residence[residence.number] for residence in row.residences if residence.number in of_residence
-            ]
-            rejected.append(RejectedRow(row.source.number, own.get(row.source.number) or broken[0]))
-    return rejected

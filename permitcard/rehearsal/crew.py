@@ -6,7 +6,6 @@ Applicants travel through the pipes between the processes of one program; keys d
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from multiprocessing import get_context
@@ -18,11 +17,7 @@ from permitcard.rehearsal.bench import open_bench
 from permitcard.rehearsal.findings import RehearsedCard, Setting
 from personalization.errors import PersonalizationError
 from personalization.held_signals import let_signals_through, signals_held_back
-
-if sys.platform == "win32":
-    from multiprocessing.connection import PipeConnection as Pipe
-else:
-    from multiprocessing.connection import Connection as Pipe
+from personalization.pipes import Pipe
 
 if TYPE_CHECKING:
     from personalization.intake.applicant import Applicant

@@ -15,6 +15,7 @@ from permitcard.rehearsal.bench import open_bench
 from permitcard.rehearsal.crew import Rehearsed, side_by_side
 from permitcard.rehearsal.findings import Rehearsal, RehearsedCard, Setting
 from permitcard.rehearsal.place import PROTOCOLS
+from permitcard.rejected_rows import rejected_rows
 from personalization.errors import PersonalizationError
 from personalization.intake.history import RememberedBatches
 from personalization.intake.receipt import receive_batch
@@ -107,6 +108,4 @@ def _spread(applicants: Sequence[Applicant], most: int | None) -> Sequence[Appli
 
 def _refused(receipt: Receipt) -> dict[str, int]:
     """Refused rows by the first rule that they break."""
-    from permitcard.job import rejected_rows
-
     return dict(sorted(Counter(row.reason for row in rejected_rows(receipt)).items()))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import signal
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -17,16 +16,12 @@ from typing import Final
 
 from personalization.errors import PersonalizationError
 from personalization.held_signals import let_signals_through, signals_held_back
+from personalization.pipes import Pipe
 from personalization.production.journal.database import open_journal
 from personalization.production.journal.place import JournalPlace
 from personalization.production.policy import Policy
 from personalization.production.station import Line, Progress, Station
 from personalization.production.work import Outfitter
-
-if sys.platform == "win32":
-    from multiprocessing.connection import PipeConnection as Pipe
-else:
-    from multiprocessing.connection import Connection as Pipe
 
 _JOIN_S: Final = 30.0
 
