@@ -494,16 +494,17 @@ def test_a_reader_that_fails_at_the_end_is_free_for_the_next_client(card: Any, m
 
 
 def test_a_system_without_room_for_a_client_lets_the_next_one_in(card: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    with RemoteServer({Interface.CONTACT: card}, TOKEN, port=0) as server:
-        accept, full = socket.socket.accept, [True]
+    server = RemoteServer({Interface.CONTACT: card}, TOKEN, port=0)
+    accept, full = socket.socket.accept, [True]
 
-        def accept_later(listener: socket.socket) -> Any:
-            if full and listener.getsockname()[1] == server.port:
-                full.clear()
-                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-            return accept(listener)
+    def accept_later(listener: socket.socket) -> Any:
+        if full and listener.getsockname()[1] == server.port:
+            full.clear()
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return accept(listener)
 
-        monkeypatch.setattr(socket.socket, "accept", accept_later)
+    monkeypatch.setattr(socket.socket, "accept", accept_later)  # before the server's thread waits in the real one
+    with server:
         with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
             assert connection.transmit(b"\0\1\2\3")
         assert not full
