@@ -32,6 +32,7 @@ from personalization.errors import PersonalizationError
 from personalization.intake.receipt import Receipt, receive_batch
 from personalization.intake.rejects import write_rejects
 from personalization.keys.authorities import authorities_of
+from personalization.keys.changes import KeyAct
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.signed_document import sign_document, written
 from personalization.preparation.bulk.delivered import DeliveredFiles
@@ -303,16 +304,16 @@ class Job:
         """Approve an act of somebody else; returns what it is about.
 
         That is a batch; for accept-good the SHA-256 of a delivery, for re-make ``BATCH/ROW``, for destroy the
-        identifier of the destruction list, for keys a key.
+        identifier of the destruction list, for keys a `KeyAct`.
 
         Raises:
             PersonalizationError: exit 2: "role-missing", "maker-inspects", "batch-unknown", "batch-not-complete",
-                "batch-released", "subject-malformed", "destruction-list-other".
+                "batch-released", "subject-malformed", "destruction-list-other", "key-unknown", "key-act-malformed".
         """
         if act is Act.ACCEPT_GOOD:
             subject = DeliveredFiles.of(Path(subject)).digests()[0].hex()
         elif act is Act.KEYS:
-            subject = KeyName(subject).value if subject in set(KeyName) else _unknown_key(subject)
+            subject = str(KeyAct.parse(subject))
         elif act is Act.FIRST_ARTICLE:
             require_article(self, subject)
         elif act is Act.DESTROY:
@@ -349,9 +350,9 @@ class Job:
         self.checkpoint_if_possible()
         return path
 
-    def two_for_keys(self, name: KeyName) -> Approval | None:
-        """Let the operator change a key when a second one has approved; see `require_two`."""
-        return require_two(self.journal, self.roster, self.operator, Act.KEYS, name.value)
+    def two_for_keys(self, act: KeyAct) -> Approval | None:
+        """Let the operator change a key when a second one has approved that change; see `require_two`."""
+        return require_two(self.journal, self.roster, self.operator, Act.KEYS, str(act))
 
     def release(self, identifier: str) -> str | None:
         """Give a complete batch out of the centre; returns who approved, None in a rehearsal of one person.
@@ -480,7 +481,3 @@ def _removed_on(folder: Path, failure: type[BaseException]) -> Generator[None]:
     except failure:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-
-
-def _unknown_key(name: str) -> str:
-    raise PersonalizationError("key-unknown", exit_code=2, key=name)

@@ -23,7 +23,7 @@ def approve(
         str,
         typer.Argument(
             help="The batch; for accept-good the delivered file, for re-make BATCH/ROW, for destroy the list of stock "
-            "list, for keys the key.",
+            "list, for keys rotate/KEY, export/KEY, import/KEY/CHECK_VALUE or destroy/KEY/CHECK_VALUE.",
             metavar="SUBJECT",
         ),
     ],

@@ -10,6 +10,7 @@ import typer
 
 from permitcard.commands.options import CentreOption, console_of
 from personalization.errors import PersonalizationError, unread
+from personalization.keys.changes import KeyAct, KeyChange
 from personalization.keys.keystore import (
     CARD_MASTERS,
     DOMAIN_MASTERS,
@@ -51,7 +52,7 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
     place = Centre(centre)
     with Job.open(place) as job:
         require_no_production(job, key)
-        approval = job.two_for_keys(key)
+        approval = job.two_for_keys(KeyAct(KeyChange.ROTATE, key))
         job.keys.close()
     conceal_anew(place, key, approval)
     change = administration(place).replace(key)
@@ -103,7 +104,7 @@ def export(
     if file.exists():
         raise PersonalizationError("wrapped-key-exists", exit_code=2, file=str(file))
     with Job.open(place) as job:
-        approval = job.two_for_keys(key)
+        approval = job.two_for_keys(KeyAct(KeyChange.EXPORT, key))
         values = {name: job.keys.check_value(name).hex().upper() for name in (key, KeyName.EXCHANGE)}
         job.keys.close()
     wrapped = administration(place).export(key)
@@ -136,21 +137,23 @@ def take_in(
 
     console = console_of(context)
     place = Centre(centre)
-    key, wrapped, under, expected = _read_wrapped(file)
+    act, wrapped, under = _read_wrapped(file)
+    key = act.key
     with Job.open(place) as job:
         require_no_production(job, key)
-        approval = job.two_for_keys(key)
+        approval = job.two_for_keys(act)
         ours = job.keys.check_value(KeyName.EXCHANGE).hex().upper()
         job.keys.close()
     if under != ours:
         raise PersonalizationError("exchange-key-other", exit_code=2, file=str(file), under=under, ours=ours)
+    if (found := administration(place).arrived(key, wrapped)) != act.check_value:
+        expected = act.check_value.hex().upper()
+        raise PersonalizationError("imported-check-value", key=key.value, found=found.hex().upper(), expected=expected)
     conceal_anew(place, key, approval)
     change = administration(place).take_in(key, wrapped)
     facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper()}
     with Job.open(place) as job:
         path = job.changed_key(key, "imported", facts, approval)
-    if facts["after"] != expected:
-        raise PersonalizationError("imported-check-value", key=key.value, found=facts["after"], expected=expected)
     console.say(said_of(key), key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
 
@@ -170,21 +173,22 @@ def destroy(
     console = console_of(context)
     place = Centre(centre)
     try:
-        value = bytes.fromhex(check_value)
-    except ValueError:
+        act = KeyAct.parse(f"{KeyChange.DESTROY}/{key}/{check_value}")
+    except PersonalizationError:
         raise PersonalizationError("former-key-missing", exit_code=2, key=key.value, check_value=check_value) from None
+    value = act.check_value.hex().upper()
     with Job.open(place) as job:
         require_no_production(job, key, destroyed=True)
-        approval = job.two_for_keys(key)
+        approval = job.two_for_keys(act)
         job.keys.close()
-    administration(place).destroy(key, value)
+    administration(place).destroy(key, act.check_value)
     with Job.open(place) as job:
-        path = job.changed_key(key, "destroyed", {"check_value": value.hex().upper()}, approval)
+        path = job.changed_key(key, "destroyed", {"check_value": value}, approval)
         if key is KeyName.CLOCK:
             sign_bound_again(job)
     code = f"keys.{key.value}-destroyed" if key in DOMAIN_MASTERS else "keys.destroyed"
-    console.say(code, key=key.value, check_value=value.hex().upper(), path=path)
-    console.result({"key": key.value, "destroyed": value.hex().upper(), "record": str(path)})
+    console.say(code, key=key.value, check_value=value, path=path)
+    console.result({"key": key.value, "destroyed": value, "record": str(path)})
 
 
 def said_of(key: KeyName) -> str:
@@ -243,18 +247,15 @@ def administration(place: Centre) -> KeyAdministration:
     return HsmKeyAdministration(Maker(place.token(), place.pin_source(PIN_VARIABLE), officer))
 
 
-def _read_wrapped(file: Path) -> tuple[KeyName, bytes, str, str]:
+def _read_wrapped(file: Path) -> tuple[KeyAct, bytes, str]:
     try:
         document = json.loads(file.read_bytes())
-        if document["kind"] != WRAPPED_KIND:
-            raise PersonalizationError("document-malformed", exit_code=2, place=str(file))
-        return (
-            KeyName(document["key"]),
-            bytes.fromhex(document["wrapped"]),
-            str(document["under"]),
-            str(document["check_value"]),
-        )
+        act = KeyAct.parse(f"{KeyChange.IMPORT}/{document['key']}/{document['check_value']}")
+        kind, wrapped, under = document["kind"], bytes.fromhex(document["wrapped"]), str(document["under"])
     except OSError as error:
         raise unread(error, file, PersonalizationError("document-missing", exit_code=2, file=str(file))) from None
-    except (ValueError, KeyError, TypeError, RecursionError):
+    except (PersonalizationError, ValueError, KeyError, TypeError, RecursionError):
         raise PersonalizationError("document-malformed", exit_code=2, place=str(file)) from None
+    if kind != WRAPPED_KIND:
+        raise PersonalizationError("document-malformed", exit_code=2, place=str(file))
+    return act, wrapped, under

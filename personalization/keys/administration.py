@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final, NamedTuple, Protocol
 
 from personalization.errors import PersonalizationError
+from personalization.keys.check_values import aes_check_value
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.keystore import (
     KEY_LENGTHS,
@@ -68,6 +69,15 @@ class KeyAdministration(Protocol):
 
         Raises:
             PersonalizationError: "key-not-exportable" (exit 2), the store lets this key leave to nobody.
+        """
+        ...
+
+    def arrived(self, name: KeyName, wrapped: bytes) -> bytes:
+        """Check value of a key that came under ``EXCHANGE``, which is not put in use yet.
+
+        Raises:
+            PersonalizationError: "key-not-replaceable" (exit 2); "wrapped-key-refused": under another key, changed, or
+                of another length.
         """
         ...
 
@@ -130,13 +140,13 @@ class FileKeyAdministration:
             raise PersonalizationError("key-not-exportable", exit_code=_USAGE, key=name.value)
         return self._open().wrapped(name)
 
+    def arrived(self, name: KeyName, wrapped: bytes) -> bytes:
+        """See `KeyAdministration.arrived`."""
+        return aes_check_value(self._unwrapped(name, wrapped))
+
     def take_in(self, name: KeyName, wrapped: bytes) -> Change:
         """See `KeyAdministration.take_in`."""
-        require_replaceable(name)
-        value = self._open().unwrapped(wrapped)
-        if len(value) != KEY_LENGTHS[name]:
-            raise PersonalizationError("wrapped-key-refused")
-        return self._put(name, value)
+        return self._put(name, self._unwrapped(name, wrapped))
 
     def destroy(self, name: KeyName, check_value: bytes) -> None:
         """See `KeyAdministration.destroy`."""
@@ -144,6 +154,13 @@ class FileKeyAdministration:
         if changed is None:
             raise former_key_missing(name, check_value)
         changed.save(self.path, self.passphrase.read())
+
+    def _unwrapped(self, name: KeyName, wrapped: bytes) -> bytes:
+        require_replaceable(name)
+        value = self._open().unwrapped(wrapped)
+        if len(value) != KEY_LENGTHS[name]:
+            raise PersonalizationError("wrapped-key-refused")
+        return value
 
     def _put(self, name: KeyName, value: bytes) -> Change:
         store = self._open()

@@ -24,10 +24,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> CommandLine:
     return run
 
 
-def trust(run: CommandLine, *roles: Role) -> None:
+def trust(run: CommandLine, *roles: Role, name: str = "li", others: str = "") -> None:
     """The roster: who runs the tests, with these roles alone."""
     listed = json.dumps([role.value for role in roles])
-    roster = f"[operators.li]\nsystem_user = {json.dumps(system_user())}\nroles = {listed}\n"
+    roster = f"[operators.{name}]\nsystem_user = {json.dumps(system_user())}\nroles = {listed}\n{others}"
     (run.folder / "centre/operators.toml").write_text(roster, encoding="utf-8")
 
 
@@ -68,3 +68,43 @@ def test_what_was_published_stands_in_the_trail_without_a_number(run: CommandLin
         ("li", {"sequence": told["sequence"], "added": 1, "standings": ["lost"]})
     ]
     assert PERMIT not in text
+
+
+def test_an_approval_lets_one_change_of_one_key_through_and_no_other(run: CommandLine) -> None:
+    trust(run, Role.RELEASE, name="wang")
+    assert run("--json", "approve", "keys", "issuer", *ON, code=2).error["code"] == "key-act-malformed"
+    told = run("--json", "approve", "keys", "rotate/issuer", *ON).document
+    assert told == {"approved": "keys", "subject": "rotate/issuer", "by": "wang"}
+    trust(run, Role.KEYS, others='[operators.wang]\nsystem_user = "somebody-else"\nroles = ["release"]\n')
+    shown = run("--json", "keys", "show", *ON).document
+    for line, subject in (
+        (("export", "issuer", "issuer.wrapped"), "export/issuer"),
+        (("rotate", "inspection"), "rotate/inspection"),
+        (("destroy", "issuer", "A1B2C3"), "destroy/issuer/A1B2C3"),
+    ):
+        refused = run("--json", "keys", *line, *ON, code=2).error
+        assert (refused["code"], subject in str(refused["parameters"])) == ("approval-missing", True)
+    assert not (run.folder / "issuer.wrapped").exists()
+    assert run("--json", "keys", "show", *ON).document == shown
+    assert run("--json", "keys", "rotate", "issuer", *ON).document["key"] == "issuer"
+    again = run("--json", "keys", "rotate", "issuer", *ON, code=2).error
+    assert again["code"] == "approval-missing"
+
+
+def test_a_key_that_is_not_what_its_file_says_is_not_put_in_use(run: CommandLine) -> None:
+    (run.folder / "centre/operators.toml").unlink(missing_ok=True)
+    value = str(run("--json", "keys", "export", "bank_branch", "sent.json", *ON).document["check_value"])
+    document = json.loads((run.folder / "sent.json").read_bytes())
+    assert document["check_value"] == value
+    other = f"{int(value, 16) ^ 1:06X}"
+    (run.folder / "other.json").write_text(json.dumps(document | {"check_value": other}), encoding="utf-8")
+    (run.folder / "short.json").write_text(json.dumps(document | {"check_value": other[2:]}), encoding="utf-8")
+    shown = run("--json", "keys", "show", *ON).document
+    refused = run("--json", "keys", "import", "other.json", *ON, code=1).error
+    assert (refused["code"], refused["parameters"]) == (
+        "imported-check-value",
+        {"key": "bank_branch", "found": value, "expected": other},
+    )
+    assert run("--json", "keys", "import", "short.json", *ON, code=2).error["code"] == "document-malformed"
+    assert run("--json", "keys", "show", *ON).document == shown, "nor is concealment replaced"
+    assert run("--json", "keys", "import", "sent.json", *ON).document["after"] == value

@@ -32,6 +32,8 @@ HARMLESS: Final = {
     "card_os.globalplatform.tokens.Token.data": "a command that anybody on the line sees",
     "card_os.iso7816.atr.CompactObject.value": "historical bytes, which every reader is told",
     "personalization.preparation.sealed_file._Header.check_value": "tells one key from another and nothing of it",
+    "personalization.keys.changes.KeyAct.check_value": "the same",
+    "personalization.keys.changes.KeyAct.key": "the name of a key",
     "personalization.sams.maker.Progress.check_value": "the same",
     "personalization.intake.findings_report.FindingLine.value": "masked",
     "personalization.intake.delivery.Delivery.pictures": "an object that shows nothing",

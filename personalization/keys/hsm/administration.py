@@ -28,6 +28,9 @@ from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, LASTING_PAIRS,
 
 _USAGE: Final = 2
 _BITS: Final = 8
+_ARRIVED: Final = "arrived"
+"""Behind the label of a key that came and is not in use yet; it is no number, so that it is taken for no generation."""
+
 _REFUSED: Final = (
     exceptions.WrappedKeyInvalid,
     exceptions.WrappedKeyLenRange,
@@ -76,30 +79,38 @@ class HsmKeyAdministration:
             except (exceptions.KeyUnextractable, exceptions.KeyNotWrappable):
                 raise _not_exportable(name) from None
 
+    def arrived(self, name: KeyName, wrapped: bytes) -> bytes:
+        """See `KeyAdministration.arrived`; the key is unwrapped in the token, and gone with the session."""
+        with self._user() as session:
+            label = f"{label_of(name, self._newest(session, name))}.{_ARRIVED}"
+            return _aes_check_value(self._unwrap(session, name, wrapped, label, store=False))
+
     def take_in(self, name: KeyName, wrapped: bytes) -> Change:
         """See `KeyAdministration.take_in`; the key is unwrapped in the token."""
+        before = self._check_value(name)
+        with self._user() as session:
+            self._unwrap(session, name, wrapped, label_of(name, self._newest(session, name) + 1), store=True)
+        return Change(before, self._check_value(name))
+
+    def _unwrap(self, session: Session, name: KeyName, wrapped: bytes, label: str, *, store: bool) -> Any:
         require_replaceable(name)
         if name in WRAPPING_KEYS or len(wrapped) != KEY_LENGTHS[name] + _BITS:
             raise PersonalizationError("wrapped-key-refused")
-        before = self._check_value(name)
-        with self._user() as session:
-            label = f"{label_of(KeyName.EXCHANGE, self._newest(session, KeyName.EXCHANGE))}.{INWARD}"
-            inward: Any = session.get_key(object_class=ObjectClass.SECRET_KEY, label=label)
-            label = label_of(name, self._newest(session, name) + 1)
-            try:
-                inward.unwrap_key(
-                    ObjectClass.SECRET_KEY,
-                    key_type(name),
-                    wrapped,
-                    label=label,
-                    mechanism=Mechanism.AES_KEY_WRAP,
-                    store=True,
-                    capabilities=capabilities(name),
-                    template=kept(name),
-                )
-            except _REFUSED:
-                raise PersonalizationError("wrapped-key-refused") from None
-        return Change(before, self._check_value(name))
+        exchange = f"{label_of(KeyName.EXCHANGE, self._newest(session, KeyName.EXCHANGE))}.{INWARD}"
+        inward: Any = session.get_key(object_class=ObjectClass.SECRET_KEY, label=exchange)
+        try:
+            return inward.unwrap_key(
+                ObjectClass.SECRET_KEY,
+                key_type(name),
+                wrapped,
+                label=label,
+                mechanism=Mechanism.AES_KEY_WRAP,
+                store=store,
+                capabilities=capabilities(name),
+                template=kept(name),
+            )
+        except _REFUSED:
+            raise PersonalizationError("wrapped-key-refused") from None
 
     def destroy(self, name: KeyName, check_value: bytes) -> None:
         """See `KeyAdministration.destroy`."""
@@ -109,8 +120,7 @@ class HsmKeyAdministration:
         with self._user() as session:
             for generation in self._found(session, name)[:-1]:
                 key = self._key(session, name, generation)
-                value = bytes(key.sign(AES_CHECK_INPUT, mechanism=Mechanism.AES_CMAC))[:CHECK_VALUE_LENGTH]
-                if value == check_value:
+                if _aes_check_value(key) == check_value:
                     for label in (label_of(name, generation), f"{label_of(name, generation)}.{INWARD}"):
                         for item in list(session.get_objects({Attribute.LABEL: label})):
                             item.destroy()
@@ -211,6 +221,10 @@ class HsmKeyAdministration:
 
     def _key(self, session: Session, name: KeyName, generation: int) -> Any:
         return session.get_key(object_class=ObjectClass.SECRET_KEY, label=label_of(name, generation))
+
+
+def _aes_check_value(key: Any) -> bytes:
+    return bytes(key.sign(AES_CHECK_INPUT, mechanism=Mechanism.AES_CMAC))[:CHECK_VALUE_LENGTH]
 
 
 def _not_exportable(name: KeyName) -> PersonalizationError:

@@ -466,13 +466,17 @@ def test_a_key_travels_under_the_exchange_key(administered: Administered) -> Non
     wrapped = changes.export(KeyName.ISSUER)
     assert len(wrapped) == 24
     changes.replace(KeyName.ISSUER)
-    assert administered.check_value(KeyName.ISSUER) != original
+    replaced = administered.check_value(KeyName.ISSUER)
+    assert changes.arrived(KeyName.ISSUER, wrapped) == original != replaced
+    assert administered.check_value(KeyName.ISSUER) == replaced, "what has arrived is not in use"
     changes.take_in(KeyName.ISSUER, wrapped)
     assert administered.check_value(KeyName.ISSUER) == original
     spoilt = wrapped[:-1] + bytes((wrapped[-1] ^ 1,))
     for blob in (spoilt, wrapped[:-8], b""):
         with pytest.raises(PersonalizationError, match="wrapped-key-refused"):
             changes.take_in(KeyName.ISSUER, blob)
+        with pytest.raises(PersonalizationError, match="wrapped-key-refused"):
+            changes.arrived(KeyName.ISSUER, blob)
     assert administered.check_value(KeyName.ISSUER) == original
     for name in (KeyName.EXCHANGE, KeyName.DOCUMENT_SIGNER):
         with pytest.raises(PersonalizationError, match="key-not-exportable"):

@@ -130,14 +130,14 @@ def test_one_transaction_uses_an_approval_once(journal: Journal, batch: str) -> 
 
 def test_a_change_of_keys_is_told_whatever_became_of_its_approval(journal: Journal, batch: str) -> None:
     """The keys have changed by then, and of a role master concealment with it."""
-    approve(journal, WANG, Act.KEYS, "bank")
-    facts = approved(require_two(journal, ROSTER, LI, Act.KEYS, "bank"))
+    approve(journal, WANG, Act.KEYS, "rotate/bank_branch")
+    facts = approved(require_two(journal, ROSTER, LI, Act.KEYS, "rotate/bank_branch"))
     for _ in range(2):
         with journal.transaction() as connection:
             record(connection, "li", [Entry(What.KEYS_CHANGED, facts=facts)])
     assert count(journal, What.KEYS_CHANGED) == 2
     with pytest.raises(PersonalizationError, match="approval-missing"):
-        require_two(journal, ROSTER, LI, Act.KEYS, "bank")
+        require_two(journal, ROSTER, LI, Act.KEYS, "rotate/bank_branch")
 
 
 def test_an_approval_is_told_from_those_whose_numbers_begin_alike(journal: Journal, batch: str) -> None:
