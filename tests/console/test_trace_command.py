@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.console.command_line import CommandLine
+from tests.console.command_line import ROOT, CommandLine
 
 SCRIPT = "# a holder\n00A4040007F05A4A4A5A010100\n0084000010\n002000810826246802FFFFFFFF\n00B0810000\n"
 
@@ -84,3 +84,15 @@ def test_a_trace_says_what_it_needs_to_be_replayed(command: CommandLine, folder:
     assert hidden["code"] == "trace-hidden"
     chosen = command("--json", "trace", "decode", "one.trace", "--specimen", "--keys", "k.toml", code=2).error
     assert chosen["code"] == "trace-keys-choice"
+
+
+def test_the_sample_of_the_page_is_what_a_specimen_gives(command: CommandLine) -> None:
+    """docs/traces.md: the commands and the trace stand there byte for byte."""
+    page = (ROOT / "docs" / "traces.md").read_text("utf-8").split("## The text")[1]
+    commands, sample = page.split("```\n")[1:4:2]
+    (command.folder / "holder.txt").write_text(commands, encoding="utf-8")
+    command("card", "new", "one.card")
+    command(
+        *("trace", "record", "--card", "sim:one.card", "--commands", "holder.txt", "--out", "one.trace", "--no-times")
+    )
+    assert (command.folder / "one.trace").read_text("utf-8") == sample
