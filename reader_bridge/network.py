@@ -48,6 +48,27 @@ def listen(host: str, port: int) -> socket.socket:
         raise ReaderError("address-unusable", place=place, reason=reason_of(error)) from error
 
 
+def dial(host: str, port: int, seconds: float) -> socket.socket:
+    """A connection to whoever listens there, which has so many seconds for each step from then on.
+
+    Where nobody listens on a port of the range that systems take callers' ports from, one call in thousands is given
+    that port for its own and reaches itself (RFC 9293, 3.5: simultaneous open). That is nobody too, and would keep the
+    port from the one who is to listen there.
+
+    Raises:
+        OSError: nobody is there, or the address is none of a machine that can be reached.
+        UnicodeError: what no name of a machine can be.
+    """
+    link = socket.create_connection((host, port), timeout=seconds)
+    try:
+        if link.getsockname() == link.getpeername():
+            raise ConnectionRefusedError(errno.ECONNREFUSED, os.strerror(errno.ECONNREFUSED))
+    except OSError:
+        link.close()
+        raise
+    return link
+
+
 def reason_of(error: OSError | UnicodeError) -> str:
     """What the system says, in its own words, without what the library puts around them."""
     if isinstance(error, UnicodeError):

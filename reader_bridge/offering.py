@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Final, Protocol, Self, TypeVar
 
 from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.remote_server import RemoteServer
@@ -35,6 +35,9 @@ class Offered(Protocol):
         """End."""
         ...
 
+
+_OWN_SERVICE_SECONDS: Final = 30.0
+"""The driver listens: on a machine that is busy it takes its time, and it looks at its slots."""
 
 OfferedT = TypeVar("OfferedT", bound=Offered)
 
@@ -101,7 +104,7 @@ class ConnectionServer:
 
         service = self._offer(PcscService(port, folder=folder))
         self.client_variables = {CLIENT_VARIABLE: service.socket_path}
-        self.offer_pcsc(service.port)
+        self.offer_pcsc(service.port, _OWN_SERVICE_SECONDS)
 
     def offer_remote(
         self, token: str, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None

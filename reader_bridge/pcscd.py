@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import shutil
 import signal
 import socket
@@ -17,6 +18,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -45,7 +47,8 @@ MAX_SLOTS: Final = 16
 """Readers that pcscd has room for."""
 _SLOTS_A_DRIVER: Final = 2
 _STOP_SECONDS: Final = 5.0
-_START_SECONDS: Final = 10.0
+_START_SECONDS: Final = 30.0
+"""A service that has ended is noticed at once; this is for one that hangs."""
 _POLL_SECONDS: Final = 0.02
 _PORT_TRIES: Final = 64
 _LAST_PORT: Final = 0xFFFF
@@ -62,7 +65,9 @@ _OWN_GUARD: Final = "--disable-polkit"
 """The socket of our own service admits its owner alone; a machine's policy would ask who sits at its screen."""
 _KERNEL_TABLES: Final = ("/proc/net/tcp", "/proc/net/tcp6")
 _LISTENING: Final = "0A"
+_SOCKET: Final = re.compile(r"socket:\[(\d+)\]")
 _STATE_COLUMN: Final = 3
+_INODE_COLUMN: Final = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,8 +233,19 @@ class PcscService:
         raise ReaderError("pcscd-failed", reason="the virtual reader does not listen")
 
     def _listens(self) -> bool:
-        """True when all slots listen; asks the kernel, for a connection would be taken for a card."""
-        return not self.ports or set(self.ports) <= _listening_ports()
+        """True when all slots listen; asks the kernel, for a connection would be taken for a card.
+
+        Raises:
+            ReaderError: "port-in-use", another program was faster, and the driver does not try again.
+        """
+        if self._process is None or not self.ports:
+            return True
+        listening = _listeners()
+        ours = _sockets_of(self._process.pid)
+        for port in self.ports:
+            if ours is not None and port in listening and not listening[port] & ours:
+                raise ReaderError("port-in-use", place=f"*:{port}", reason=os.strerror(errno.EADDRINUSE))
+        return listening.keys() >= set(self.ports)
 
     def _last_words(self) -> str:
         return "".join(self.log(1))
@@ -322,14 +338,29 @@ def free_port_pair() -> int:
     raise ReaderError("no-free-port")
 
 
-def _listening_ports() -> set[int]:
-    """Ports that somebody on this machine listens on."""
-    found: set[int] = set()
+def _listeners() -> dict[int, set[str]]:
+    """Ports that somebody on this machine listens on, and the sockets there, by inode."""
+    found: defaultdict[int, set[str]] = defaultdict(set)
     for table in _KERNEL_TABLES:
         with contextlib.suppress(FileNotFoundError):
             rows = Path(table).read_text(encoding="ascii").splitlines()[1:]
-            columns = (row.split() for row in rows)
-            found.update(int(row[1].rpartition(":")[2], 16) for row in columns if row[_STATE_COLUMN] == _LISTENING)
+            for row in (line.split() for line in rows):
+                if row[_STATE_COLUMN] == _LISTENING:
+                    found[int(row[1].rpartition(":")[2], 16)].add(row[_INODE_COLUMN])
+    return found
+
+
+def _sockets_of(process_id: int) -> set[str] | None:
+    """The sockets that a process has open, by inode; None where the system does not tell."""
+    found: set[str] = set()
+    try:
+        for descriptor in Path(f"/proc/{process_id}/fd").iterdir():
+            with contextlib.suppress(FileNotFoundError):  # closed since
+                found.update(_SOCKET.findall(str(descriptor.readlink())))
+    except FileNotFoundError:  # it has ended
+        return set()
+    except PermissionError:
+        return None
     return found
 
 

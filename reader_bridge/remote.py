@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from reader_bridge.connection import ConnectionDescription, Interface, Protocol7816, ReaderError
-from reader_bridge.network import notice_loss, place_name, reason_of, tls_reason
+from reader_bridge.network import dial, notice_loss, place_name, reason_of, tls_reason
 from reader_bridge.remote_protocol import VERSION, Answer, FrameError, Frames, Request, place_of, proof
 
 _STATUS_LENGTH: Final = 2
@@ -137,7 +137,7 @@ class RemoteConnection:
     def _reach(self) -> Frames:
         name = self._description.name
         try:
-            link = socket.create_connection((self._host, self._port), timeout=self._timeout)
+            link = dial(self._host, self._port, self._timeout)
         except (OSError, UnicodeError) as error:  # UnicodeError: what no name of a machine can be
             raise ReaderError("unreachable", reader=name, reason=reason_of(error)) from error
         try:

@@ -137,12 +137,11 @@ class RemoteServer:
         with contextlib.suppress(OSError):  # wakes the accepting thread where the system does not do it at close
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        _join(self._thread)  # nobody is let in any more
         for link in tuple(self._links):
-            with contextlib.suppress(OSError):
-                link.shutdown(socket.SHUT_RDWR)
-        for thread in (self._thread, *self._clients):
-            if thread.is_alive():
-                thread.join(_JOIN_SECONDS)
+            _shut(link)
+        for client in tuple(self._clients):
+            _join(client)
 
     def __enter__(self) -> Self:
         self.start()
@@ -175,6 +174,7 @@ class RemoteServer:
                 link.close()
                 continue
             self._strangers[link] = time.monotonic() + _GREETING_SECONDS
+            self._links.add(link)
             client = threading.Thread(target=self._client, args=(link,), name="remote-client", daemon=True)
             self._clients.add(client)
             client.start()
@@ -182,7 +182,6 @@ class RemoteServer:
     def _client(self, link: socket.socket) -> None:
         """One client from greeting to end; whatever it sends, only its own connection suffers."""
         place: int | None = None
-        self._links.add(link)
         try:
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             notice_loss(link)  # else a client whose machine is gone would keep its interface for ever
@@ -221,13 +220,14 @@ class RemoteServer:
         self._links.discard(plain)
         self._links.add(link)
         self._strangers[link] = self._strangers.pop(plain)
+        if self._stopping.is_set():  # while the line had neither name
+            _shut(link)
         return link
 
     def _turn_away_the_slow(self) -> None:
         for link, until in tuple(self._strangers.items()):
             if time.monotonic() >= until:
-                with contextlib.suppress(OSError):
-                    link.shutdown(socket.SHUT_RDWR)
+                _shut(link)
 
     def _greet(self, frames: Frames) -> int | None:
         """Prove the client and give it a place; None when it gets none."""
@@ -277,6 +277,17 @@ def _execute(connection: CardConnection, kind: int, payload: bytes) -> bytes:
             return b""
         case _:
             raise ReaderError("bad-request", kind=kind)
+
+
+def _join(thread: threading.Thread) -> None:
+    if thread.is_alive():
+        thread.join(_JOIN_SECONDS)
+
+
+def _shut(link: socket.socket) -> None:
+    """End a line under the thread that uses it: what TLS has there stays, for that thread may be about to ask it."""
+    with contextlib.suppress(OSError):
+        socket.socket.shutdown(link, socket.SHUT_RDWR)
 
 
 def _fail(frames: Frames, error: ReaderError) -> None:

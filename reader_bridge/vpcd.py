@@ -24,6 +24,7 @@ from card_os.transport.t0_tpdu import TpduError
 from reader_bridge.connection import CardConnection, Interface, ReaderError
 from reader_bridge.contact_card import ContactCard
 from reader_bridge.contactless_atr import contactless_atr
+from reader_bridge.network import dial
 from reader_bridge.tpdu_slot import TpduSlot
 from reader_bridge.vigil import Vigil
 
@@ -107,7 +108,10 @@ class VirtualSlot:
         self._thread.start()
 
     def wait_until_inserted(self, timeout_seconds: float) -> bool:
-        """True when the service has asked for the card's ATR within the time."""
+        """True when the service has given the card power and asked for its ATR within the time.
+
+        Before, it only looks whether something is in the slot, and a client is told that there is no card.
+        """
         return self._inserted.wait(timeout_seconds)
 
     def remove_card(self) -> None:
@@ -160,14 +164,14 @@ class VirtualSlot:
 
     def _dial(self) -> socket.socket | None:
         try:
-            link = socket.create_connection(self._address, timeout=1)
+            link = dial(*self._address, seconds=1)
         except OSError:
             self._stopping.wait(_RETRY_SECONDS)
             return None
         link.settimeout(None)
         link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = link
-        if self._stopping.is_set():  # closed while dialling
+        if self._stopping.is_set() or not self._present.is_set():  # closed, or emptied, while dialling
             link.close()
             return None
         return link
@@ -201,8 +205,7 @@ class VirtualSlot:
                 filled, end = filled - end, _SHORTEST
                 if answer:
                     send(_LENGTH.pack(len(answer)) + answer)
-                    if not inserted.is_set():
-                        # The service polls its slots; only with the first answer does it know of the card.
+                    if self._shown and not inserted.is_set():  # what the service learns of a card with power it keeps
                         inserted.set()
         except ReaderError as error:
             _log.info("card taken out of port %d: %s", self.port, error.code)

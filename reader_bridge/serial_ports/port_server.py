@@ -186,6 +186,8 @@ class SerialPortServer:
     def _serve(self, link: socket.socket) -> None:
         self._link = link
         try:
+            if self._stopping.is_set():  # who closes us may have looked for a client before there was one
+                return
             link.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             notice_loss(link)  # else a client whose machine is gone would keep the port for ever
             _Uart(self._device, link).converse()

@@ -28,6 +28,7 @@ from reader_bridge.serving import CardServer
 from reader_bridge.stack import standard_stack
 from reader_bridge.vpcd import VirtualReader
 from tests.doubles.echo_card import EchoCard
+from tests.interop.conftest import new_permit_card
 
 CONTACT: Final = "Virtual PCD 00 00"
 CONTACTLESS: Final = "Virtual PCD 00 01"
@@ -36,8 +37,12 @@ PROGRAMS: Final = Path(__file__).parent / "programs"
 ROOT: Final = Path(__file__).parents[2]
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 10) -> bool:
-    deadline = time.monotonic() + seconds
+PATIENCE_SECONDS: Final = 60.0
+"""More than anything here takes on a machine that is busy; a hang is longer."""
+
+
+def wait_for(condition: Callable[[], bool]) -> bool:
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not condition():
         if time.monotonic() > deadline:
             return False
@@ -61,8 +66,9 @@ def test_a_served_card_is_two_readers_one_an_interface(readers: list[PcscReader]
     [(CONTACT, Interface.CONTACT, Protocol7816.T1), (CONTACTLESS, Interface.CONTACTLESS, Protocol7816.TCL)],
 )
 def test_the_same_bytes_come_back_as_in_process(
-    readers: list[PcscReader], served_card: CardServer, name: str, interface: Interface, protocol: Protocol7816
+    readers: list[PcscReader], name: str, interface: Interface, protocol: Protocol7816
 ) -> None:
+    """From a card like the served one, which the service may take the power from at any moment."""
     commands = [SELECT_PERMIT, b"\0\xb0\x81\0\0", b"\0\x20\0\x81\0", b"\0\xca\xdf\x21\0", b"\x2f\0\0\0", b"\0\xca\0\0"]
     with PcscConnection(name) as connection:
         assert connection.description.protocol is protocol
@@ -70,7 +76,7 @@ def test_the_same_bytes_come_back_as_in_process(
         assert connection.description.simulated
         through_reader = [connection.transmit(command) for command in commands]
         assert connection.reset() == connection.description.answer
-    with served_card.card.connect(interface) as direct:
+    with new_permit_card(None) as like, like.connect(interface) as direct:
         assert [direct.transmit(command) for command in commands] == through_reader
     assert through_reader[0][-2:] == b"\x90\x00"
 
@@ -120,7 +126,7 @@ def test_power_comes_and_goes(readers: list[PcscReader]) -> None:
 
 
 def run(command: list[str], stdin: str = "") -> str:
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30, check=False)
+    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=120, check=False)
     return done.stdout + done.stderr
 
 
@@ -206,7 +212,7 @@ def test_a_killed_card_program_is_a_clear_error_and_no_hang(card_file: Path, mom
         client.stdin.write("\n")
         client.stdin.flush()
         assert line(client) in ("card-removed", "transmission-failed", "mute", "no-card", "card-reset")
-        assert time.monotonic() - begin < 10
+        assert time.monotonic() - begin < PATIENCE_SECONDS
 
 
 def test_two_services_run_side_by_side_and_leave_nothing(tmp_path: Path) -> None:
@@ -217,6 +223,14 @@ def test_two_services_run_side_by_side_and_leave_nothing(tmp_path: Path) -> None
     assert not folder.exists()
     assert not Path(first.socket_path).exists()
     first.close()
+
+
+def has_ended(process: Path) -> bool:
+    """What /proc tells of it; a process that nobody has asked for its exit code yet is a zombie."""
+    try:
+        return "State:\tZ" in (process / "status").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True
 
 
 def test_a_killed_owner_leaves_no_service_behind(tmp_path: Path) -> None:
@@ -238,7 +252,7 @@ def test_a_killed_owner_leaves_no_service_behind(tmp_path: Path) -> None:
         process = Path("/proc") / line(owner)
         assert "pcscd" in (process / "cmdline").read_text()
         owner.kill()
-    assert wait_for(lambda: not process.exists() or "State:\tZ" in (process / "status").read_text())
+    assert wait_for(lambda: has_ended(process))
 
 
 def test_a_killed_service_is_noticed_by_its_owner() -> None:
@@ -261,6 +275,18 @@ def test_a_port_that_another_program_has_is_not_taken_for_the_driver() -> None:
         PcscService(65_535)
 
 
+def test_a_port_that_another_program_took_since_it_was_chosen_is_not_taken_for_the_driver() -> None:
+    """A free port is somebody else's a moment later; the service looks for others."""
+    service = PcscService()
+    chosen = service.ports
+    with ExitStack() as others:
+        for port in chosen:
+            others.enter_context(socket.create_server(("127.0.0.1", port)))
+        with service, VirtualReader([EchoCard()], service.port) as reader:
+            assert not set(chosen) & set(service.ports)
+            reader.wait_until_inserted(60)
+
+
 @pytest.mark.parametrize("name", ['A "dual" reader', "two\nlines", "a\ttab"])
 def test_a_name_that_would_be_more_than_a_name_is_refused(name: str) -> None:
     with pytest.raises(ValueError, match="one line without quotes"):
@@ -272,8 +298,12 @@ def test_a_reader_may_be_called_anything_else() -> None:
     name = "Lecteur à puce, 读卡器 [1]: 50%"
     script = (
         "from reader_bridge.pcsc import PcscConnection, list_pcsc_readers\n"
-        "first, second = list_pcsc_readers()\n"
-        "with PcscConnection(first.name) as connection:\n"
+        "from tests.doubles.new_card import power_when_seen\n"
+        "first, _ = list_pcsc_readers()\n"
+        "connection = PcscConnection(first.name)\n"
+        "power_when_seen(connection)\n"
+        "with connection:\n"
+        "    first, second = list_pcsc_readers()\n"
         "    print(ascii((first.name, first.answer == connection.description.answer, second.answer)))\n"
     )
     with PcscService(reader_name=name) as service, VirtualReader([EchoCard()], service.port) as reader:
@@ -328,22 +358,22 @@ def test_without_a_service_the_listing_says_so(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=120,
     )
     assert "no-service" in done.stderr
 
 
-def rate(connection: CardConnection, command: bytes, count: int) -> float:
+def duration(connection: CardConnection, command: bytes) -> float:
     begin = time.perf_counter()
-    for _ in range(count):
-        connection.transmit(command)
-    return count / (time.perf_counter() - begin)
+    connection.transmit(command)
+    return time.perf_counter() - begin
 
 
 def test_no_delayed_acknowledgement_slows_the_reader(readers: list[PcscReader]) -> None:
-    """The trap of 40 ms an APDU: with it this takes 4 s."""
+    """The trap of 40 ms an APDU; a machine that is busy takes that time for some of them, the trap for nearly all."""
     with PcscConnection(CONTACT) as connection:
-        assert rate(connection, SELECT_PERMIT, 100) > 200
+        durations = sorted(duration(connection, SELECT_PERMIT) for _ in range(200))
+    assert durations[50] < 0.04
 
 
 def test_ports_come_in_free_pairs() -> None:

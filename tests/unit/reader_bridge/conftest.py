@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Self
 
@@ -53,6 +54,14 @@ class RecordingConnection:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.power_off()
+
+
+@pytest.fixture
+def nobodys_port() -> Iterator[int]:
+    """A port of this machine on which nobody listens, and nobody will: it is taken."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield taken.getsockname()[1]
 
 
 @pytest.fixture

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import ssl
+from threading import Event, Thread
 from typing import Any
 
 import pytest
 
 from reader_bridge.connection import Interface, ReaderError
-from reader_bridge.network import listen, notice_loss, place_name, reason_of, tls_reason
+from reader_bridge.network import dial, listen, notice_loss, place_name, reason_of, tls_reason
 from reader_bridge.remote import RemoteConnection
 from reader_bridge.remote_server import RemoteServer
 from reader_bridge.serial_ports.port_server import SerialPortServer
@@ -57,6 +59,22 @@ def test_a_taken_port_is_called_taken_in_the_system_s_words() -> None:
         listen("127.0.0.1", taken.getsockname()[1])
     assert failure.value.code == "port-in-use"
     assert failure.value.parameters["reason"] == os.strerror(errno.EADDRINUSE)
+
+
+@pytest.mark.clause("RFC 9293, 3.5: ends that call each other are one connection, so is one that calls itself")
+def test_who_reaches_himself_has_reached_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It happens to one call in thousands, by the port that the system gives the caller."""
+
+    def call_oneself(_address: object, timeout: float) -> socket.socket:
+        link = socket.socket()
+        link.bind(("127.0.0.1", 0))
+        link.connect(link.getsockname())
+        assert link.getsockname() == link.getpeername()
+        return link
+
+    monkeypatch.setattr(socket, "create_connection", call_oneself)
+    with pytest.raises(ConnectionRefusedError):
+        dial("127.0.0.1", 5, seconds=60)
 
 
 @pytest.mark.parametrize("host", ["a..b", LABEL])
@@ -109,8 +127,6 @@ class _Gone:
     """A device that is told when its client goes."""
 
     def __init__(self) -> None:
-        from threading import Event
-
         self.left = Event()
 
     def signals(self, rts: bool, dtr: bool, port: object) -> None:
@@ -121,6 +137,24 @@ class _Gone:
 
     def disconnected(self) -> None:
         self.left.set()
+
+
+def test_a_client_that_comes_while_the_server_closes_keeps_nobody_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who closes a server may look for a client just before there is one."""
+    gone, serve = _Gone(), SerialPortServer._serve  # pyright: ignore[reportPrivateUsage]
+
+    def late(server: SerialPortServer, link: socket.socket) -> None:
+        assert server._stopping.wait(60)  # pyright: ignore[reportPrivateUsage]
+        serve(server, link)
+
+    monkeypatch.setattr(SerialPortServer, "_serve", late)
+    with SerialPortServer(gone) as port, socket.create_connection(("127.0.0.1", port.port), 60) as link:
+        closing = Thread(target=port.close)
+        closing.start()
+        with contextlib.suppress(ConnectionResetError):
+            assert link.recv(1) == b""
+        closing.join(60)
+        assert not closing.is_alive()
 
 
 def test_reasons_are_the_system_s_own_words() -> None:

@@ -8,6 +8,7 @@ import ipaddress
 import json
 import os
 import socket
+import ssl
 import struct
 import threading
 import time
@@ -105,7 +106,7 @@ def test_rubbish_ends_its_own_connection_only(server: RemoteServer) -> None:
             link.sendall(rubbish)
             with contextlib.suppress(OSError):  # it has left already
                 link.shutdown(socket.SHUT_WR)
-            link.settimeout(5)
+            link.settimeout(60)
             with contextlib.suppress(ConnectionResetError):  # what it did not read
                 while link.recv(4096):
                     pass
@@ -351,11 +352,9 @@ def test_a_server_that_goes_away_is_noticed(server: RemoteServer) -> None:
             connection.transmit(b"\0\0\0\0")
 
 
-def test_nobody_there_is_said() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+def test_nobody_there_is_said(nobodys_port: int) -> None:
     with pytest.raises(ReaderError, match="unreachable"):
-        RemoteConnection("127.0.0.1", port, TOKEN).power_on()
+        RemoteConnection("127.0.0.1", nobodys_port, TOKEN).power_on()
 
 
 def test_a_server_of_another_kind_is_said() -> None:
@@ -371,6 +370,56 @@ def test_a_short_token_and_a_taken_port_are_refused(card: Any, server: RemoteSer
     with pytest.raises(ReaderError, match="port-in-use"):
         RemoteServer({Interface.CONTACT: card}, TOKEN, port=server.port)
     assert len(new_token()) >= 32
+
+
+@pytest.mark.parametrize("secured", [False, True], ids=["plain", "TLS"])
+def test_a_client_that_comes_while_the_server_closes_keeps_nobody_waiting(
+    card: Any, certificate: tuple[str, str], secured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its thread begins when all that the server knew of have been told to end."""
+    begun, client_of = threading.Event(), RemoteServer._client  # pyright: ignore[reportPrivateUsage]
+
+    def late(server: RemoteServer, link: socket.socket) -> None:
+        begun.set()
+        assert server._stopping.wait(60)  # pyright: ignore[reportPrivateUsage]
+        time.sleep(0.2)  # the one that closes is at its end meanwhile, or waits for this thread
+        client_of(server, link)
+
+    monkeypatch.setattr(RemoteServer, "_client", late)
+    tls = server_tls(*certificate) if secured else None
+    with (
+        RemoteServer({Interface.CONTACT: card}, TOKEN, port=0, tls=tls) as server,
+        socket.create_connection(("127.0.0.1", server.port), 60) as link,
+    ):
+        assert begun.wait(60)
+        server.close()
+        assert not server._clients  # pyright: ignore[reportPrivateUsage]
+        until_closed(link)
+
+
+def test_a_line_under_tls_is_ended_under_the_thread_that_uses_it(
+    card: Any, certificate: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The client's time is over just when its thread is about to ask TLS for something."""
+    begun, over = threading.Event(), threading.Event()
+    shake_hands = ssl.SSLSocket.do_handshake
+
+    def late(link: ssl.SSLSocket) -> None:
+        begun.set()
+        assert over.wait(60)
+        shake_hands(link)
+
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", late)
+    with (
+        RemoteServer({Interface.CONTACT: card}, TOKEN, port=0, tls=server_tls(*certificate)) as server,
+        socket.create_connection(("127.0.0.1", server.port), 60) as link,
+    ):
+        assert begun.wait(60)
+        strangers = server._strangers  # pyright: ignore[reportPrivateUsage]
+        strangers.update(dict.fromkeys(strangers, 0.0))
+        server._turn_away_the_slow()  # pyright: ignore[reportPrivateUsage]
+        over.set()
+        until_closed(link)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -16,7 +16,7 @@ from reader_bridge.line_history import LineHistory
 from reader_bridge.virtual_ccid import FIRMWARE, VirtualCcidReader
 from tests.doubles.echo_card import EchoCard
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60
 SECRET = bytes.fromhex("31323334FFFFFFFF")
 
 
@@ -97,6 +97,14 @@ def host(reader: VirtualCcidReader) -> Iterator[Host]:
     os.close(host.descriptor)
 
 
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Until it is so."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
 def verify(sequence: int) -> Message:
     """VERIFY as a TPDU of T=0."""
     return Message(MessageType.XFR_BLOCK, b"\x00\x20\x00\x81\x08" + SECRET, sequence=sequence)
@@ -111,11 +119,9 @@ def test_a_late_answer_is_not_sent_to_a_host_that_has_gone_on(
     assert card.begun.wait(PATIENCE_SECONDS)
     assert host.has_unread(PATIENCE_SECONDS)
     host.send(Message(MessageType.GET_SLOT_STATUS, sequence=3))
-    while not reader._line.waiting():  # pyright: ignore[reportPrivateUsage] - the kernel takes its time on the line
-        time.sleep(0.01)
+    wait_for(reader._line.waiting)  # pyright: ignore[reportPrivateUsage] - the kernel takes its time on the line
     card.go_on.set()
-    while not any("host: 65 seq 3" in line for line in reader.history.lines()):
-        time.sleep(0.01)
+    wait_for(lambda: any("host: 65 seq 3" in line for line in reader.history.lines()))
     echo, answer = host.next(), host.next()
     assert (echo.kind, echo.sequence) == (MessageType.GET_SLOT_STATUS, 3)
     assert (answer.kind, answer.sequence) == (MessageType.SLOT_STATUS, 3)
@@ -137,7 +143,10 @@ def test_a_frame_that_was_damaged_is_sent_again(host: Host, card: WaitingCard) -
 
 
 @pytest.mark.clause("GemPC Twin: 50 02 and 50 03 tell card movements, between the echo and the answer")
-def test_a_card_movement_is_told_once_with_the_next_answer(reader: VirtualCcidReader, host: Host) -> None:
+def test_a_card_movement_is_told_once_with_the_next_answer(
+    reader: VirtualCcidReader, host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(virtual_ccid, "_EXTENSION_SECONDS", 3_600)  # of a reader that is kept from its work
     question = Message(MessageType.GET_SLOT_STATUS, sequence=2)
     echo = frame(question.encode())
     for move, told, icc in (

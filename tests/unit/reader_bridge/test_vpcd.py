@@ -10,6 +10,7 @@ import pytest
 
 from reader_bridge.connection import Interface, ReaderError
 from reader_bridge.contactless_atr import contactless_atr
+from reader_bridge.network import dial
 from reader_bridge.vpcd import VirtualReader, VirtualSlot
 
 ATR = bytes.fromhex("3B80800101")
@@ -20,13 +21,13 @@ class Driver:
 
     def __init__(self) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
-        self.listener.settimeout(5)
+        self.listener.settimeout(60)
         self.links: list[socket.socket] = []
         self.port: int = self.listener.getsockname()[1]
 
     def accept(self) -> None:
         self.link, _ = self.listener.accept()
-        self.link.settimeout(5)
+        self.link.settimeout(60)
         self.links.append(self.link)
 
     def close(self) -> None:
@@ -90,7 +91,11 @@ def test_requests_reach_the_card_and_only_what_has_an_answer_is_answered(
 def test_a_card_is_in_when_the_driver_has_asked_for_it_and_gone_when_the_slot_ends(
     slot: VirtualSlot, driver: Driver
 ) -> None:
-    """The service looks at its slots by asking for the ATR; before, it does not know of the card."""
+    """The service looks at its slots by asking for the ATR; it knows of a card whose ATR it has read under power."""
+    driver.send(b"\x04")
+    assert driver.receive() == ATR
+    driver.send(b"\x05")
+    assert driver.receive() == b"\x67\x00"  # whatever the slot does behind an answer is done before the next one
     assert not slot.wait_until_inserted(0)
     driver.send(b"\x01")
     driver.send(b"\x04")
@@ -157,12 +162,37 @@ def test_a_driver_that_goes_is_dialled_again(slot: VirtualSlot, driver: Driver) 
     assert driver.receive() == ATR
 
 
-def test_a_missing_driver_is_said(recording: Any) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    reader = VirtualReader([recording(lambda _: b"\x90\x00")], port)
-    with reader, pytest.raises(ReaderError, match=f"no-virtual-reader: port={port}"):
+def test_a_missing_driver_is_said(recording: Any, nobodys_port: int) -> None:
+    reader = VirtualReader([recording(lambda _: b"\x90\x00")], nobodys_port)
+    with reader, pytest.raises(ReaderError, match=f"no-virtual-reader: port={nobodys_port}"):
         reader.wait_until_inserted(0.2)
+
+
+def test_a_card_that_is_taken_out_while_its_slot_dials_is_not_shown(
+    driver: Driver, card: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialled, taken_out = threading.Event(), threading.Event()
+
+    def slowly(host: str, port: int, seconds: float) -> socket.socket:
+        link = dial(host, port, seconds)
+        dialled.set()
+        assert taken_out.wait(60)
+        return link
+
+    monkeypatch.setattr("reader_bridge.vpcd.dial", slowly)
+    slot = VirtualSlot(card, driver.port)
+    slot.start()
+    driver.accept()
+    assert dialled.wait(60)
+    slot.remove_card()
+    taken_out.set()
+    with pytest.raises(EOFError):
+        driver.receive()
+    slot.insert_card()
+    driver.accept()
+    driver.send(b"\x04")
+    assert driver.receive() == ATR
+    slot.close()
 
 
 def test_a_bug_in_the_card_is_told_to_the_owner(driver: Driver, recording: Any) -> None:
