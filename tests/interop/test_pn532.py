@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from random import Random
@@ -31,13 +31,14 @@ class FieldCard(EchoCard):
 
     def __init__(self) -> None:
         super().__init__(DEFAULT_ATS)
+        self.given_up = threading.Event()
         self.description = ConnectionDescription("echo", Interface.CONTACTLESS, Protocol7816.TCL, DEFAULT_ATS)
 
     def transmit(self, command: bytes) -> bytes:
         if command[1] == 0x60:
             return b"\x90"
         if command[1] == 0x12:
-            time.sleep(command[2] / 10)
+            assert self.given_up.wait(60)
             return b"\x90\x00"
         if command[1] == 0x50:
             raise ReaderError("mute", reader="echo")
@@ -51,8 +52,13 @@ def kind(request: pytest.FixtureRequest) -> ContactlessType:
 
 
 @pytest.fixture
-def module(kind: ContactlessType) -> Iterator[VirtualPn532]:
-    with VirtualPn532(FieldCard(), kind=kind) as module:
+def card() -> FieldCard:
+    return FieldCard()
+
+
+@pytest.fixture
+def module(card: FieldCard, kind: ContactlessType) -> Iterator[VirtualPn532]:
+    with VirtualPn532(card, kind=kind) as module:
         yield module
     assert module.failure is None
 
@@ -125,12 +131,11 @@ def test_a_card_that_goes_mute_is_activated_again(module: VirtualPn532) -> None:
         exchange(connection, 3)
 
 
-def test_a_command_has_its_time_and_the_next_one_passes(module: VirtualPn532) -> None:
-    connection = Pn532Connection(module.path, command_seconds=0.5)
-    with connection:
+def test_a_command_has_its_time_and_the_next_one_passes(module: VirtualPn532, card: FieldCard) -> None:
+    with Pn532Connection(module.path, command_seconds=2) as connection:
         with pytest.raises(ReaderError, match="time-out"):
-            connection.transmit(bytes.fromhex("00120F00"))
-        time.sleep(1.2)
+            connection.transmit(bytes.fromhex("00120000"))
+        card.given_up.set()
         connection.reset()
         exchange(connection, 3)
 

@@ -78,7 +78,7 @@ class SlowCard(EchoCard):
 def served() -> Iterator[Served]:
     with VirtualCcidReader(SlowCard()) as reader:
         with PcscService(slots=0, serial=[SerialReader("Virtual CCID", reader.device_name)]) as service:
-            assert reader.wait_until_known(30)
+            assert reader.wait_until_known(60)
             yield Served(reader, service)
         assert reader.failure is None
 
@@ -140,9 +140,9 @@ def test_a_card_that_is_taken_out_is_gone_and_comes_again(served: Served) -> Non
         client.stdin.write("\n")
         client.stdin.flush()
         assert line(client) in ("card-removed", "transmission-failed", "mute", "no-card", "card-reset")
-    assert served.reader.wait_until_missed(30)
+    assert served.reader.wait_until_missed(60)
     served.reader.insert_card()
-    assert served.reader.wait_until_known(30)
+    assert served.reader.wait_until_known(60)
     assert served.run(Protocol7816.T1, 10, 255) == 10
 
 

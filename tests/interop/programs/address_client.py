@@ -9,9 +9,11 @@ import sys
 
 from reader_bridge.addresses import ConnectionFactory
 from reader_bridge.connection import ReaderError
+from tests.doubles.new_card import power_when_seen
 
 connection = ConnectionFactory().connect(sys.argv[1])
 try:
+    power_when_seen(connection)
     with connection:
         for command in sys.argv[2:]:
             if command == "WAIT":

@@ -26,6 +26,6 @@ class Doomed(SimulatedConnection):
 card = open_card(sys.argv[1], Card)
 connection = Doomed(card.card.contact, Interface.CONTACT)
 with VirtualReader([connection], int(sys.argv[2])) as reader:
-    reader.wait_until_inserted()
+    reader.wait_until_inserted(60)
     print("inserted", flush=True)  # noqa: T201 - tells the test
-    time.sleep(60)
+    time.sleep(600)

@@ -3,29 +3,14 @@
 from __future__ import annotations
 
 import sys
-import time
 
 from reader_bridge.connection import ReaderError
 from reader_bridge.pcsc import PcscConnection
-
-
-def power(connection: PcscConnection) -> None:
-    """A card that came just now is in its reader when the service looks next; a busy machine takes its time."""
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            connection.power_on()
-        except ReaderError as error:
-            if error.code != "no-card" or time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
-        else:
-            return
-
+from tests.doubles.new_card import power_when_seen
 
 try:
     connection = PcscConnection(sys.argv[1])
-    power(connection)
+    power_when_seen(connection)
     with connection:
         for command in sys.argv[2:]:
             if command == "WAIT":

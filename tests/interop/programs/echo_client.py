@@ -16,7 +16,7 @@ from tests.doubles.echo_card import answer, commands
 reader, protocol, count, longest, seed = sys.argv[1], Protocol7816(sys.argv[2]), *map(int, sys.argv[3:])
 random, right = Random(seed), 0
 connection = PcscConnection(reader, protocol=protocol)
-deadline = time.monotonic() + 30
+deadline = time.monotonic() + 60
 while True:
     try:
         connection.power_on()
