@@ -18,6 +18,7 @@ import typer
 
 from permitcard.commands.table import CommandTable
 from permitcard.console import Console
+from permitcard.parser_words import in_own_words
 from permitcard.translation import Language, Translator
 
 
@@ -39,9 +40,6 @@ application = typer.Typer(
     no_args_is_help=True,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_NOISE: Final = "Value error, "
-"""What the parser's library puts before the words of a wrong choice."""
-
 _FLAGS: Final = frozenset({"--json"})
 _MISTYPED: Final = frozenset(
     {
@@ -100,7 +98,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         result = cast("object", application(args=line, standalone_mode=False, prog_name="permitcard"))
     except typer.TyperException as error:
-        console.complain("usage", text=error.format_message().replace(_NOISE, ""))
+        console.complain("usage", text=in_own_words(error.format_message(), console.translate))
         return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
         console.complain("interrupted")

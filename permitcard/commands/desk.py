@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from permitcard.commands.options import CentreOption, console_of
+from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -68,7 +69,7 @@ def endorse(
 ) -> None:
     """Endorse a permit: in its window, or late, which restores it; with its card, or online by its number."""
     if (card is None) == (permit is None):
-        raise typer.BadParameter("either --card or --permit")
+        raise PersonalizationError("either-or", exit_code=2, one="--card", other="--permit")
     with _opened(centre, on, area, desk) as office:
         if card is not None:
             with office.tap(card) as tap:
@@ -95,9 +96,9 @@ def withdraw(
 
     known = [item.value for item in Withdrawal]
     if why not in known:
-        raise typer.BadParameter(f"{why}: {', '.join(known)} are known")
+        raise PersonalizationError("word-unknown", exit_code=2, word=why, known=", ".join(known))
     if (card is None) == (permit is None):
-        raise typer.BadParameter("either --card or --permit")
+        raise PersonalizationError("either-or", exit_code=2, one="--card", other="--permit")
     with _opened(centre, on, area, desk) as office:
         outcome, listed = office.withdraw(card, permit or "", Withdrawal(why))
     console = console_of(context)
@@ -276,9 +277,9 @@ def replace(
     from personalization.permit.casework.states import Replaced
 
     if why not in set(Replaced):
-        raise typer.BadParameter(f"{why}: {', '.join(Replaced)} are known")
+        raise PersonalizationError("word-unknown", exit_code=2, word=why, known=", ".join(Replaced))
     if (card is None) == (permit is None):
-        raise typer.BadParameter("either --card or --permit")
+        raise PersonalizationError("either-or", exit_code=2, one="--card", other="--permit")
     with _opened(centre, on, area, desk) as office:
         ordered = replace_permit(office, Replaced(why), card, permit or "")
     console = console_of(context)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from permitcard.commands.options import CentreOption, console_of
+from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -138,7 +139,7 @@ def revoke(
     console = console_of(context)
     names = {item.name.lower(): item for item in Standing}
     if standing not in names:
-        raise typer.BadParameter(f"{standing}: {', '.join(names)} are known")
+        raise PersonalizationError("word-unknown", exit_code=2, word=standing, known=", ".join(names))
     added = {(Kind.PERMIT, number.encode("ascii", "replace")): names[standing] for number in permit or ()}
     added |= {(Kind.PASS, _identifier(text)): names[standing] for text in passes or ()}
     with Job.open(Centre(centre)) as job:
@@ -189,7 +190,7 @@ def _identifier(text: str) -> bytes:
     try:
         return bytes.fromhex(text)
     except ValueError:
-        raise typer.BadParameter(f"{text} is no identifier of a pass") from None
+        raise PersonalizationError("pass-identifier-malformed", exit_code=2, text=text) from None
 
 
 def _show(console: Console, found: VerifiedPass) -> None:

@@ -10,6 +10,7 @@ import typer
 from permitcard.commands.gp_options import CardOption, DomainOption, version_of, with_access
 from permitcard.commands.options import console_of
 from permitcard.gp_access import GpAccess, KeyChoice, domain_of
+from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
     from personalization.globalplatform.key_loading import KeyType
@@ -136,7 +137,7 @@ def rotate(
     from personalization.globalplatform.key_rotation import KeyRotation
 
     if finish and undo:
-        raise typer.BadParameter("--finish or --undo, not both")
+        raise PersonalizationError("either-or", exit_code=2, one="--finish", other="--undo")
     kind = _kind(type_)
     old = access.keys.set_of_cards("old", kind, published=True)
     new = _new(new_key, new_enc, new_mac, new_dek, new_kdf, new_version, new_centre).set_of_cards("new", kind)
@@ -169,5 +170,5 @@ def _kind(name: str) -> KeyType:
 
     known = {"aes": KeyType.AES, "des": KeyType.DES}
     if name.lower() not in known:
-        raise typer.BadParameter(f"{name} is no type of a key set: aes or des")
+        raise PersonalizationError("word-unknown", exit_code=2, word=name, known="aes, des")
     return known[name.lower()]

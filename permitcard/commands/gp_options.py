@@ -12,6 +12,7 @@ import typer
 
 from permitcard.gp_access import GpAccess, KeyChoice, domain_of, level_of
 from permitcard.gp_certified import CertifiedChoice
+from personalization.errors import PersonalizationError
 
 _CARD: Final = "sim:FILE, pcsc:NAME or remote:HOST:PORT"
 _KEY: Final = "one value for all keys, hexadecimal or @FILE; PERMITCARD_GP_KEY and …_ENC, _MAC, _DEK do the same"
@@ -50,16 +51,16 @@ def version_of(text: str | None) -> int | None:
     """A key version number in hexadecimal.
 
     Raises:
-        typer.BadParameter: no such number.
+        PersonalizationError: no such number.
     """
     if text is None:
         return None
     try:
         value = int(text, 16)
     except ValueError as error:
-        raise typer.BadParameter(f"{text} is no key version number") from error
+        raise PersonalizationError("gp-key-version-malformed", exit_code=2, text=text) from error
     if not 0 <= value <= 0xFF:  # noqa: PLR2004 - one byte
-        raise typer.BadParameter(f"{text} is no key version number")
+        raise PersonalizationError("gp-key-version-malformed", exit_code=2, text=text)
     return value
 
 

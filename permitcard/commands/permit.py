@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from permitcard.commands.options import console_of
+from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
     from personalization.permit.evidence import Application
@@ -168,7 +169,6 @@ def points(
 ) -> None:
     """Add up a resident's points and say what each item gave."""
     from permitcard.eligibility_words import title_of
-    from personalization.errors import PersonalizationError
     from personalization.permit.points import points_tables, read_points_table, score
 
     console = console_of(context)
@@ -203,7 +203,7 @@ def _facts(given: list[str]) -> dict[str, int]:
     for text in given:
         name, _, value = text.partition("=")
         if not value.lstrip("-").isdecimal():
-            raise typer.BadParameter(f"{text}: measure=number is expected")
+            raise PersonalizationError("points-fact-malformed", exit_code=2, text=text)
         facts[name] = int(value)
     return facts
 

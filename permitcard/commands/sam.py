@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from permitcard.commands.options import CentreOption, console_of
+from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -154,7 +155,7 @@ def retire(
     from permitcard.job import Job
 
     if len(reason) > _LONGEST_REASON:
-        raise typer.BadParameter(f"{_LONGEST_REASON} characters at most", param_hint="--reason")
+        raise PersonalizationError("text-length", exit_code=2, option="--reason", limit=_LONGEST_REASON)
     console = console_of(context)
     with Job.open(Centre(centre)) as job:
         terminated, record = sam_keeping.retire(job, card, reason, reader)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from permitcard.commands.options import CentreOption, SamOption, console_of
+from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
     from personalization.production.journal.stations import StationFacts
@@ -40,7 +41,7 @@ def run(
     from permitcard.job import Job
 
     if name is not None and not 0 < len(name) <= LONGEST_NAME:
-        raise typer.BadParameter(f"{LONGEST_NAME} characters at most", param_hint="--name")
+        raise PersonalizationError("text-length", exit_code=2, option="--name", limit=LONGEST_NAME)
     console = console_of(context)
     with Job.open(Centre(centre), sam or ()) as job:
         shift = join_batch(job, batch or job.latest(), name)

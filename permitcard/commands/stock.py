@@ -10,6 +10,7 @@ import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.commands.options import CentreOption, ChipOption, console_of
+from personalization.errors import PersonalizationError
 from personalization.production.states import BlankState
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ _LONGEST_LOT = 64
 def _said(text: str) -> str:
     """Refuse a reason that is none: it is what an auditor reads years later."""
     if not text.strip():
-        raise typer.BadParameter("a few words are wanted")
+        raise PersonalizationError("reason-missing", exit_code=2)
     return text.strip()
 
 
@@ -53,10 +54,10 @@ def receive(
     from permitcard.job import Job
 
     if (count is None) == (delivered is None):
-        raise typer.BadParameter("either N or --list")
+        raise PersonalizationError("either-or", exit_code=2, one="N", other="--list")
     name = lot or ("simulated" if delivered is None else delivered.stem)
     if not 0 < len(name) <= _LONGEST_LOT:
-        raise typer.BadParameter(f"{_LONGEST_LOT} characters at most", param_hint="--lot")
+        raise PersonalizationError("text-length", exit_code=2, option="--lot", limit=_LONGEST_LOT)
     console = console_of(context)
     with Job.open(Centre(centre)) as job, console.progress() as bar:
         if delivered is not None:

@@ -201,7 +201,7 @@ MISTAKES = [
     (("list", *CARD, "--level", "strong"), 2, "security-level-unsupported"),
     (("list", *CARD, "--domain", "A0"), 2, "gp-aid-malformed"),
     (("list", *CARD, "--domain", "A000000000"), 1, "card-refused"),
-    (("list", *CARD, "--key-version", "100"), 2, "usage"),
+    (("list", *CARD, "--key-version", "100"), 2, "gp-key-version-malformed"),
     (("delete", "xyz", *CARD), 2, "gp-hex-malformed"),
     (("install", *CARD), 2, "gp-package-missing"),
     (("install", *CARD, "--package", PERMIT), 2, "gp-module-missing"),
@@ -218,8 +218,8 @@ MISTAKES = [
     (("send", "80", *CARD), 2, "gp-script-malformed"),
     (("send", "80CA004200 => ok", *CARD), 2, "gp-script-malformed"),
     (("keys", "put", *CARD, "--new-version", "20"), 2, "gp-key-missing"),
-    (("keys", "put", *CARD, "--new-version", "20", "--new-key", NEW, "--type", "rsa"), 2, "usage"),
-    (("keys", "rotate", *CARD, "--new-version", "20", "--new-key", NEW, "--finish", "--undo"), 2, "usage"),
+    (("keys", "put", *CARD, "--new-version", "20", "--new-key", NEW, "--type", "rsa"), 2, "word-unknown"),
+    (("keys", "rotate", *CARD, "--new-version", "20", "--new-key", NEW, "--finish", "--undo"), 2, "either-or"),
     (("keys", "rotate", *CARD, "--key", NEW, "--new-version", "20", "--new-key", NEW), 2, "gp-key-version-missing"),
 ]
 

@@ -130,5 +130,5 @@ def test_words_of_any_length_fit_a_journal_on_a_server(small_centre: SmallCentre
     assert [len(card["reason"]) for card in left] == [64, 64]
     small_centre("audit", "export", "trail.json")
     assert (small_centre.prompt.folder / "trail.json").read_text("utf-8").count(long.strip()) == 2
-    for words in (("stock", "sample", "1", "--purpose", " "), ("station", "run", "--name", "x" * 65)):
-        assert small_centre(*words, code=2).error["code"] == "usage"
+    assert small_centre("stock", "sample", "1", "--purpose", " ", code=2).error["code"] == "reason-missing"
+    assert small_centre("station", "run", "--name", "x" * 65, code=2).error["code"] == "text-length"

@@ -69,7 +69,7 @@ def test_policies_are_listed_and_reviewed(command: CommandLine, tmp_path: Path) 
         (("permit", "points", "nowhere"), "points-table-unknown"),
         (("permit", "points", "none.toml"), "points-table-unreadable"),
         (("permit", "points", "zhoushan-example", "shoe_size=42"), "points-facts-unknown"),
-        (("permit", "points", "zhoushan-example", "age"), "usage"),
+        (("permit", "points", "zhoushan-example", "age"), "points-fact-malformed"),
         (("permit", "term", "--area", "330381", "--issued", "2016-02-30", "--on", "2017-01-01"), "usage"),
     ],
 )

@@ -77,7 +77,7 @@ def test_what_is_no_sam_of_this_centre_is_told_apart(centre: SmallCentre) -> Non
     assert made(centre, "--reader", "sim:strange.card", code=2).error["code"] == "sam-foreign"
     assert centre("sam", "show", "--reader", "sim:strange.card").document["condition"] == "foreign"
     assert centre("sam", "retire", "00" * 10, "--reason", "x", code=2).error["code"] == "sam-unknown"
-    assert centre("sam", "retire", "00" * 10, "--reason", "x" * 65, code=2).error["code"] == "usage"
+    assert centre("sam", "retire", "00" * 10, "--reason", "x" * 65, code=2).error["code"] == "text-length"
     assert made(centre, "--reader", "nowhere:1", code=2).error["code"] == "bad-address"
 
 

@@ -155,6 +155,7 @@ def test_a_delivery_is_received_by_its_list_whole_or_not_at_all(small_centre: Sm
     assert prompt("stock", "receive", "--list", "second.csv", "--lot", "L2", code=2).error["code"] == "blank-known"
     assert prompt("stock", "show").document["received"] == 2
     assert prompt("stock", "receive", "--list", "none.csv", code=2).error["code"] == "blank-list-unreadable"
-    for line in ((), ("3", "--list", "first.csv"), ("3", "--lot", "x" * 65)):
-        assert prompt("stock", "receive", *line, code=2).error["code"] == "usage"
+    for line in ((), ("3", "--list", "first.csv")):
+        assert prompt("stock", "receive", *line, code=2).error["code"] == "either-or"
+    assert prompt("stock", "receive", "3", "--lot", "x" * 65, code=2).error["code"] == "text-length"
     prompt("stock", "account")
