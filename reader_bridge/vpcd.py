@@ -123,8 +123,11 @@ class VirtualSlot:
     def insert_card(self, connection: CardConnection | None = None) -> None:
         """Put a card in: another one, or the one that was taken out.
 
-        The slot stays empty for a second at least, so that the service sees the change.
+        The slot stays empty for a second at least, so that the service sees the change. A card that was not taken out
+        stays as it is.
         """
+        if connection is None and self._present.is_set():
+            return
         self._next = connection
         self._inserted.clear()
         self._present.set()

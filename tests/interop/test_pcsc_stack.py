@@ -187,6 +187,19 @@ def start(service: PcscService, name: str, *arguments: str) -> subprocess.Popen[
     )
 
 
+def wait_until_missed(service: PcscService, reader: str) -> None:
+    """Until the service has found a reader empty: of a card that comes back before, it sees nothing."""
+    script = (
+        "import sys, time\n"
+        "from reader_bridge.pcsc import list_pcsc_readers\n"
+        "while {reader.name: reader.answer for reader in list_pcsc_readers()}[sys.argv[1]]:\n"
+        "    time.sleep(0.05)\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", script, reader], env=environment(service), timeout=PATIENCE_SECONDS, check=True
+    )
+
+
 def line(process: subprocess.Popen[str]) -> str:
     assert process.stdout
     return process.stdout.readline().strip()

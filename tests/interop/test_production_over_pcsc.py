@@ -9,7 +9,6 @@ import datetime as dt
 import json
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -36,7 +35,7 @@ from reader_bridge.stack import Wrapper
 from reader_bridge.vpcd import VirtualReader
 from tests.console.command_line import CommandLine
 from tests.doubles.softhsm import OFFICER_PIN, USER_PIN, fresh_token
-from tests.interop.test_pcsc_stack import PROGRAMS, line, start
+from tests.interop.test_pcsc_stack import PROGRAMS, line, start, wait_until_missed
 
 READER: Final = "Acme Line"
 SAM: Final = f"pcsc:{READER} 00 00"
@@ -44,7 +43,6 @@ OTHER_SAM: Final = f"pcsc:{READER} 00 01"
 CARDS: Final = 3
 ROLES: Final = '["receive", "prepare", "run", "inspect", "release", "keys"]'
 INSERTED_SECONDS: Final = 60.0
-SEEN_SECONDS: Final = 3.0  # a busy service looks at its slots once in this time
 T0_ONLY: Final = bytes.fromhex("3B021450")  # pcscd 2.5 finds no protocol in one without historical bytes
 
 
@@ -226,14 +224,21 @@ def test_two_stations_have_a_sam_each(production: Production) -> None:
     assert production("audit", "verify")["genuine"] is True
 
 
-def feed(folder: Path, reader: VirtualReader, cards: Mapping[str, SimulatedCard], stop: threading.Event) -> None:
+def feed(
+    folder: Path,
+    service: PcscService,
+    reader: VirtualReader,
+    cards: Mapping[str, SimulatedCard],
+    stop: threading.Event,
+) -> None:
     """Plays the machine: puts the card of the wanted place into the reader."""
     while not stop.wait(0.05):
         wanted = (folder / "wanted").read_text()
         if wanted != (folder / "there").read_text():
             for slot in reader.slots:
                 slot.remove_card()
-            time.sleep(SEEN_SECONDS)
+            for number in range(len(reader.slots)):
+                wait_until_missed(service, f"{READER} 1 00 {number:02}")
             for slot, interface in zip(reader.slots, (Interface.CONTACT, Interface.CONTACTLESS), strict=True):
                 slot.insert_card(cards[wanted].connect(interface))
                 assert slot.wait_until_inserted(INSERTED_SECONDS)
@@ -261,7 +266,7 @@ def test_a_feeder_brings_the_cards_to_one_reader(tmp_path: Path) -> None:
         command = [sys.executable, str(PROGRAMS / "feeder.py"), str(tmp_path)]
         made.centre.hooks.write_text(f"[position]\nbefore = {json.dumps(command)}\ntimeout_s = 90\n", "utf-8")
         stop = threading.Event()
-        machine = threading.Thread(target=feed, args=(tmp_path, reader, cards, stop))
+        machine = threading.Thread(target=feed, args=(tmp_path, made.service, reader, cards, stop))
         machine.start()
         held.callback(machine.join)
         held.callback(stop.set)

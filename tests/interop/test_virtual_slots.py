@@ -17,11 +17,10 @@ from reader_bridge.pcscd import MAX_SLOTS, PcscService
 from reader_bridge.reader_models import reader_model
 from reader_bridge.vpcd import VirtualReader
 from tests.doubles.echo_card import EchoCard
-from tests.interop.test_pcsc_stack import CONTACT, PROGRAMS, environment, line, start
+from tests.interop.test_pcsc_stack import CONTACT, PROGRAMS, environment, line, start, wait_until_missed
 
 CLIENT: Final = [sys.executable, str(PROGRAMS / "echo_client.py")]
 T0_ONLY: Final = bytes.fromhex("3B021450")  # pcscd 2.5 finds no protocol in one without historical bytes
-PATIENCE_SECONDS: Final = 60.0
 
 
 def names(service: PcscService) -> list[str]:
@@ -31,19 +30,6 @@ def names(service: PcscService) -> list[str]:
         [sys.executable, "-c", script], env=environment(service), capture_output=True, text=True, timeout=60, check=True
     )
     return done.stdout.splitlines()
-
-
-def wait_until_missed(service: PcscService) -> None:
-    """Until the service has found a slot empty: of a card that comes back before, it sees nothing."""
-    script = "from reader_bridge.pcsc import list_pcsc_readers\nprint(list_pcsc_readers()[0].answer)\n"
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while True:
-        done = subprocess.run(
-            [sys.executable, "-c", script], env=environment(service), stdout=subprocess.PIPE, timeout=60, check=True
-        )
-        if done.stdout.strip() == b"None":
-            return
-        assert time.monotonic() < deadline
 
 
 def serve_all_slots(count: int, seconds: float) -> None:
@@ -115,7 +101,7 @@ def test_a_card_is_changed_while_it_is_in_use() -> None:
             assert len(line(client)) == 6
             assert line(client) == "waiting"
             slot.remove_card()
-            wait_until_missed(service)
+            wait_until_missed(service, CONTACT)
             slot.insert_card(EchoCard(other))
             assert slot.wait_until_inserted(60)
             assert client.stdin

@@ -101,6 +101,8 @@ def test_a_card_is_in_when_the_driver_has_asked_for_it_and_gone_when_the_slot_en
     driver.send(b"\x04")
     assert driver.receive() == ATR
     assert slot.wait_until_inserted(60)
+    slot.insert_card()
+    assert slot.wait_until_inserted(0), "it was never taken out"
     slot.close()
     assert f"vpcd-{driver.port}" not in {thread.name for thread in threading.enumerate()}
     with pytest.raises(EOFError):
