@@ -230,7 +230,7 @@ class CardProfile(Row):
             raise PersonalizationError("profile-file-size", file=row.name, size=size, limit=limit)
         descriptor = bytes((row.structure.descriptor,))
         if row.structure is FileStructure.LINEAR_FIXED and row.record_size and row.records:
-            descriptor += bytes((_DATA_CODING,)) + row.record_size.to_bytes(2, "big") + bytes((row.records,))
+            descriptor += bytes((_DATA_CODING,)) + row.record_size.to_bytes(2, "big") + row.records.to_bytes(2, "big")
         rules = b"".join(
             bytes((AccessMode[mode.upper()],)) + self.encode_rule(rule) for mode, rule in row.access.items()
         )

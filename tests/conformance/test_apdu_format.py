@@ -95,3 +95,19 @@ def test_a_waiting_response_is_gone_after_another_command(permit: CardUnderTest)
     assert permit.send(0x00, 0xA4, 0x04, 0x00, permit.target.permit_aid, ne=4).sw.sw1 == 0x61
     permit.ok(0x00, 0x84, 0x00, 0x00, ne=16)
     assert permit.send(0x00, 0xC0, 0x00, 0x00, ne=256).data == b""
+
+
+@pytest.mark.clause("ISO/IEC 7816-4:2020, 5.3.4 and 12.1: a reset gives up what waits")
+def test_a_waiting_response_is_gone_after_a_reset(permit: CardUnderTest) -> None:
+    assert permit.send(0x00, 0xA4, 0x04, 0x00, permit.target.permit_aid, ne=4).sw.sw1 == 0x61
+    permit.reset()
+    answer = permit.send(0x00, 0xC0, 0x00, 0x00, ne=256)
+    assert answer.data == b""
+    assert answer.sw in {0x6985, 0x6D00, 0x6A88}
+
+
+@pytest.mark.clause("ISO/IEC 7816-4:2020, 5.3.3: the commands of a chain are alike; 5.6: 6883")
+def test_another_command_ends_a_chain(permit: CardUnderTest) -> None:
+    assert permit.send(0x10, 0xD6, 0x8D, 0x00, b"\x01").sw == 0x9000
+    assert permit.send(0x10, 0xD6, 0x8D, 0x10, b"\x02").sw == 0x6883
+    permit.ok(0x00, 0xCA, 0xDF, 0x21, ne=256)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from card_os.iso7816.apdu import CommandApdu
 from permitcard.testing.card_under_test import CardUnderTest
@@ -21,6 +24,28 @@ IDENTITY, RESIDENCE, STATUS, BANK = 0x01, 0x0B, 0x0D, 0x15
 def test_challenges_do_not_repeat(either: CardUnderTest) -> None:
     either.select(either.target.permit_aid)
     assert len({either.ok(0x00, 0x84, 0x00, 0x00, ne=16) for _ in range(16)}) == 16
+
+
+@pytest.mark.clause("ISO/IEC 7816-4:2020, 11.5.3: nobody foretells a challenge")
+def test_no_byte_of_a_challenge_stays_and_none_counts(either: CardUnderTest) -> None:
+    """A byte that is the same 24 times, or steps that fit half a challenge, come by chance once in 2 to the 60."""
+    either.select(either.target.permit_aid)
+    challenges = [either.ok(0x00, 0x84, 0x00, 0x00, ne=16) for _ in range(24)]
+    assert all(len(set(column)) > 1 for column in zip(*challenges, strict=True))
+    numbers = [int.from_bytes(challenge, "big") for challenge in challenges]
+    assert all(abs(after - before) >> 64 for before, after in pairwise(numbers))
+
+
+@pytest.mark.clause("Card specification, authentication of a terminal: the card's part of the seed is fresh")
+def test_the_card_brings_its_own_part_of_the_seed(either: CardUnderTest) -> None:
+    key = LaboratorySam(either.target.keys).role_key(INSPECTION, either.target.card_number)
+    parts: set[bytes] = set()
+    for _ in range(4):
+        either.select(either.target.permit_aid)
+        answer = either.ok(0x00, 0x82, 0x00, INSPECTION, prepare_mutual(either, INSPECTION), ne=64)
+        decryptor = Cipher(algorithms.AES(key[:16]), modes.CBC(bytes(16))).decryptor()
+        parts.add(decryptor.update(answer[:48])[32:])
+    assert len(parts) == 4
 
 
 @pytest.mark.clause("ISO/IEC 7816-4:2020, 11.5.3: P1-P2 = 0000")
@@ -52,6 +77,42 @@ def test_a_mutual_cryptogram_cannot_be_replayed(permit: CardUnderTest) -> None:
     permit.reset()
     permit.select(permit.target.permit_aid)
     assert permit.send(0x00, 0x82, 0x00, INSPECTION, data, ne=64).sw in {0x6985, 0x6984}
+
+
+@pytest.mark.clause("Card specification, authentication of a terminal: a challenge serves one authentication")
+def test_a_challenge_is_used_up_by_success(permit: CardUnderTest) -> None:
+    data = prepare_mutual(permit, INSPECTION)
+    assert permit.send(0x00, 0x82, 0x00, INSPECTION, data, ne=64).sw == 0x9000
+    assert permit.send(0x00, 0x82, 0x00, INSPECTION, data, ne=64).sw in {0x6985, 0x6984}
+
+
+@pytest.mark.destructive
+@pytest.mark.clause("Card specification, authentication of a terminal: a challenge serves one, whatever its outcome")
+def test_a_challenge_is_used_up_by_failure(permit: CardUnderTest) -> None:
+    data = prepare_mutual(permit, INSPECTION)
+    permit.send(0x00, 0x82, 0x00, INSPECTION, data[:-1] + bytes((data[-1] ^ 1,)), ne=64)
+    second = permit.send(0x00, 0x82, 0x00, INSPECTION, data, ne=64).sw
+    terminal(permit, INSPECTION)
+    assert second in {0x6985, 0x6984}
+
+
+@pytest.mark.destructive
+@pytest.mark.clause("ISO/IEC 7816-4:2020, 11.5.4: 63Cx counts down, and a success restores the counter")
+@pytest.mark.parametrize("reference", [INSPECTION, SERVICE_DESK, BANK_BRANCH, ISSUER])
+def test_wrong_authentications_count_down(permit: CardUnderTest, reference: int) -> None:
+    def wrong() -> int | None:
+        data = prepare_mutual(permit, reference)
+        return permit.send(0x00, 0x82, 0x00, reference, data[:48] + bytes(16), ne=64).sw.tries_left
+
+    first, second = wrong(), wrong()
+    permit.reset()
+    terminal(permit, reference)
+    permit.reset()
+    permit.select(permit.target.permit_aid)
+    third = wrong()
+    terminal(permit, reference)
+    assert first is not None
+    assert (second, third) == (first - 1, first)
 
 
 @pytest.mark.clause("ISO/IEC 7816-4:2020, 11.5.4: no challenge was given")

@@ -39,6 +39,14 @@ def test_the_sequence_counter_moves(card: CardUnderTest) -> None:
     assert second == first + 1
 
 
+@pytest.mark.clause(f"{AMENDMENT_D}, 6.2.2.1: the sequence counter lasts: a challenge of before never comes again")
+def test_the_sequence_counter_survives_a_reset(card: CardUnderTest) -> None:
+    initialize(card)
+    first = int.from_bytes(initialize(card).answer.sequence, "big")
+    card.reset()
+    assert int.from_bytes(initialize(card).answer.sequence, "big") == first + 1
+
+
 @pytest.mark.clause(f"{AMENDMENT_D}, 7.1.1: unknown key version")
 @pytest.mark.parametrize("version", [0x02, 0x7F, 0xFF])
 def test_an_unknown_key_version_is_not_found(card: CardUnderTest, version: int) -> None:
@@ -100,6 +108,25 @@ def test_a_damaged_mac_is_refused_and_ends_the_session(card: CardUnderTest) -> N
     assert ResponseApdu.parse(card.raw(again)).sw in {0x6982, 0x6985, 0x6882}
 
 
+@pytest.mark.clause(f"{AMENDMENT_D}, 6.2.4: nothing heals a session after a damaged C-MAC")
+@pytest.mark.parametrize("position", [0, 3, 7])
+def test_the_right_command_after_a_damaged_mac_is_refused(card: CardUnderTest, position: int) -> None:
+    channel = initialize(card).authenticate(0x01)
+    right = channel.messaging.wrap(CommandApdu(0x80, 0xF2, 0x80, 0x02, bytes.fromhex("4F00"), 256))
+    spoilt = bytearray(right)
+    spoilt[-9 + position] ^= 0x80
+    assert card.raw(bytes(spoilt)) == bytes.fromhex("6982")
+    assert ResponseApdu.parse(card.raw(right)).sw in {0x6982, 0x6985, 0x6882}
+
+
+@pytest.mark.clause("GlobalPlatform 2.3.1, 10.2.3: a selection ends the session")
+def test_a_selection_ends_the_session(card: CardUnderTest) -> None:
+    channel = initialize(card).authenticate()
+    card.select(card.target.issuer_domain_aid)
+    command = channel.messaging.wrap(CommandApdu(0x80, 0xF2, 0x80, 0x02, bytes.fromhex("4F00"), 256))
+    assert ResponseApdu.parse(card.raw(command)).sw != 0x9000
+
+
 @pytest.mark.clause(f"{AMENDMENT_D}, 6.2.4: a replayed command fails against the MAC chain")
 def test_a_replayed_command_is_refused(card: CardUnderTest) -> None:
     channel = initialize(card).authenticate()
@@ -146,6 +173,18 @@ def test_a_wrong_host_cryptogram_is_refused(card: CardUnderTest) -> None:
     spoilt = bytes((handshake.cryptogram[0] ^ 1,)) + handshake.cryptogram[1:]
     command = SecureMessaging(handshake.keys, 0x33).external_authenticate(spoilt)
     answer = ResponseApdu.parse(card.raw(command)).sw
+    initialize(card).authenticate()
+    assert answer == 0x6300 or answer.tries_left is not None
+
+
+@pytest.mark.destructive
+@pytest.mark.clause(f"{AMENDMENT_D}, 7.1.2: the C-MAC of EXTERNAL AUTHENTICATE, which also protects the level")
+@pytest.mark.parametrize("at", [2, -1], ids=["level", "C-MAC"])
+def test_external_authenticate_with_a_wrong_mac_is_refused(card: CardUnderTest, at: int) -> None:
+    handshake = initialize(card)
+    command = bytearray(SecureMessaging(handshake.keys, 0x33).external_authenticate(handshake.cryptogram))
+    command[at] ^= 0x30 if at == 2 else 0x01
+    answer = ResponseApdu.parse(card.raw(bytes(command))).sw
     initialize(card).authenticate()
     assert answer == 0x6300 or answer.tries_left is not None
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import pytest
+from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 
 from card_os.iso7816.apdu import CommandApdu
 from card_os.iso7816.tlv import Tlv, encode_all, parse_all
 from permitcard.testing.card_under_test import CardUnderTest
 from permitcard.testing.laboratory_sam import LaboratorySam
 from permitcard.testing.terminal import prepare_mutual, terminal
-from personalization.terminal.secure_messaging import TerminalSecureMessaging
+from personalization.terminal.authentication import cmac
+from personalization.terminal.secure_messaging import SessionKeys, TerminalSecureMessaging, pad
 
 INSPECTION, SERVICE_DESK, ISSUER = 0x81, 0x82, 0x84
 READ = CommandApdu(0x00, 0xB0, 0x81, 0x00, b"", 16)
@@ -86,13 +88,15 @@ def test_a_short_mac_is_refused(card: CardUnderTest, messaging: TerminalSecureMe
 
 
 @pytest.mark.clause(f"{ICAO}.4: the header is under the MAC")
-@pytest.mark.parametrize(("at", "flip"), [(1, 0x06), (2, 0x02), (3, 0x01)], ids=["INS", "P1", "P2"])
+@pytest.mark.parametrize(
+    ("at", "flip"), [(1, 0x02), (1, 0x06), (2, 0x02), (3, 0x01)], ids=["INS", "unknown INS", "P1", "P2"]
+)
 def test_a_changed_header_is_refused(
     card: CardUnderTest, messaging: TerminalSecureMessaging, at: int, flip: int
 ) -> None:
     command = bytearray(messaging.protect(READ))
     command[at] ^= flip
-    assert card.raw(bytes(command))[-2:] in {bytes.fromhex(sw) for sw in ("6988", "6D00", "6A86")}
+    assert card.raw(bytes(command)) == bytes.fromhex("6988")
     assert card.raw(messaging.protect(READ))[-2:] != bytes.fromhex("9000")
 
 
@@ -108,6 +112,85 @@ def test_a_replayed_command_is_refused(card: CardUnderTest, messaging: TerminalS
     command = messaging.protect(READ)
     messaging.open(card.raw(command))
     assert card.raw(command) == bytes.fromhex("6988")
+
+
+@pytest.mark.clause(f"{ICAO}.6: a command replayed with an old counter")
+@pytest.mark.parametrize("between", [2, 3, 7])
+def test_an_older_command_is_refused(card: CardUnderTest, messaging: TerminalSecureMessaging, between: int) -> None:
+    command = messaging.protect(READ)
+    messaging.open(card.raw(command))
+    for _ in range(between - 1):
+        messaging.open(card.raw(messaging.protect(READ)))
+    assert card.raw(command) == bytes.fromhex("6988")
+
+
+@pytest.mark.clause(f"{ICAO}.7: nothing heals a session after a wrong MAC")
+def test_the_right_command_after_a_wrong_mac_is_refused(
+    card: CardUnderTest, messaging: TerminalSecureMessaging
+) -> None:
+    command = messaging.protect(READ)
+    assert card.raw(command[:-2] + bytes((command[-2] ^ 1,)) + command[-1:]) == bytes.fromhex("6988")
+    assert card.raw(command)[-2:] != bytes.fromhex("9000")
+
+
+class CraftedMessaging:
+    """Commands with any objects under a right MAC, the first of a session: what only a terminal that errs sends."""
+
+    def __init__(self, keys: SessionKeys) -> None:
+        self._keys = keys
+
+    def cryptogram(self, padded: bytes) -> bytes:
+        ecb = Cipher(algorithms.AES(self._keys.encryption), modes.ECB()).encryptor()  # noqa: S305 - one block
+        vector = ecb.update((1).to_bytes(16, "big"))
+        return Cipher(algorithms.AES(self._keys.encryption), modes.CBC(vector)).encryptor().update(padded)
+
+    def command(self, header: bytes, objects: bytes) -> bytes:
+        message = (1).to_bytes(16, "big") + pad(header) + (pad(objects) if objects else b"")
+        body = objects + b"\x8e\x08" + cmac(self._keys.mac, message)[:8]
+        return header + bytes((len(body),)) + body + b"\x00"
+
+
+@pytest.fixture
+def crafted(card: CardUnderTest) -> CraftedMessaging:
+    card.select(card.target.permit_aid)
+    sam = LaboratorySam(card.target.keys)
+    prepared = sam.prepare(card.ok(0x00, 0xCA, 0xDF, 0x20, ne=256), INSPECTION, card.ok(0x00, 0x84, 0x00, 0x00, ne=16))
+    return CraftedMessaging(sam.complete(card.ok(0x00, 0x82, 0x00, INSPECTION, prepared.data, ne=64)))
+
+
+@pytest.mark.clause(f"{ICAO}.4: the first command of a session, made by hand as the tests below make theirs")
+def test_a_crafted_command_is_taken(card: CardUnderTest, crafted: CraftedMessaging) -> None:
+    data = b"\x87\x11\x01" + crafted.cryptogram(pad(bytes.fromhex("0101")))
+    assert card.raw(crafted.command(bytes.fromhex("0CA4020C"), data))[-2:] == bytes.fromhex("9000")
+
+
+@pytest.mark.clause("ISO/IEC 7816-4:2020, 10.3: what the MAC covers still has to be well-formed")
+@pytest.mark.parametrize(
+    ("indicator", "padded"),
+    [("02", "0101800000000000000000000000000000"[:32]), ("01", "0101" + 14 * "00"), ("01", "0101" + 14 * "FF")],
+    ids=["indicator 02", "no padding mark", "other padding"],
+)
+def test_a_wrong_padding_is_refused(
+    card: CardUnderTest, crafted: CraftedMessaging, indicator: str, padded: str
+) -> None:
+    data = b"\x87\x11" + bytes.fromhex(indicator) + crafted.cryptogram(bytes.fromhex(padded))
+    assert card.raw(crafted.command(bytes.fromhex("0CA4020C"), data)) in {
+        bytes.fromhex(sw) for sw in ("6988", "6987", "6A80")
+    }
+
+
+@pytest.mark.clause("Card specification, secure messaging: the objects of a command, and no others")
+@pytest.mark.parametrize(
+    "objects",
+    ["81020101970110", "970110970110", "970100 9701 00", "9703000010", "9700", "99029000970110", "B1030101FF"],
+)
+def test_objects_that_a_command_does_not_have_are_refused(
+    card: CardUnderTest, crafted: CraftedMessaging, objects: str
+) -> None:
+    assert card.raw(crafted.command(bytes.fromhex("0CB08100"), bytes.fromhex(objects))) in {
+        bytes.fromhex("6988"),
+        bytes.fromhex("6987"),
+    }
 
 
 @pytest.mark.clause(f"{ICAO}.6: a command that was skipped")
@@ -223,3 +306,15 @@ def test_data_for_an_older_challenge_is_refused(permit: CardUnderTest) -> None:
     answer = permit.send(0x00, 0x82, 0x00, INSPECTION, data, ne=64).sw
     terminal(permit, INSPECTION)
     assert answer.tries_left is not None
+
+
+@pytest.mark.destructive
+@pytest.mark.clause("ISO/IEC 7816-4:2020, 11.3.3 and 5.6: what does not fit is not written in part")
+def test_an_update_that_does_not_fit_writes_nothing(card: CardUnderTest) -> None:
+    channel = terminal(card, ISSUER).channel
+    assert channel.exchange(CommandApdu(0x00, 0xA4, 0x02, 0x0C, bytes.fromhex("0102"))).sw == 0x9000
+    last = CommandApdu(0x00, 0xB0, 0x00, 0xF8, b"", 8)
+    before = channel.exchange(last).data
+    other = bytes(byte ^ 0xFF for byte in before) + b"\xff"
+    assert channel.exchange(CommandApdu(0x00, 0xD6, 0x00, 0xF8, other)).sw in {0x6A84, 0x6B00, 0x6700}
+    assert channel.exchange(last).data == before

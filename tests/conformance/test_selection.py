@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from card_os.iso7816.tlv import parse_all, parse_one
+from card_os.iso7816.tlv import encode, parse_all, parse_one
 from permitcard.testing.card_under_test import CardUnderTest
 
 FILES = ["0101", "0102", "0103", "0104", "0105", "0201", "0202", "0203", "0204", "0205", "0301"]
@@ -15,6 +15,13 @@ def test_select_answers_an_fci_with_the_df_name(either: CardUnderTest) -> None:
     fci = parse_one(either.select(either.target.permit_aid))
     assert fci.tag == 0x6F
     assert (0x84, either.target.permit_aid) in fci.children()
+
+
+@pytest.mark.clause("Card specification, names: the FCI is the same on every card and in every state")
+def test_the_fci_is_that_of_the_specification(either: CardUnderTest) -> None:
+    name = either.target.permit_aid
+    label = encode(0xA5, encode(0x50, b"RESIDENCE PERMIT"))
+    assert either.select(name) == encode(0x6F, encode(0x84, name), label)
 
 
 @pytest.mark.clause("ISO/IEC 7816-4:2020, 11.2.2: P2 = 0C, no response data")

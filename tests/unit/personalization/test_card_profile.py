@@ -76,7 +76,7 @@ def test_fcp_of_a_transparent_file() -> None:
 
 def test_fcp_of_a_record_file() -> None:
     template = parse_one(PERMIT.fcp(PERMIT.file_named("EF.ENDORSEMENTS"), 384))
-    assert find(template.value, 0x82) == bytes.fromhex("022100200C")
+    assert find(template.value, 0x82) == bytes.fromhex("02210020000C")
 
 
 def test_creation_dgi_holds_every_file_once() -> None:
