@@ -10,8 +10,11 @@ from personalization.production.journal.claims import in_doubt
 from personalization.production.journal.corrections import rejected_and_alive
 from personalization.production.journal.erasure import is_erased
 from personalization.production.states import BatchState, BlankState
+from personalization.returns.facts import rows_without_letter
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from personalization.production.journal.batches import BatchStatus
     from personalization.production.journal.database import Journal
 
@@ -36,7 +39,7 @@ def next_steps(journal: Journal, status: BatchStatus) -> list[Step]:
         return [Step("erased", facts)]
     with journal.reading() as connection:
         held, article = is_held(connection, batch.id), find_article(connection, batch.id)
-        released = is_released(connection, batch.id)
+        complete = _when_complete(connection, batch.id, facts)
         alive, doubtful = rejected_and_alive(connection, batch.id), in_doubt(connection, batch.id)
     steps: list[Step] = []
     if alive:
@@ -44,7 +47,7 @@ def next_steps(journal: Journal, status: BatchStatus) -> list[Step]:
     if doubtful and batch.state is not BatchState.RUNNING:
         steps.append(Step("doubt", {**facts, "count": len(doubtful)}))
     if batch.state is BatchState.COMPLETE:
-        steps.append(Step("return" if released else "release", facts))
+        steps += complete
     elif batch.state is BatchState.RUNNING:
         steps.append(Step("running", facts))
     elif held and article is not None:
@@ -58,3 +61,11 @@ def next_steps(journal: Journal, status: BatchStatus) -> list[Step]:
     if barred := status.stock[BlankState.BARRED]:
         steps.append(Step("barred", {**facts, "count": barred}))
     return steps
+
+
+def _when_complete(connection: Connection, batch_id: int, facts: dict[str, object]) -> list[Step]:
+    if not is_released(connection, batch_id):
+        return [Step("release", facts)]
+    without_letter = rows_without_letter(connection, batch_id)
+    letters = [Step("letters", {**facts, "count": without_letter})] if without_letter else []
+    return [Step("return", facts), *letters]

@@ -17,6 +17,7 @@ from personalization.preparation.source_file import SourceFile
 from personalization.production.acts import Role
 from personalization.production.journal.batches import find_batch
 from personalization.production.journal.events import Entry, What, record
+from personalization.returns.envelope import ENDING
 from personalization.returns.facts import collect_returns
 from personalization.returns.files import open_return, seal_return
 from personalization.returns.tables import Recipient, ReturnTables
@@ -24,6 +25,7 @@ from personalization.returns.tables import Recipient, ReturnTables
 if TYPE_CHECKING:
     from permitcard.job import Job
     from personalization.intake.applicant import Applicant
+    from personalization.returns.envelope import RecipientCertificate
 
 
 class ReturnFile(NamedTuple):
@@ -63,19 +65,21 @@ def write_returns(job: Job, identifier: str) -> list[ReturnFile]:
     return written
 
 
-def open_file(job: Job, path: Path, directory: Path) -> tuple[Recipient, list[Path]]:
+def open_file(
+    job: Job, path: Path, directory: Path, recipient: RecipientCertificate | None = None
+) -> tuple[Recipient, list[Path]]:
     """Open a sealed file of a return; the audit trail says who did.
 
     Raises:
         PersonalizationError: as `open_return`; "role-missing", exit 2.
     """
     job.operator.require(Role.RELEASE)
-    header, files = open_return(path, directory, job.keys.of_batch)
-    _record(job, header.batch, What.RETURN_OPENED, {"recipient": header.recipient.value})
+    header, files = open_return(path, directory, job.keys.of_batch, recipient)
+    _record(job, header.batch, What.RETURN_OPENED, {"recipient": header.recipient.value, **_for(recipient)})
     return header.recipient, files
 
 
-def open_refused(job: Job, path: Path, directory: Path) -> Path:
+def open_refused(job: Job, path: Path, directory: Path, recipient: RecipientCertificate | None = None) -> Path:
     """Open a sealed file of refused rows; the audit trail says who did. Returns the delivery.
 
     Raises:
@@ -83,9 +87,14 @@ def open_refused(job: Job, path: Path, directory: Path) -> Path:
     """
     job.operator.require(Role.PREPARE)
     batch = rejects_batch(path)
-    opened = open_rejects(path, directory, job.keys.of_batch(batch))
-    _record(job, batch, What.REJECTS_OPENED, {})
+    seal, ending = (None, "") if recipient is None else (recipient.seal, ENDING)
+    opened = open_rejects(path, directory, job.keys.of_batch(batch), seal=seal, ending=ending)
+    _record(job, batch, What.REJECTS_OPENED, _for(recipient))
     return opened
+
+
+def _for(recipient: RecipientCertificate | None) -> dict[str, object]:
+    return {} if recipient is None else {"certificate": recipient.fingerprint}
 
 
 def _record(job: Job, identifier: str, what: What, facts: Mapping[str, object]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
-from permitcard.commands.options import CentreOption, ChipOption, SamOption, console_of
+from permitcard.commands.options import CentreOption, ChipOption, RecipientOption, SamOption, console_of, recipient_of
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -151,6 +151,7 @@ def rejects(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Sealed file of refused rows.", metavar="FILE")],
     directory: Annotated[Path, typer.Argument(help="Folder for the opened delivery; it holds personal data.")],
+    recipient: RecipientOption = None,
     centre: CentreOption = Path("centre"),
 ) -> None:
     """Open a sealed file of refused rows, to correct them and send them in again."""
@@ -159,8 +160,9 @@ def rejects(
     from permitcard.returning import open_refused
 
     console = console_of(context)
+    certificate = recipient_of(recipient)
     with Job.open(Centre(centre)) as job:
-        path = open_refused(job, file, directory)
+        path = open_refused(job, file, directory, certificate)
     console.say("batch.reopened", path=path)
     console.result({"file": str(path)})
 

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from permitcard.console import Console
 
+if TYPE_CHECKING:
+    from personalization.returns.envelope import RecipientCertificate
+
 CentreOption = Annotated[
     Path,
     typer.Option(
         "--centre", envvar="PERMITCARD_CENTRE", help="The issuing centre's folder (keys, journal, cards, reports)."
+    ),
+]
+
+RecipientOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--recipient",
+        help="Certificate of whoever alone may open what is written (RSA); a CMS message instead of a file in clear.",
+        metavar="CERTIFICATE",
     ),
 ]
 
@@ -43,3 +56,16 @@ def console_of(context: typer.Context) -> Console:
     if not isinstance(console, Console):
         raise TypeError("the frame has made no console")
     return console
+
+
+def recipient_of(certificate: Path | None) -> RecipientCertificate | None:
+    """The recipient whom `RecipientOption` names.
+
+    Raises:
+        PersonalizationError: as `RecipientCertificate.load`.
+    """
+    if certificate is None:
+        return None
+    from personalization.returns.envelope import RecipientCertificate
+
+    return RecipientCertificate.load(certificate, dt.datetime.now(dt.UTC))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from permitcard.commands.options import CentreOption, console_of
+from permitcard.commands.options import CentreOption, RecipientOption, console_of, recipient_of
 
 group = typer.Typer()
 
@@ -44,6 +44,7 @@ def open_sealed(
     context: typer.Context,
     file: Annotated[Path, typer.Argument(help="Sealed file of a return.", metavar="FILE")],
     directory: Annotated[Path, typer.Argument(help="Folder for the opened tables; they hold personal data.")],
+    recipient: RecipientOption = None,
     centre: CentreOption = Path("centre"),
 ) -> None:
     """Open a sealed return, to be sent over a protected way; the audit trail says who did."""
@@ -52,9 +53,10 @@ def open_sealed(
     from permitcard.returning import open_file
 
     console = console_of(context)
+    certificate = recipient_of(recipient)
     with Job.open(Centre(centre)) as job:
-        recipient, files = open_file(job, file, directory)
+        whose, files = open_file(job, file, directory, certificate)
     for path in files:
         console.write(str(path))
-    console.say("return.opened")
-    console.result({"recipient": recipient.value, "files": [str(path) for path in files]})
+    console.say("return.opened" if certificate is None else "letters.sealed")
+    console.result({"recipient": whose.value, "files": [str(path) for path in files]})

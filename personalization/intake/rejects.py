@@ -6,7 +6,7 @@ lines are its associated data, so that a file cannot pass for that of another ba
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -50,7 +50,14 @@ def seal_rejects(
     return len(rows)
 
 
-def open_rejects(path: Path, directory: Path, keys: KeyStore) -> Path:
+def open_rejects(
+    path: Path,
+    directory: Path,
+    keys: KeyStore,
+    *,
+    seal: Callable[[bytes], bytes] | None = None,
+    ending: str = "",
+) -> Path:
     """Write the rejected rows of a file as a readable delivery, to be corrected by hand.
 
     What was a formula or a number is written as text as a spreadsheet program shows it. The delivery holds personal
@@ -60,6 +67,8 @@ def open_rejects(path: Path, directory: Path, keys: KeyStore) -> Path:
         path: written by `write_rejects`.
         directory: for the delivery zip.
         keys: hold the key `rejects`.
+        seal: puts the delivery into an envelope for somebody else; None leaves it in clear.
+        ending: of the envelope's name.
 
     Raises:
         PersonalizationError: `rejects-file-unreadable` when the file is none of ours, `sealed-data-refused` when it was
@@ -68,9 +77,9 @@ def open_rejects(path: Path, directory: Path, keys: KeyStore) -> Path:
     content, end = _read(path)
     packed = keys.unseal(KeyName.REJECTS, content[end:], content[:end])
     name, _, delivery = packed.partition(b"\n")
-    target = directory / f"{name.decode('ascii')}.zip"
+    target = directory / f"{name.decode('ascii')}.zip{ending}"
     directory.mkdir(parents=True, exist_ok=True)
-    write_atomically(target, delivery)
+    write_atomically(target, delivery if seal is None else seal(delivery))
     return target
 
 

@@ -29,6 +29,7 @@ class Act(StrEnum):
     REMAKE = "re-make"
     FIRST_ARTICLE = "first-article"
     DESTROY = "destroy"
+    LETTERS = "letters"
     ERASE = "erase"
     KEYS = "keys"
 
@@ -56,6 +57,7 @@ ACTS: Final = MappingProxyType(
         Act.REMAKE: Pair(Role.RUN, Role.RELEASE),
         Act.FIRST_ARTICLE: Pair(Role.RUN, Role.INSPECT, approver_apart=True),
         Act.DESTROY: Pair(Role.RECEIVE, Role.INSPECT),
+        Act.LETTERS: Pair(Role.RELEASE, Role.INSPECT, apart_from_makers=True),
         Act.ERASE: Pair(Role.RELEASE, Role.KEYS),
         Act.KEYS: Pair(Role.KEYS, Role.RELEASE),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,9 +16,13 @@ from personalization.production.journal.batches import find_batch, is_released
 from personalization.production.journal.database import Journal
 from personalization.production.journal.events import What
 from personalization.production.journal.tables import Batch, Blank, Cancellation, Event, Row, Run
+from personalization.production.row_ranges import parse_rows
 from personalization.production.states import RowState, RunState
 
 _USAGE: Final = 2
+
+ROWS: Final = "rows"
+"""Fact of an entry of written letters: whose."""
 
 
 class Result(StrEnum):
@@ -118,6 +123,19 @@ def collect_returns(journal: Journal, identifier: str) -> ReturnFacts:
         cards = {row.row: row.card_number for row in rows}
         replaced = [*_newer(connection, batch.id), *_again(connection, batch.id, identifier, cards)]
     return ReturnFacts(identifier, batch.area, rows, sorted(replaced, key=lambda card: (card.new_row, card.at)))
+
+
+def lettered_rows(connection: Connection, batch_id: int) -> frozenset[int]:
+    """Rows whose PIN letters were written before."""
+    told = select(Event.facts).where(Event.batch_id == batch_id, Event.what == What.LETTERS_WRITTEN.value)
+    written = [json.loads(facts or "{}") for facts in connection.execute(told).scalars()]
+    return frozenset[int]().union(*(parse_rows(str(facts[ROWS])) for facts in written))
+
+
+def rows_without_letter(connection: Connection, batch_id: int) -> int:
+    """How many rows have a good card and no PIN letter yet."""
+    good = select(Row.number).where(Row.batch_id == batch_id, Row.state == RowState.GOOD.value)
+    return len(set(connection.execute(good).scalars()) - lettered_rows(connection, batch_id))
 
 
 def _rows(connection: Connection, batch_id: int) -> list[RowResult]:

@@ -22,6 +22,7 @@ from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError, unread
 from personalization.formula_guard import without_formula
 from personalization.keys.keystore import KeyName, KeyStore
+from personalization.returns.envelope import ENDING, RecipientCertificate
 from personalization.returns.tables import Recipient, Table
 
 _MAGIC: Final = b"PCRET1\n"
@@ -60,13 +61,19 @@ def seal_return(path: Path, batch: str, recipient: Recipient, tables: Sequence[T
     write_atomically(path, header + keys.seal(KeyName.TRANSPORT, _packed(batch, tables), header))
 
 
-def open_return(path: Path, directory: Path, keys_of: Callable[[str], KeyStore]) -> tuple[ReturnHeader, list[Path]]:
-    """Write the tables of a sealed return in clear; returns what it is and the files.
+def open_return(
+    path: Path,
+    directory: Path,
+    keys_of: Callable[[str], KeyStore],
+    recipient: RecipientCertificate | None = None,
+) -> tuple[ReturnHeader, list[Path]]:
+    """Write the tables of a sealed return, in clear or for one recipient; returns what it is and the files.
 
     Args:
         path: written by `seal_return`.
         directory: for the files; they hold personal data, and existing ones are not replaced.
         keys_of: the keys of a batch.
+        recipient: who alone can open the files.
 
     Raises:
         PersonalizationError: "return-file-missing" (exit 2), "return-file-unreadable", "return-exists" (exit 2),
@@ -84,9 +91,12 @@ def open_return(path: Path, directory: Path, keys_of: Callable[[str], KeyStore])
     written: list[Path] = []
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         for name in archive.namelist():
+            content = archive.read(name)
             target = directory / Path(name).name
+            if recipient is not None:
+                content, target = recipient.seal(content), target.with_name(target.name + ENDING)
             try:
-                write_atomically(target, archive.read(name), replace=False)
+                write_atomically(target, content, replace=False)
             except FileExistsError:
                 raise PersonalizationError("return-exists", exit_code=2, file=str(target)) from None
             written.append(target)

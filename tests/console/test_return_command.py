@@ -27,7 +27,7 @@ def test_a_batch_is_released_and_gives_back(small_centre: SmallCentre, tmp_path:
     assert small_centre("batch", "return", code=2).error["code"] == "batch-not-released"
     assert small_centre("batch", "status").document["next"] == ["release"]
     small_centre("batch", "release")
-    assert small_centre("batch", "status").document["next"] == ["return"]
+    assert small_centre("batch", "status").document["next"] == ["return", "letters"]
     written: Any = small_centre("batch", "return").document
     applicants = receive_batch(small_centre.delivered, RememberedBatches(), dt.datetime.now(dt.UTC)).applicants
     with_account = [applicant for applicant in applicants if applicant.bank_account]

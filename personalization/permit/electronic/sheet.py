@@ -1,7 +1,4 @@
-"""The confirmation sheet (《浙江省居住证确认单》) as PDF: the data of the permit and its signed pass as a QR code.
-
-Names may hold characters that few fonts have. A character that the font lacks is an error, never an empty box.
-"""
+"""The confirmation sheet (《浙江省居住证确认单》) as PDF: the data of the permit and its signed pass as a QR code."""
 
 from __future__ import annotations
 
@@ -14,27 +11,17 @@ import segno
 from reportlab.lib.pagesizes import A4
 from reportlab.lib.units import mm
 from reportlab.lib.utils import ImageReader
-from reportlab.pdfbase import pdfmetrics
-from reportlab.pdfbase.ttfonts import TTFError, TTFont
 from reportlab.pdfgen.canvas import Canvas
 
-from personalization.errors import PersonalizationError
 from personalization.intake.code_tables import code_tables
 from personalization.permit.electronic.claims import CHINA, ElectronicPermit
+from personalization.typeface import FACE, Typeface
 
 if TYPE_CHECKING:
     from datetime import date
 
-FONTS: Final = (
-    Path("/usr/share/fonts/truetype/babelstone/BabelStoneHan.ttf"),
-    Path("/usr/share/fonts/truetype/hanazono/HanaMinA.ttf"),
-    Path("C:/Windows/Fonts/simsunb.ttf"),
-)
-"""Where fonts with rare characters usually are; the first one that is there is taken."""
-
 TITLE: Final = "浙江省居住证确认单"
 _NOTE: Final = "本确认单与实体居住证具有同等效力；二维码可离线核验。"
-_FACE: Final = "permitcard-sheet"
 _MARGIN: Final = 25 * mm
 _TITLE_SIZE: Final = 20
 _TEXT_SIZE: Final = 12
@@ -55,18 +42,6 @@ class _Row(NamedTuple):
         return f"_Row({self.label})"
 
 
-def find_font(fonts: Iterable[Path] = FONTS) -> Path:
-    """The font of the sheet.
-
-    Raises:
-        PersonalizationError: "font-missing" (exit 3), none is installed.
-    """
-    for path in fonts:
-        if path.exists():
-            return path
-    raise PersonalizationError("font-missing", exit_code=3, package="fonts-babelstone-han")
-
-
 def confirmation_sheet(permit: ElectronicPermit, text: str, portrait: bytes, font: Path | None = None) -> bytes:
     """The sheet as a PDF of one page.
 
@@ -74,34 +49,29 @@ def confirmation_sheet(permit: ElectronicPermit, text: str, portrait: bytes, fon
         permit: what the pass says.
         text: the signed pass, as issued.
         portrait: JPEG; empty leaves its place free.
-        font: a TrueType font; by default `find_font`.
+        font: a TrueType font; by default that of `personalization.typeface`.
 
     Raises:
         PersonalizationError: "font-missing" and "font-unusable" (exit 3), "font-lacks" (exit 1) with the code points
             that it has no glyph for.
     """
-    path = font or find_font()
-    try:
-        face: Any = TTFont(_FACE, str(path))
-    except (TTFError, OSError) as error:
-        raise PersonalizationError("font-unusable", exit_code=3, path=str(path)) from error
+    typeface = Typeface(font)
     rows = tuple(_rows(permit))
     issued = f"签发时间 {permit.issued_at.astimezone(CHINA):%Y-%m-%d %H:%M}　编号 {permit.identifier.hex().upper()}"
-    _require_glyphs(face, (TITLE, _NOTE, issued, *(part for row in rows for part in row)))
-    pdfmetrics.registerFont(face)
+    typeface.require((TITLE, _NOTE, issued, *(part for row in rows for part in row)))
     target = io.BytesIO()
     canvas = Canvas(target, pagesize=A4, invariant=True)
     canvas.setTitle(TITLE)
     width, height = A4
-    canvas.setFont(_FACE, _TITLE_SIZE)
+    canvas.setFont(FACE, _TITLE_SIZE)
     canvas.drawCentredString(width / 2, height - _MARGIN - _TITLE_SIZE, TITLE)
     top = height - _MARGIN - 2 * _LINE - _TITLE_SIZE
-    y = _draw_rows(canvas, rows, top, width - 2 * _MARGIN - _PORTRAIT[0] - 5 * mm)
+    y = _draw_rows(canvas, typeface, rows, top, width - 2 * _MARGIN - _PORTRAIT[0] - 5 * mm)
     if portrait:
         x = width - _MARGIN - _PORTRAIT[0]
         canvas.drawImage(ImageReader(io.BytesIO(portrait)), x, top - _PORTRAIT[1] + _LINE, *_PORTRAIT)
     _draw_code(canvas, text, (width - _QR) / 2, y - _LINE - _QR)
-    canvas.setFont(_FACE, _SMALL_SIZE)
+    canvas.setFont(FACE, _SMALL_SIZE)
     canvas.drawCentredString(width / 2, y - 2 * _LINE - _QR, _NOTE)
     canvas.drawCentredString(width / 2, y - 2 * _LINE - _QR - 6 * mm, issued)
     canvas.showPage()
@@ -129,35 +99,16 @@ def _chinese(day: date) -> str:
     return f"{day.year}年{day.month}月{day.day}日"
 
 
-def _require_glyphs(face: Any, texts: Iterable[str]) -> None:
-    glyphs = face.face.charToGlyph
-    lacking = sorted({character for text in texts for character in text if ord(character) not in glyphs})
-    if lacking:
-        points = " ".join(f"U+{ord(character):04X}" for character in lacking)
-        raise PersonalizationError("font-lacks", points=points)
-
-
-def _draw_rows(canvas: Any, rows: Iterable[_Row], top: float, width: float) -> float:
+def _draw_rows(canvas: Any, typeface: Typeface, rows: Iterable[_Row], top: float, width: float) -> float:
     """Draw labels and values, long ones on several lines; returns where the last line stands."""
     y = top
     for row in rows:
-        canvas.setFont(_FACE, _TEXT_SIZE)
+        canvas.setFont(FACE, _TEXT_SIZE)
         canvas.drawString(_MARGIN, y, row.label)
-        for line in _broken(row.value, width - _LABEL_WIDTH):
+        for line in typeface.lines(row.value, _TEXT_SIZE, width - _LABEL_WIDTH):
             canvas.drawString(_MARGIN + _LABEL_WIDTH, y, line)
             y -= _LINE
     return y
-
-
-def _broken(text: str, width: float) -> Iterator[str]:
-    """Lines that fit; Chinese text breaks between any two characters."""
-    line = ""
-    for character in text:
-        if line and pdfmetrics.stringWidth(line + character, _FACE, _TEXT_SIZE) > width:
-            yield line
-            line = ""
-        line += character
-    yield line
 
 
 def _draw_code(canvas: Any, text: str, x: float, y: float) -> None:

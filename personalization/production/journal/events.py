@@ -58,6 +58,7 @@ class What(StrEnum):
     PRINT_WITHDRAWN = "print-withdrawn"
     RETURN_WRITTEN = "return-written"
     RETURN_OPENED = "return-opened"
+    LETTERS_WRITTEN = "letters-written"
     REJECTS_OPENED = "rejects-opened"
     ELECTRONIC_PERMIT_ISSUED = "electronic-permit-issued"
     STATUS_PUBLISHED = "status-published"

@@ -15,7 +15,8 @@ from personalization.intake.sample.names import _RARE
 from personalization.keys.file_store import FileKeyStore
 from personalization.permit.electronic.claims import ElectronicPermit
 from personalization.permit.electronic.passes import issue_pass
-from personalization.permit.electronic.sheet import TITLE, confirmation_sheet, find_font
+from personalization.permit.electronic.sheet import TITLE, confirmation_sheet
+from personalization.typeface import find_font
 
 
 def _in_plane_0(character: str) -> bool:
