@@ -24,7 +24,7 @@ from typing import BinaryIO, Final
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _MESSAGE_BYTES: Final = 1 << 20
-_START_SECONDS: Final = 120
+_START_SECONDS: Final = 600
 _NOT_LOADED: Final = ("permitcard.pytest_plugin", "permitcard.__main__")
 
 

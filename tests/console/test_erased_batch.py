@@ -32,7 +32,7 @@ from tests.console.needles import search
 from tests.console.test_no_leaks import made_cards, personal, portraits
 
 CARDS = 12
-PATIENCE_S = 120
+PATIENCE_S = 600
 BACKED_UP = ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "batches", "reports", "checkpoints")
 
 

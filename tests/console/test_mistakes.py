@@ -54,7 +54,7 @@ COMMANDS = (
     ("card", "read"),
     ("card", "serve"),
 )
-PATIENCE_S = 60
+PATIENCE_S = 600
 
 
 @pytest.fixture

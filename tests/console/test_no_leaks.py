@@ -39,7 +39,7 @@ from tests.console.needles import PIN, forms, search
 
 CARDS = 40
 MADE_BEFORE_THE_KILL = 3
-PATIENCE_S = 60
+PATIENCE_S = 600
 LONG = 12
 """Parts of shorter numbers are series of zeros in synthetic data."""
 ENCODINGS = ("utf-8", "utf-16-le", "gb18030")

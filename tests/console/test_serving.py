@@ -20,7 +20,7 @@ from permitcard.specimen import HOLDER_PIN
 from tests.console.command_line import CommandLine
 
 TOKEN = "0123456789abcdef"
-PATIENCE_S = 60
+PATIENCE_S = 600
 SELECT = "00A4040008A00000015100000000"
 COUNTER = "80CA00C100"
 ANSWER = '[[rule]]\naction = "answer"\nins = "CA"\np2 = "C1"\nresponse = "C1030000FF9000"\n'

@@ -305,7 +305,7 @@ def kill_and_resume(journal: Journal, root: Path, kills: int, seed: int) -> None
         assert process.poll() is None, "it was finished before it could be killed"
         time.sleep(dice.random() * 0.03)
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=300)
         done += 1
     resume_batch(journal, batch.identifier, outfit, Policy(tray=4), who="operator")
     status = batch_status(journal, batch.identifier)

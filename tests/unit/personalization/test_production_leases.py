@@ -526,7 +526,7 @@ def test_a_station_that_is_stopped_past_its_lease_and_goes_on_makes_nothing_twic
 ) -> None:
     batch = load_batch(journal, 12)
     receive(journal, tmp_path, [HONEST] * 12)
-    stopped = start(journal, str(batch.id), "stopped", "1", "0.02")
+    stopped = start(journal, str(batch.id), "stopped", "1", "0.1")
     until(lambda: batch_status(journal, "batch").made > 2, stopped)
     stop_between_transactions(stopped.pid, journal)
     try:

@@ -28,7 +28,7 @@ from personalization.production.journal.batches import (
 )
 from personalization.production.journal.chain import ChainEnd, append_entries
 from personalization.production.journal.claims import claim_to_make
-from personalization.production.journal.database import JournalUnavailable
+from personalization.production.journal.database import PATIENCE_S, JournalUnavailable
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.place import JournalPlace, PostgresServer, parse_url
 from personalization.production.journal.prints import PrintLedger
@@ -218,7 +218,7 @@ def test_a_server_that_stays_away_stops_the_work_in_bounded_time(place: Postgres
             assert time.monotonic() - begun < 60
         finally:
             postgres.server().start()
-        journal.write(receive_one)
+        replace(journal, patience_s=PATIENCE_S).write(receive_one)  # over the sessions that it had
         assert entries(journal) == 1
 
 
@@ -272,7 +272,7 @@ def test_a_run_whose_database_stays_away_stops_in_order_and_goes_on_later(
     with open_journal(place) as journal:
         load_batch(journal, rows)
         receive(journal, tmp_path, [HONEST] * (rows + 2))
-    policy = Policy(stations=1, tray=2, lease_s=1, patience_s=1)
+    policy = Policy(stations=1, tray=2, patience_s=1)
     gone: list[bool] = []
 
     def take_away(stage: str, done: int, total: int) -> None:
@@ -288,7 +288,7 @@ def test_a_run_whose_database_stays_away_stops_in_order_and_goes_on_later(
             server.start()
     with open_journal(place) as journal:
         assert batch_status(journal, "batch").batch.state is BatchState.RUNNING
-        result = resume_batch(journal, "batch", Outfit(), policy, who="li")
+        result = resume_batch(journal, "batch", Outfit(), Policy(stations=1, tray=2), who="li")
         trail, head = read_trail(journal)
     assert (result.status.good, result.status.runs[RunState.SPOILED]) == (rows, 0)
     assert verify_trail(trail, [], head).findings == ()

@@ -58,6 +58,10 @@ ROOT = Path(__file__).parents[3]
 KILLS = 5
 MANY_KILLS = 20
 MOST = 3
+ROWS_OF_A_SIGNAL = 60
+SLOWLY_S = 0.04
+"""An exchange with a card: a run that gets a signal has work for ten seconds, whoever is kept waiting meanwhile."""
+PATIENCE_S = 300
 ON_SQLITE = pytest.mark.parametrize("journal_place", ["sqlite"], indirect=True)
 """On a server the same happens in ``tests/model/test_production_chaos.py``."""
 
@@ -465,28 +469,28 @@ def wait_for_station(process: subprocess.Popen[str]) -> None:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="children are found in /proc")
 def test_a_signal_while_stations_start_drains_the_run(journal: Journal, tmp_path: Path) -> None:
     """Ctrl-C reaches the whole group, also a station that has no handler yet."""
-    load_batch(journal, 10)
-    receive(journal, tmp_path / "cards", [HONEST] * 10)
-    process = start(journal, 0.005)
+    load_batch(journal, ROWS_OF_A_SIGNAL)
+    receive(journal, tmp_path / "cards", [HONEST] * ROWS_OF_A_SIGNAL)
+    process = start(journal, SLOWLY_S)
     wait_for_station(process)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (0, "drained\n", "")
     account(journal, tmp_path / "cards")
 
 
 def test_a_signal_drains_the_run(journal: Journal, tmp_path: Path) -> None:
-    load_batch(journal, 60)
-    receive(journal, tmp_path / "cards", [HONEST] * 60)
-    process = start(journal, 0.005)
+    load_batch(journal, ROWS_OF_A_SIGNAL)
+    receive(journal, tmp_path / "cards", [HONEST] * ROWS_OF_A_SIGNAL)
+    process = start(journal, SLOWLY_S)
     wait_until(journal, 4, process)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=PATIENCE_S)
     assert (process.returncode, out, err) == (0, "drained\n", "")
     status = batch_status(journal, "batch")
     assert status.batch.state is BatchState.STOPPED
     assert (status.runs[RunState.OPEN], status.runs[RunState.INSPECTING]) == (0, 0)
-    assert 0 < status.made < 60
+    assert 0 < status.made < ROWS_OF_A_SIGNAL
     account(journal, tmp_path / "cards")
 
 
@@ -513,7 +517,7 @@ def kill_and_resume(journal: Journal, folder: Path, kills: int, seed: int) -> in
             time.sleep(0.002)
         time.sleep(dice.random() * 0.05)
         os.killpg(process.pid, signal.SIGKILL)
-        process.communicate(timeout=30)
+        process.communicate(timeout=PATIENCE_S)
         done += 1
     result = resume_batch(journal, "batch", Outfit(), who="operator")
     assert (result.status.good, result.status.left) == (rows, 0)
