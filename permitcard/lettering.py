@@ -1,25 +1,19 @@
-"""Writing the PIN letters of a released batch: two operators, each letter once unless somebody says again.
-
-The trail tells of letters before they have their name on the disk; no PIN leaves that it does not know of.
-"""
+"""Writing the PIN letters of a released batch: two operators, each letter once unless somebody says again."""
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
-from personalization.atomic_file import open_atomically
+from permitcard.outgoing import Outgoing
 from personalization.errors import PersonalizationError
 from personalization.preparation.mailer import MailerFile, PinLetter
 from personalization.preparation.sealed_file import Purpose
-from personalization.production.acts import Act
+from personalization.production.acts import ACTS, Act
 from personalization.production.journal.batches import find_batch
-from personalization.production.journal.events import Entry, What, record
+from personalization.production.journal.events import What
 from personalization.production.operators import approved, require_two
 from personalization.production.row_ranges import write_rows
-from personalization.returns.envelope import ENDING
 from personalization.returns.facts import ROWS, Result, collect_returns, lettered_rows
 from personalization.returns.files import write_csv, write_xlsx
 from personalization.returns.letters import letter_texts, letters_pdf, letters_table
@@ -27,28 +21,26 @@ from personalization.typeface import Typeface
 
 if TYPE_CHECKING:
     from permitcard.job import Job
-    from personalization.returns.envelope import RecipientCertificate
 
 _USAGE: Final = 2
 _PDF: Final = ".pdf"
 _TABLES: Final = {".csv": write_csv, ".xlsx": write_xlsx}
+_ENDINGS: Final = frozenset({_PDF, *_TABLES})
 
 
 class Wanted(NamedTuple):
     """Which letters, and how.
 
     Attributes:
-        path: of the file; ``.pdf``, ``.csv`` or ``.xlsx`` says its form.
+        file: where they go; ``.pdf``, ``.csv`` or ``.xlsx`` says their form.
         rows: of these rows; None for all that have a card.
         again: also letters that were written before.
-        recipient: who alone can open the file; None leaves it in clear.
         font: of the pages.
     """
 
-    path: Path
+    file: Outgoing
     rows: frozenset[int] | None = None
     again: bool = False
-    recipient: RecipientCertificate | None = None
     font: Path | None = None
 
 
@@ -71,11 +63,12 @@ def write_letters(job: Job, identifier: str, wanted: Wanted) -> Written:
 
     Raises:
         PersonalizationError: exit 2: "role-missing", "approval-missing", "maker-inspects", "batch-unknown",
-            "batch-not-released", "letters-kind", "letters-exist", "letters-without-card", "letters-before",
+            "batch-not-released", "outgoing-kind", "outgoing-exists", "letters-without-card", "letters-before",
             "letters-none"; exit 3: "batch-keys-missing", "font-missing", "font-unusable"; "letters-unprintable", the
             font lacks characters of each.
     """
-    path = _target(wanted)
+    job.operator.require(ACTS[Act.LETTERS].acts)
+    wanted.file.require_kind(_ENDINGS)
     rows = _rows(job, identifier, wanted)
     approval = require_two(job.journal, job.roster, job.operator, Act.LETTERS, identifier)
     sealed = job.sealed(identifier, Purpose.MAILER)
@@ -83,40 +76,19 @@ def write_letters(job: Job, identifier: str, wanted: Wanted) -> Written:
         letters = [mailer.letter(row) for row in rows]
     content, lacking = _content(letters, wanted)
     printed = tuple(row for row in rows if row not in lacking)
-    facts = {
-        ROWS: write_rows(printed),
-        "count": len(printed),
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "recipient": None if wanted.recipient is None else wanted.recipient.fingerprint,
-        **approved(approval),
-    }
-    batch = find_batch(job.journal, identifier)
-    try:
-        with open_atomically(path, replace=False) as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())  # a full disk shows before the trail says that there are letters
-            with job.journal.transaction() as connection:
-                record(connection, job.operator.name, [Entry(What.LETTERS_WRITTEN, batch.id, facts=facts)])
-    except FileExistsError:
-        raise PersonalizationError("letters-exist", exit_code=_USAGE, file=str(path)) from None
-    job.checkpoint_if_possible()
+    facts = {ROWS: write_rows(printed), "count": len(printed), **approved(approval)}
+    path = wanted.file.write(job, identifier, What.LETTERS_WRITTEN, facts, lambda stream: _put(stream, content))
     return Written(path, printed, lacking)
 
 
-def _target(wanted: Wanted) -> Path:
-    if wanted.path.suffix.lower() not in {_PDF, *_TABLES}:
-        raise PersonalizationError("letters-kind", exit_code=_USAGE, file=str(wanted.path))
-    path = wanted.path if wanted.recipient is None else wanted.path.with_name(wanted.path.name + ENDING)
-    if path.exists():
-        raise PersonalizationError("letters-exist", exit_code=_USAGE, file=str(path))
-    return path
+def _put(stream: BinaryIO, content: bytes) -> None:
+    stream.write(content)
 
 
 def _content(letters: list[PinLetter], wanted: Wanted) -> tuple[bytes, dict[int, str]]:
     """The file, and rows whose letters are not in it with the code points that the font lacks."""
     lacking: dict[int, str] = {}
-    if write := _TABLES.get(wanted.path.suffix.lower()):
+    if write := _TABLES.get(wanted.file.path.suffix.lower()):
         content = write(letters_table(letters))
     else:
         typeface = Typeface(wanted.font)
@@ -124,7 +96,7 @@ def _content(letters: list[PinLetter], wanted: Wanted) -> tuple[bytes, dict[int,
         if len(lacking) == len(letters):
             raise PersonalizationError("letters-unprintable", rows=write_rows(lacking), points=lacking[min(lacking)])
         content = letters_pdf([one for one in letters if one.row_number not in lacking], typeface)
-    return content if wanted.recipient is None else wanted.recipient.seal(content), lacking
+    return content, lacking
 
 
 def _rows(job: Job, identifier: str, wanted: Wanted) -> list[int]:

@@ -30,11 +30,12 @@ def letters(
     from permitcard.centre import Centre
     from permitcard.job import Job
     from permitcard.lettering import Wanted, write_letters
+    from permitcard.outgoing import Outgoing
     from personalization.production.row_ranges import parse_rows, write_rows
 
     console = console_of(context)
     chosen = None if rows is None else parse_rows(rows)
-    wanted = Wanted(file, chosen, again, recipient_of(recipient), font)
+    wanted = Wanted(Outgoing(file, recipient_of(recipient)), chosen, again, font)
     with Job.open(Centre(centre)) as job:
         identifier = batch or job.latest()
         written = write_letters(job, identifier, wanted)

@@ -58,7 +58,7 @@ TABLE: Final[Mapping[str, Entry]] = MappingProxyType(
         "station": Entry("Work on a batch, and steer the stations.", ("station",)),
         "batch": Entry(
             "Check, make, resume and report batches.",
-            ("batch", "orders", "papers", "letters", "prepare", "rehearse", "remake", "returns", "scan"),
+            ("batch", "orders", "papers", "faces", "letters", "prepare", "rehearse", "remake", "returns", "scan"),
         ),
         "audit": Entry("Verify, sign and export the audit trail.", ("audit",)),
         "card": Entry("Make, show, read and serve single cards.", ("card",)),

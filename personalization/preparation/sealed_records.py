@@ -82,6 +82,10 @@ class SealedRecords:
     def __len__(self) -> int:
         return len(self._file)
 
+    def row_numbers(self) -> Iterator[int]:
+        """All row numbers in order."""
+        return self._file.row_numbers()
+
     def close(self) -> None:
         """Let go of the file; safe to call twice."""
         self._file.close()

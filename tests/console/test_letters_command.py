@@ -93,8 +93,8 @@ def test_letters_for_one_recipient_open_with_its_key(released: SmallCentre, tmp_
 def test_a_mistake_writes_no_letter(released: SmallCentre, tmp_path: Path) -> None:
     (tmp_path / "there.pdf").write_bytes(b"somebody else's")
     for line, code in (
-        (("letters.txt",), "letters-kind"),
-        (("there.pdf",), "letters-exist"),
+        (("letters.txt",), "outgoing-kind"),
+        (("there.pdf",), "outgoing-exists"),
         (("letters.pdf", "--rows", "5-2"), "rows-malformed"),
         (("letters.pdf", "--rows", "2,9"), "letters-without-card"),
         (("letters.pdf", "--recipient", "none.pem"), "recipient-missing"),
@@ -130,7 +130,7 @@ def test_a_full_disk_leaves_no_letter_that_counts_as_written(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     with monkeypatch.context() as patched:
-        patched.setattr("permitcard.lettering.os.fsync", full)
+        patched.setattr("permitcard.outgoing.os.fsync", full)
         assert released("batch", "letters", "letters.csv", code=3).error
     assert not list(tmp_path.glob("*letters.csv*"))
     assert entries(released) == []

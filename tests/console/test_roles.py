@@ -38,6 +38,8 @@ def published(run: CommandLine) -> dict[str, bytes]:
 
 ACTS = [
     (("batch", "rejects", "x.rejects", "opened"), Role.PREPARE),
+    (("batch", "faces", "faces.zip", "B"), Role.RUN),
+    (("batch", "letters", "letters.pdf", "B"), Role.RELEASE),
     (("pass", "issue", PERMIT, "pass.txt"), Role.DESK),
     (("pass", "revoke", "lost", "--permit", PERMIT), Role.DESK),
     (("card", "read", "--card", "sim:a.card"), Role.INSPECT),

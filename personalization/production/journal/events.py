@@ -59,6 +59,7 @@ class What(StrEnum):
     RETURN_WRITTEN = "return-written"
     RETURN_OPENED = "return-opened"
     LETTERS_WRITTEN = "letters-written"
+    FACES_WRITTEN = "faces-written"
     REJECTS_OPENED = "rejects-opened"
     ELECTRONIC_PERMIT_ISSUED = "electronic-permit-issued"
     STATUS_PUBLISHED = "status-published"
