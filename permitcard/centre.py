@@ -207,6 +207,11 @@ class Centre:
         """Folder of one batch's report."""
         return self.root / "reports" / identifier
 
+    @property
+    def passphrase_is_given(self) -> bool:
+        """The environment holds a passphrase, or names a file; it goes before the try-out's own file."""
+        return bool(os.environ.get(PASSPHRASE_VARIABLE) or os.environ.get(PASSPHRASE_FILE_VARIABLE))
+
     def passphrase_source(self) -> PassphraseSource:
         """Where the passphrase comes from: the environment, a file it names, or the try-out's own file.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TextIO
 
 from permitcard.terminal_text import printable
 from permitcard.translation import Translator
@@ -97,12 +98,28 @@ class Console:
 
 def _put(text: str) -> None:
     """Write at once: a program that reads from a pipe waits for what a serving command says."""
-    sys.stdout.write(printable(text))
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(printable(text))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _say_no_more(sys.stdout)
 
 
 def _put_error(text: str) -> None:
-    sys.stderr.write(printable(text))
+    try:
+        sys.stderr.write(printable(text))
+        sys.stderr.flush()
+    except OSError:
+        _say_no_more(sys.stderr)
+
+
+def _say_no_more(stream: TextIO) -> None:
+    """Nobody reads any more (head, a pager that was left, a full log): the work goes on as if somebody did."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, stream.fileno())
+    finally:
+        os.close(nowhere)
 
 
 def _silent(stage: str, done: int, total: int) -> None:

@@ -70,6 +70,8 @@ _MISTYPED: Final = frozenset(
 """Reader errors that another command line mends."""
 
 _VALUED: Final = frozenset({"--lang"})
+_INTERRUPTED: Final = 130
+"""What newer parsers return in place of KeyboardInterrupt."""
 
 
 @application.callback()
@@ -116,6 +118,9 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug of ours never shows a traceback
         console.complain("internal-error", kind=type(error).__name__, path=_write_crash(error))
         return ExitCode.ENVIRONMENT
+    if result == _INTERRUPTED:
+        console.complain("interrupted")
+        return ExitCode.FAILURES
     return result if isinstance(result, int) else ExitCode.DONE
 
 

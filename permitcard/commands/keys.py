@@ -27,7 +27,10 @@ def init(
     context: typer.Context,
     centre: CentreOption = Path("centre"),
     try_out: Annotated[
-        bool, typer.Option("--try-out", help="Also make a random passphrase and leave it in a file beside the keys.")
+        bool,
+        typer.Option(
+            "--try-out", help="Where no passphrase is given, make one and leave it in a file beside the keys."
+        ),
     ] = False,
     hsm: Annotated[
         bool,
@@ -51,7 +54,7 @@ def make_keys(centre: Path, *, try_out: bool, given: Mapping[KeyName, bytes] | N
 
     Args:
         centre: the centre's folder.
-        try_out: also make a passphrase and leave it beside the keys.
+        try_out: make a passphrase where none is given, and leave it beside the keys.
         given: keys that a ceremony has put together.
     """
     from permitcard.centre import Centre
@@ -59,7 +62,7 @@ def make_keys(centre: Path, *, try_out: bool, given: Mapping[KeyName, bytes] | N
 
     place = Centre(centre)
     refuse_second(place)
-    if try_out and not place.test_passphrase.exists():
+    if try_out and not (place.passphrase_is_given or place.test_passphrase.exists()):
         place.make_test_passphrase()
     passphrase = place.passphrase_source().read()
     place.make_root()
