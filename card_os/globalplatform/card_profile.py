@@ -13,8 +13,8 @@ aid = "A000000151000000"
 provider_number = "42…"                       # tag 42; image_number tag 45, card_data 66, capabilities 67
 channels = [{ protocol = "SCP03", i = "70" }]
 [[issuer.keys]]                               # none: the factory set that the caller brings
-version = "01"
-type = "AES"                                  # enc, mac, dek
+version = "01"                                # 01 to 7F; FF is the factory's
+type = "AES"                                  # or DES; enc, mac, dek
 [[domain]]                                    # as the issuer, and: name, parent (a name), root, package
 ```
 
@@ -32,7 +32,7 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from card_os.globalplatform.card_policy import DEFAULT_CARD_POLICY, CardPolicy, MissingCode
-from card_os.globalplatform.channel_policy import DEFAULT_POLICY, ChannelPolicy
+from card_os.globalplatform.channel_policy import DEFAULT_POLICY, MAX_PAUSE, MAX_TRIES, ChannelPolicy
 from card_os.globalplatform.data_objects import DataTag
 from card_os.globalplatform.key_types import KeyType
 from card_os.globalplatform.keys import KeySet
@@ -74,7 +74,20 @@ _PRODUCTION: Final = {
     "personalization_date": "personalization_date",
     "personalization_equipment": "personalization_equipment",
 }
+_EQUIPMENT: Final = frozenset({"serial_number", "pre_personalization_equipment", "personalization_equipment"})
+"""Production data of four bytes; the others have two."""
 _DECIMAL: Final = 10
+_FACTORY_VERSION: Final = 0xFF
+_MAX_VERSION: Final = 0x7F
+_MAX_VOLATILE: Final = 0xFFFFFFFF
+_KINDS: Final[Mapping[type, str]] = {
+    str: "text",
+    bool: "true or false",
+    int: "whole number",
+    dict: "table",
+    list: "list",
+}
+"""What TOML calls the types of its values."""
 
 
 class CardProfileError(ValueError):
@@ -151,6 +164,8 @@ class CardProfile:
         domains: list[DomainProfile] = []
         for row in table.tables("domain"):
             name = row.text("name")
+            if not name or name in (ISSUER, *(one.name for one in domains)):
+                raise CardProfileError(row.at("name"), "is empty, or another domain's")
             parent = name if row.flag("root") else row.text("parent", ISSUER)
             if parent not in (name, ISSUER, *(one.name for one in domains)):
                 raise CardProfileError(row.at("parent"), "no domain before this one has that name")
@@ -205,8 +220,8 @@ class _Table:
         value = self._content.pop(key, default)
         if value is None:
             raise CardProfileError(self.at(key), "is missing")
-        if not isinstance(value, kind):
-            raise CardProfileError(self.at(key), f"is no {kind.__name__}")
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            raise CardProfileError(self.at(key), f"is no {_KINDS[kind]}")
         return value
 
     def text(self, key: str, default: str | None = None) -> str:
@@ -215,8 +230,11 @@ class _Table:
     def flag(self, key: str) -> bool:
         return bool(self._take(key, bool, default=False))
 
-    def number(self, key: str, default: int) -> int:
-        return int(self._take(key, int, default))
+    def number(self, key: str, default: int, most: int) -> int:
+        value = int(self._take(key, int, default))
+        if not 0 <= value <= most:
+            raise CardProfileError(self.at(key), f"is not from 0 to {most}")
+        return value
 
     def hexadecimal(self, key: str, default: str | None = None) -> bytes:
         text = self.text(key, default)
@@ -248,10 +266,17 @@ class _Table:
 
     def tables(self, key: str) -> list[_Table]:
         rows = self._take(key, list, [])
+        for index, row in enumerate(rows):
+            if not isinstance(row, dict):
+                raise CardProfileError(f"{self.at(key)}[{index}]", "is no table")
         return [_Table(row, f"{self.at(key)}[{index}]") for index, row in enumerate(rows)]
 
     def strings(self, key: str) -> list[str]:
-        return [str(item) for item in self._take(key, list, [])]
+        items = self._take(key, list, [])
+        for index, item in enumerate(items):
+            if not isinstance(item, str):
+                raise CardProfileError(f"{self.at(key)}[{index}]", "is no text")
+        return list(items)
 
     def has(self, key: str) -> bool:
         return key in self._content
@@ -265,6 +290,9 @@ class _Table:
 
 
 def _domain(row: _Table, name: str, parent: str, default: Privilege) -> DomainProfile:
+    keys = tuple(_keys(entry) for entry in row.tables("keys"))
+    if len({one.version for one in keys}) != len(keys):
+        raise CardProfileError(row.at("keys"), "two sets have one version")
     domain = DomainProfile(
         name,
         row.aid("aid"),
@@ -272,7 +300,7 @@ def _domain(row: _Table, name: str, parent: str, default: Privilege) -> DomainPr
         parent,
         _channels(row),
         {int(tag): row.hexadecimal(key) for key, tag in _DATA.items() if row.has(key)},
-        tuple(_keys(entry) for entry in row.tables("keys")),
+        keys,
         tuple(_package(entry) for entry in row.tables("package")),
     )
     row.finish()
@@ -293,18 +321,21 @@ def _privileges(row: _Table, default: Privilege) -> Privilege:
 
 
 def _channels(row: _Table) -> ChannelPolicy:
-    if not row.has("channels"):
-        return DEFAULT_POLICY
-    protocols = tuple(
-        (Protocol(entry.member("protocol", Protocol, tuple(Protocol))), entry.byte("i"))
-        for entry in row.tables("channels")
-    )
-    tries = row.number("try_limit", DEFAULT_POLICY.try_limit)
-    pauses = row.number("first_pause_ms", 0), row.number("longest_pause_s", 0)
+    protocols = DEFAULT_POLICY.protocols
+    if row.has("channels"):
+        protocols = tuple(_channel(entry) for entry in row.tables("channels"))
+    tries = row.number("try_limit", DEFAULT_POLICY.try_limit, MAX_TRIES)
+    pauses = row.number("first_pause_ms", 0, MAX_PAUSE), row.number("longest_pause_s", 0, MAX_PAUSE)
     try:
         return ChannelPolicy(protocols, tries, *pauses)
     except ValueError as error:
         raise CardProfileError(row.at("channels"), str(error)) from error
+
+
+def _channel(row: _Table) -> tuple[Protocol, int]:
+    channel = Protocol(row.member("protocol", Protocol, tuple(Protocol))), row.byte("i")
+    row.finish()
+    return channel
 
 
 def _keys(row: _Table) -> KeySet:
@@ -315,6 +346,8 @@ def _keys(row: _Table) -> KeySet:
     keys = KeySet(row.byte("version"), enc, mac, dek, _KEY_TYPES[kind])
     if len({len(key) for key in (keys.enc, keys.mac, keys.dek)}) != 1 or len(keys.enc) not in (16, 24, 32):
         raise CardProfileError(row.at("enc"), "three keys of 16, 24 or 32 bytes are expected")
+    if not 0 < keys.version <= _MAX_VERSION and keys.version != _FACTORY_VERSION:
+        raise CardProfileError(row.at("version"), "is neither 01 to 7F nor FF, the factory's")
     row.finish()
     return keys
 
@@ -337,7 +370,7 @@ def _policy(row: _Table) -> CardPolicy:
         missing,
         row.flag("open_identification"),
         row.flag("domains_over_the_field"),
-        row.number("volatile_memory", DEFAULT_CARD_POLICY.volatile_memory),
+        row.number("volatile_memory", DEFAULT_CARD_POLICY.volatile_memory, _MAX_VOLATILE),
         row.flag("answers_without_le"),
     )
     row.finish()
@@ -360,9 +393,12 @@ def _production(row: _Table) -> ProductionData:
 
 def _production_value(row: _Table, key: str) -> int:
     if not key.endswith("_date"):
-        return int.from_bytes(row.hexadecimal(key), "big")
+        raw, length = row.hexadecimal(key), 4 if key in _EQUIPMENT else 2
+        if len(raw) != length:
+            raise CardProfileError(row.at(key), f"has not {length} bytes")
+        return int.from_bytes(raw, "big")
     value = row.pop(key)
-    if not isinstance(value, dt.date):
+    if not isinstance(value, dt.date) or isinstance(value, dt.datetime):
         raise CardProfileError(row.at(key), "is no date")
     return encode_date(value)
 

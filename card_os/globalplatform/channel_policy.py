@@ -38,8 +38,8 @@ POLICY_OBJECT: Final = 0x0100_0000
 
 _FORMAT: Final = 1
 _HEADER: Final = 6
-_MAX_TRIES: Final = 255
-_MAX_PAUSE: Final = 0xFFFF
+MAX_TRIES: Final = 255
+MAX_PAUSE: Final = 0xFFFF
 _MILLISECOND: Final = 1_000_000
 _SECOND: Final = 1_000_000_000
 _IMPLEMENTATIONS: Final[Mapping[Protocol, frozenset[int]]] = {
@@ -69,9 +69,9 @@ class ChannelPolicy:
     longest_pause_s: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.try_limit <= _MAX_TRIES:
+        if not 0 <= self.try_limit <= MAX_TRIES:
             raise ValueError(f"a try limit of {self.try_limit}")
-        if not (0 <= self.first_pause_ms <= _MAX_PAUSE and 0 <= self.longest_pause_s <= _MAX_PAUSE):
+        if not (0 <= self.first_pause_ms <= MAX_PAUSE and 0 <= self.longest_pause_s <= MAX_PAUSE):
             raise ValueError("a pause out of range")
         if len(dict(self.protocols)) != len(self.protocols):
             raise ValueError("a protocol is named twice")
@@ -86,14 +86,14 @@ class ChannelPolicy:
     @property
     def all_tries(self) -> int:
         """What a try counter starts from."""
-        return self.try_limit or _MAX_TRIES
+        return self.try_limit or MAX_TRIES
 
     def pause_ns(self, failures: int) -> int:
         """Virtual nanoseconds that an authentication waits after some failures in a row."""
         if failures == 0:
             return 0
         longest = self.longest_pause_s * _SECOND
-        return min(self.first_pause_ms * _MILLISECOND << min(failures - 1, _MAX_TRIES), longest)
+        return min(self.first_pause_ms * _MILLISECOND << min(failures - 1, MAX_TRIES), longest)
 
     def encode(self) -> bytes:
         """The stored form."""

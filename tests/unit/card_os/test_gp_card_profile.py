@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import datetime as dt
-from collections.abc import Mapping
+import tomllib
+from collections.abc import Iterator, Mapping
+from importlib.resources import files
+from typing import Any
+from unittest.mock import Mock
 from weakref import WeakKeyDictionary
 
 import pytest
@@ -46,7 +51,8 @@ MINIMAL = 'name = "x"\nlife_cycle = "OP_READY"\n[issuer]\naid = "A00000015100000
 
 
 ISSUER_AIDS = {"test-keys-scp02": bytes.fromhex("A000000003000000")}
-KEYS = '[[issuer.keys]]\nversion = "{}"\ntype = "{}"\nenc = "00"\nmac = "00"\ndek = "00"\n'
+ZEROS = 32 * "0"
+KEYS = f'[[issuer.keys]]\nversion = "{{}}"\ntype = "{{}}"\nenc = "{ZEROS}"\nmac = "{ZEROS}"\ndek = "{ZEROS}"\n'
 DOMAIN = '[[domain]]\nname = "a"\naid = "F000000001"\n'
 
 
@@ -139,7 +145,20 @@ def test_a_card_stands_in_for_another() -> None:
         ),
         (MINIMAL + '[[issuer.keys]]\nversion = "01"\ntype = "RSA"\n', "issuer.keys[0].type"),
         (MINIMAL + '[production]\nfabrication_date = "2026"\n', "production.fabrication_date"),
-        (MINIMAL + '[production]\nic_type = "0123456789"\n', "production"),
+        (MINIMAL + '[production]\nic_type = "0123456789"\n', "production.ic_type"),
+        (MINIMAL + '[production]\nic_type = ""\n', "production.ic_type"),
+        (MINIMAL + "[production]\nfabrication_date = 2026-01-01T00:00:00\n", "production.fabrication_date"),
+        (MINIMAL + "[policy]\nvolatile_memory = true\n", "policy.volatile_memory"),
+        (MINIMAL + "[policy]\nvolatile_memory = -1\n", "policy.volatile_memory"),
+        (MINIMAL + "try_limit = 256\n", "issuer.try_limit"),
+        (MINIMAL + 'channels = [{ protocol = "SCP03", i = "70", colour = "red" }]\n', "issuer.channels[0].colour"),
+        (MINIMAL + 'channels = ["SCP03"]\n', "issuer.channels[0]"),
+        (MINIMAL + "privileges = [1]\n", "issuer.privileges[0]"),
+        (MINIMAL + KEYS.format("00", "AES"), "issuer.keys[0].version"),
+        (MINIMAL + KEYS.format("01", "AES") + KEYS.format("01", "DES"), "issuer.keys"),
+        (MINIMAL + DOMAIN.replace('"a"', '""'), "domain[0].name"),
+        (MINIMAL + DOMAIN.replace('"a"', '"issuer"'), "domain[0].name"),
+        (MINIMAL + DOMAIN + DOMAIN.replace("01", "02"), "domain[1].name"),
         (MINIMAL + '[policy]\nmissing_code = "maybe"\n', "policy.missing_code"),
         (MINIMAL + DOMAIN + 'parent = "b"\n', "domain[0].parent"),
         (MINIMAL + '[[domain]]\nname = "a"\naid = "A000000151000000"\n', "domain"),
@@ -153,6 +172,63 @@ def test_a_wrong_profile_says_where(text: str, where: str) -> None:
     with pytest.raises(CardProfileError) as refused:
         CardProfile.parse(text)
     assert refused.value.where == where
+
+
+def places(tree: Any, at: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to everything in a TOML document."""
+    inside = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for key, value in inside:
+        yield (*at, key)
+        yield from places(value, (*at, key))
+
+
+def changed(tree: Any, at: tuple[Any, ...], value: object) -> Any:
+    """A copy with another value at a place."""
+    whole = copy.deepcopy(tree)
+    inner = whole
+    for key in at[:-1]:
+        inner = inner[key]
+    inner[at[-1]] = value
+    return whole
+
+
+STRANGE = [True, -1, 1 << 40, 1.5, "zz", "", [], ["zz"], [1], {"x": 1}, dt.date(2026, 1, 1), dt.time(1, 1)]
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_anything_in_any_place_is_taken_or_refused_there(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile with one strange value is a profile, or is refused with a place; nothing else ever comes of it."""
+    text = (files("card_os.globalplatform") / "profiles" / f"{name}.toml").read_text("utf-8")
+    tree = tomllib.loads(text)
+    documents = [(at, changed(tree, at, value)) for at in places(tree) for value in STRANGE]
+    refusals: list[tuple[str, str]] = []
+    for at, whole in documents:
+        monkeypatch.setattr(tomllib, "loads", Mock(return_value=whole))
+        try:
+            CardProfile.parse("")
+        except CardProfileError as error:
+            refusals.append((str(at[0]), error.where))
+    assert len(refusals) > len(documents) // 2
+    assert [row for row in refusals if not row[1].startswith(row[0])] == []
+
+
+@pytest.mark.parametrize("name", profile_names())
+def test_a_word_that_no_table_has_is_refused(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (files("card_os.globalplatform") / "profiles" / f"{name}.toml").read_text("utf-8")
+    tree = tomllib.loads(text)
+    tables = [at for at in places({"whole": tree}) if isinstance(_inside({"whole": tree}, at), dict)]
+    assert len(tables) > 3
+    for at in tables:
+        whole = changed({"whole": tree}, (*at, "unknown_word"), 1)["whole"]
+        monkeypatch.setattr(tomllib, "loads", Mock(return_value=whole))
+        with pytest.raises(CardProfileError, match="unknown_word: is not known here"):
+            CardProfile.parse("")
+
+
+def _inside(tree: Any, at: tuple[Any, ...]) -> Any:
+    for key in at:
+        tree = tree[key]
+    return tree
 
 
 def test_keys_are_in_no_repr() -> None:
