@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -11,10 +12,13 @@ from card_os.answers import DEFAULT_ATR, DEFAULT_ATS
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
 from card_os.hardware.chip import DEFAULT_CHIP
-from card_os.hardware.image import ImageError, NvmImage
+from card_os.hardware.image import LOCK_SUFFIX, ImageError, NvmImage
+from card_os.iso7816.errors import CardError
+from card_os.iso7816.status import SW
 from card_os.manufacture import manufacture
 from permitcard.products import permit_profile
 from personalization.keys.keystore import KeyName, KeyStore
+from personalization.production.work import CardFault
 from personalization.profile_answers import answer_to_reset, answer_to_select
 from reader_bridge.connection import ReaderError
 
@@ -95,7 +99,7 @@ def make_blank(
         The open image and the card number, 10 bytes.
 
     Raises:
-        ReaderError: the file exists or cannot be made, or no such chip.
+        ReaderError: the file exists or cannot be made, no such chip, or no room on it.
     """
     data = production_data(batch, serial, day)
     try:
@@ -103,8 +107,28 @@ def make_blank(
     except ImageError as error:
         raise ReaderError(error.code, **error.parameters) from error
     atr, ats = profile_answers(permit_profile().interfaces)
-    manufacture(image.nvm(), data, factory_keys(keys, data.card_number), atr=atr, ats=ats)
+    with room_on(image):
+        manufacture(image.nvm(), data, factory_keys(keys, data.card_number), atr=atr, ats=ats)
     return image, data.card_number
+
+
+@contextmanager
+def room_on(image: NvmImage) -> Iterator[None]:
+    """What is put on a new image has to fit; when it does not, the image is closed and its file is gone.
+
+    Raises:
+        ReaderError: "chip-too-small".
+    """
+    try:
+        yield
+    except (CardError, CardFault) as error:
+        if isinstance(error, CardFault) and f"{SW.NOT_ENOUGH_MEMORY:X}" not in error.reason:
+            raise
+        image.close()
+        if image.path is not None:
+            image.path.unlink()
+            Path(f"{image.path}{LOCK_SUFFIX}").unlink(missing_ok=True)
+        raise ReaderError("chip-too-small", chip=image.chip.name, size=image.chip.size) from error
 
 
 def profile_answers(interfaces: Interfaces) -> tuple[bytes, bytes]:

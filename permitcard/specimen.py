@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from card_os.hardware.chip import DEFAULT_CHIP
 from card_os.hardware.image import ImageError, NvmImage
-from permitcard.blanks import domain_keys, factory_keys, make_blank
+from permitcard.blanks import domain_keys, factory_keys, make_blank, room_on
 from permitcard.products import boot, permit_profile
 from permitcard.recipes import SPECIMEN_PIN, permit_recipe, untimed
 from permitcard.testing.target import Target
@@ -110,15 +110,15 @@ def make_specimen(
     Args:
         path: card file; None keeps the card in memory.
         serial: IC serial number.
-        chip: name of the chip geometry.
+        chip: name of the chip geometry, or the file of another one.
 
     Raises:
-        ReaderError: the file exists or cannot be made, or no such chip.
+        ReaderError: the file exists or cannot be made, no such chip, or no room on it.
     """
     keys = specimen_keys()
     image, card_number = make_blank(path, keys, SPECIMEN_BATCH, serial, _FABRICATED, chip=chip)
     card = SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}")
-    with card.connect(Interface.CONTACT) as connection:
+    with room_on(image), card.connect(Interface.CONTACT) as connection:
         GlobalPlatformMaker(permit_recipe(keys)).make(connection, specimen_record(keys), card_number, untimed)
     return card, specimen_target(card_number)
 
@@ -155,10 +155,10 @@ def make_blank_specimen(
     Args:
         path: card file; None keeps the card in memory.
         serial: IC serial number.
-        chip: name of the chip geometry.
+        chip: name of the chip geometry, or the file of another one.
 
     Raises:
-        ReaderError: the file exists or cannot be made, or no such chip.
+        ReaderError: the file exists or cannot be made, no such chip, or no room on it.
     """
     image, card_number = make_blank(path, specimen_keys(), SPECIMEN_BATCH, serial, _FABRICATED, chip=chip)
     return SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}"), card_number
@@ -175,11 +175,11 @@ def make_profile_specimen(
         profile: name of a profile that comes with the product, or the file of another one.
         path: card file; None keeps the card in memory.
         serial: IC serial number.
-        chip: name of the chip geometry.
+        chip: name of the chip geometry, or the file of another one.
 
     Raises:
         PersonalizationError: "card-profile-unreadable" or "card-profile-wrong", exit 2.
-        ReaderError: the file exists or cannot be made, or no such chip.
+        ReaderError: the file exists or cannot be made, no such chip, or no room on it.
     """
     from card_os.globalplatform.card_profile import CardProfileError, load_profile, profile_names
     from card_os.manufacture import manufacture_profile
@@ -200,11 +200,12 @@ def make_profile_specimen(
     except ImageError as error:
         raise ReaderError(error.code, **error.parameters) from error
     keys = specimen_keys()
-    manufacture_profile(
-        image.nvm(),
-        known,
-        serial,
-        factory_keys=factory_keys(keys, number),
-        domain_keys={row.name: domain_keys(keys, number, row.name) for row in known.domains},
-    )
+    with room_on(image):
+        manufacture_profile(
+            image.nvm(),
+            known,
+            serial,
+            factory_keys=factory_keys(keys, number),
+            domain_keys={row.name: domain_keys(keys, number, row.name) for row in known.domains},
+        )
     return SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}"), number

@@ -40,6 +40,8 @@ class Chip:
         endurance: erase cycles that a page is good for; programming cycles where pages have no erase.
         kind: how cells take new values.
         page_erase_ns: time to erase a page, 0 where pages have no erase.
+        processor: name of the table of what computing costs; empty where the chip's name tells it, as it does of those
+            that come with the product.
     """
 
     name: str
@@ -51,20 +53,22 @@ class Chip:
     endurance: int
     kind: CellKind = CellKind.WORDS
     page_erase_ns: int = 0
+    processor: str = ""
 
     def __post_init__(self) -> None:
-        sound = (
-            _is_power_of_two(self.page_size)
-            and _is_power_of_two(self.word_size)
-            and _MIN_WORD <= self.word_size <= self.page_size
-            and self.size > 0
-            and self.size % self.page_size == 0
-            and self.erased in (0x00, 0xFF)
-            and (self.kind is CellKind.WORDS) == (self.page_erase_ns == 0)
-            and (self.kind is CellKind.WORDS or self.word_size <= _MAX_MAPPED_WORD)
-        )
-        if not sound:
-            raise ValueError(f"chip {self.name}: geometry is not possible")
+        words = self.kind is CellKind.WORDS
+        for sound, demand in (
+            (_is_power_of_two(self.page_size), "page_size is a power of two"),
+            (_is_power_of_two(self.word_size), "word_size is a power of two"),
+            (_MIN_WORD <= self.word_size <= self.page_size, f"word_size is from {_MIN_WORD} to a page"),
+            (words or self.word_size <= _MAX_MAPPED_WORD, f"word_size is at most {_MAX_MAPPED_WORD} with page erase"),
+            (self.size > 0 and self.size % self.page_size == 0, "size is a number of whole pages"),
+            (self.erased in (0x00, 0xFF), "erased is 00 or FF"),
+            (words == (self.page_erase_ns == 0), "page_erase_ns is 0 where pages have no erase, and there only"),
+            (self.endurance > 0, "endurance is at least 1"),
+        ):
+            if not sound:
+                raise ValueError(f"an impossible geometry, for {demand}")
 
     @property
     def pages(self) -> int:

@@ -8,7 +8,9 @@ offset 10   2  bytes of a word
 offset 12   4  bytes of a page
 offset 16   4  bytes of cells
 offset 20   1  kind of cells, see `CellKind`; 00 in version 1
-offset 21   3  value of an erased byte
+offset 21   1  processor: 00 as the name of the chip says, else its number in processors.toml, from 1
+offset 22   1  00
+offset 23   1  value of an erased byte
 offset 24   4  nanoseconds to program a word
 offset 28   4  endurance in cycles
 offset 32  24  name of the chip, ASCII, padded with 00
@@ -37,7 +39,7 @@ from card_os.hardware.chip import DEFAULT_CHIP, CellKind, Chip, load_chips
 from card_os.hardware.clock import VirtualClock
 from card_os.hardware.nvm import Nvm
 from card_os.hardware.power import PowerSupply
-from card_os.hardware.work import work_times
+from card_os.hardware.work import processor_names, work_times
 
 IMAGE_VERSION: Final = 3
 _MAPPED_VERSION: Final = 2
@@ -48,6 +50,7 @@ _CRC: Final = struct.Struct(">I")
 _CELLS: Final = _HEADER.size + _CRC.size
 _WEAR_BYTES: Final = 4
 _KIND_SHIFT: Final = 24
+_PROCESSOR_SHIFT: Final = 16
 
 
 M_co = TypeVar("M_co", bound=Nvm, covariant=True)
@@ -67,8 +70,8 @@ class ImageError(Exception):
     """A card file cannot be used.
 
     Args:
-        code: "image-exists", "image-missing", "image-in-use", "image-damaged", "image-version", "image-unwritable" or
-            "chip-unknown".
+        code: "image-exists", "image-missing", "image-in-use", "image-damaged", "image-version", "image-unwritable",
+            "chip-unknown" or "chip-wrong".
         parameters: facts for the message.
     """
 
@@ -80,6 +83,25 @@ class ImageError(Exception):
     def __str__(self) -> str:
         facts = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
         return f"{self.code}: {facts}" if facts else self.code
+
+
+def find_chip(name: str) -> Chip:
+    """A chip that comes with the product by its name, or that of a file (`chip_file`).
+
+    Raises:
+        ImageError: "chip-unknown", no such chip and no such file; "chip-wrong", the file makes no sense.
+    """
+    chips = load_chips()
+    if name in chips:
+        return chips[name]
+    from card_os.hardware.chip_file import ChipFileError, read_chip
+
+    try:
+        return read_chip(name)
+    except ChipFileError as error:
+        raise ImageError("chip-wrong", path=name, where=error.where, reason=error.reason) from error
+    except OSError as error:
+        raise ImageError("chip-unknown", chip=name, known=", ".join(sorted(chips))) from error
 
 
 class NvmImage:
@@ -107,16 +129,13 @@ class NvmImage:
 
         Args:
             path: where the file is made; None makes the image in memory.
-            chip: a geometry, or the name of one that comes with the product.
+            chip: a geometry, the name of one that comes with the product, or the file of another one.
 
         Raises:
             ImageError: the file exists or cannot be made, or no such chip.
         """
         if isinstance(chip, str):
-            chips = load_chips()
-            if chip not in chips:
-                raise ImageError("chip-unknown", chip=chip, known=", ".join(sorted(chips)))
-            chip = chips[chip]
+            chip = find_chip(chip)
         blank = _header(chip) + bytes((chip.erased,)) * chip.size + bytes(_WEAR_BYTES * chip.pages)
         if path is None:
             return cls(bytearray(blank), chip, None, None)
@@ -171,7 +190,7 @@ class NvmImage:
         return cls(bytearray(raw), chip, None, None)
 
     def _clock(self) -> VirtualClock:
-        return VirtualClock(times=work_times(self.chip.name))
+        return VirtualClock(times=work_times(self.chip.name, self.chip.processor))
 
     def nvm(self, clock: VirtualClock | None = None, power: PowerSupply | None = None) -> Nvm:
         """The memory of a chip that has this image; a clock and a supply of its own unless given."""
@@ -246,13 +265,14 @@ def _map(path: Path) -> mmap.mmap:
 
 
 def _header(chip: Chip) -> bytes:
+    processor = processor_names().index(chip.processor) + 1 if chip.processor else 0
     head = _HEADER.pack(
         _MAGIC,
         IMAGE_VERSION if chip.kind is CellKind.WORDS else _MAPPED_VERSION,
         chip.word_size,
         chip.page_size,
         chip.size,
-        chip.kind << _KIND_SHIFT | chip.erased,
+        chip.kind << _KIND_SHIFT | processor << _PROCESSOR_SHIFT | chip.erased,
         chip.word_program_ns,
         chip.endurance,
         chip.name.encode("ascii"),
@@ -273,9 +293,11 @@ def _parse_header(raw: bytes | mmap.mmap, name: str) -> Chip:
     text = chip_name.rstrip(b"\x00").decode("ascii", "replace")
     try:
         kind = CellKind(erased >> _KIND_SHIFT)
-        value = erased & (1 << _KIND_SHIFT) - 1
-        chip = Chip(text, size, page_size, word_size, value, word_ns, endurance, kind, erase_ns)
-    except ValueError as error:
+        number = erased >> _PROCESSOR_SHIFT & 0xFF
+        processor = processor_names()[number - 1] if number else ""
+        value = erased & (1 << _PROCESSOR_SHIFT) - 1
+        chip = Chip(text, size, page_size, word_size, value, word_ns, endurance, kind, erase_ns, processor)
+    except (ValueError, IndexError) as error:
         raise ImageError("image-damaged", path=name) from error
     if len(raw) != _CELLS + size + _WEAR_BYTES * chip.pages:
         raise ImageError("image-damaged", path=name)

@@ -1,7 +1,8 @@
 """What computing costs a chip in virtual time, by kind of work: a table of the processor that the chip has.
 
 The times come from the tables that the product carries (`chips.toml` names the processor, `processors.toml` has its
-times), by the name of the chip in the image's header. A chip that does not come with the product computes in no time.
+times), by the name of the chip in the image's header, or by the processor that a chip of one's own names. A chip that
+has neither computes in no time.
 """
 
 from __future__ import annotations
@@ -71,7 +72,12 @@ def read_tables() -> tuple[dict[str, str], dict[str, WorkTimes]]:
 
 
 @lru_cache(maxsize=32)
-def work_times(chip: str) -> WorkTimes:
-    """The times of a chip by its name."""
+def work_times(chip: str, processor: str = "") -> WorkTimes:
+    """The times of a chip by its name, or of a processor by its own."""
     chips, processors = read_tables()
-    return processors[chips[chip]] if chip in chips else NO_TIMES
+    return processors.get(processor or chips.get(chip, ""), NO_TIMES)
+
+
+def processor_names() -> list[str]:
+    """The processors that have tables, in their order, which images count by: new ones come last."""
+    return list(read_tables()[1])

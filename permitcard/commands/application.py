@@ -44,6 +44,9 @@ _FLAGS: Final = frozenset({"--json"})
 _MISTYPED: Final = frozenset(
     {
         "bad-address",
+        "chip-too-small",
+        "chip-unknown",
+        "chip-wrong",
         "fault-plan-invalid",
         "fault-plan-site",
         "fault-plan-unreadable",

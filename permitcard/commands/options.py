@@ -31,7 +31,11 @@ RecipientOption = Annotated[
 
 ChipOption = Annotated[
     str,
-    typer.Option("--chip", help="Chip of new cards; those named mapped erase pages and level wear.", metavar="NAME"),
+    typer.Option(
+        "--chip",
+        help="Chip of new cards, by name or the TOML file of another; those named mapped erase pages and level wear.",
+        metavar="NAME|FILE",
+    ),
 ]
 
 

@@ -9,7 +9,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from card_os.hardware.chip import load_chips
+from card_os.hardware.image import ImageError, find_chip
 from permitcard.processors import usable_processors
 from permitcard.rehearsal.bench import open_bench
 from permitcard.rehearsal.crew import Rehearsed, side_by_side
@@ -34,12 +34,13 @@ def check_setting(setting: Setting) -> None:
     """Refuse what cannot be rehearsed on.
 
     Raises:
-        ReaderError: "chip-unknown", "reader-model-unknown".
+        ReaderError: "chip-unknown", "chip-wrong", "reader-model-unknown".
         PersonalizationError: "rehearsal-protocol", exit 2.
     """
-    chips = load_chips()
-    if setting.chip not in chips:
-        raise ReaderError("chip-unknown", chip=setting.chip, known=", ".join(chips))
+    try:
+        find_chip(setting.chip)
+    except ImageError as error:
+        raise ReaderError(error.code, **error.parameters) from error
     if setting.protocol not in PROTOCOLS:
         raise PersonalizationError("rehearsal-protocol", exit_code=2, protocol=setting.protocol)
     reader_model(setting.reader)
@@ -64,7 +65,7 @@ def rehearse(
 
     Raises:
         PersonalizationError: the file as a whole cannot be used; "rehearsal-protocol"; "rehearsal-worker-lost".
-        ReaderError: "chip-unknown", "reader-model-unknown".
+        ReaderError: "chip-unknown", "chip-wrong", "reader-model-unknown".
     """
     check_setting(setting)
     receipt = receive_batch(file, RememberedBatches(), dt.datetime.now(dt.UTC))
@@ -78,7 +79,7 @@ def rehearse(
             if progress:
                 progress(len(cards), len(applicants))
     cards.sort(key=lambda card: card.row)
-    endurance = load_chips()[setting.chip].endurance
+    endurance = find_chip(setting.chip).endurance
     return Rehearsal(file.name, setting, receipt.row_count, _refused(receipt), cards, endurance, room)
 
 
