@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from permitcard.centre import Centre
+from permitcard.dossiers import SealedDossiers, delivered_term
 from permitcard.job import Job
 from permitcard.pass_office import IssuedList, applicant_on_card, latest_list, publish
 from permitcard.products import permit_profile
@@ -23,18 +24,15 @@ from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.inspection.signature_check import SignatureVerifier
 from personalization.keys.authorities import authorities_of
-from personalization.keys.keystore import KeyName, KeyStore
+from personalization.keys.keystore import KeyName
 from personalization.permit.desk.bank_section import BRANCH_ROLE
 from personalization.permit.desk.desk import Desk, Office, Outcome
-from personalization.permit.desk.dossier import Dossier, Withdrawal
+from personalization.permit.desk.dossier import Withdrawal
 from personalization.permit.desk.proof import DateBound, open_session
 from personalization.permit.desk.tap import DESK_ROLE, Tap, open_tap
 from personalization.permit.electronic.status_list import Kind, Standing
-from personalization.permit.endorsement import PermitTerm
 from personalization.permit.policy.library import PolicyLibrary, policies
 from personalization.production.acts import Role
-from personalization.production.journal.database import Journal
-from personalization.production.journal.dossiers import SealedEntry, find_dossier, list_dossiers, save_dossier
 from personalization.terminal.sam import CardAuthenticator
 from personalization.terminal.session import TerminalSession
 from reader_bridge.connection import CardConnection
@@ -43,7 +41,6 @@ _BOUND_FILE: Final = "clock.bound"
 _SIGNED: Final = b"permitcard date bound"
 _DATE: Final = 8
 _SIGNATURE: Final = 64
-_DOSSIER: Final = b"dossier\x00"
 READING_ROLE: Final = "inspection"
 """Role of a terminal that reads a permit and writes nothing on it, such as a police officer's."""
 
@@ -54,41 +51,6 @@ STANDINGS: Final = {
     Withdrawal.REVOKED: Standing.REVOKED,
 }
 """What the status list says of a permit that was withdrawn."""
-
-
-class SealedDossiers:
-    """Dossiers in the journal, sealed under the transport key; each save is in the audit trail.
-
-    Args:
-        journal: the open journal.
-        keys: seals and opens.
-        who: operator, for the audit trail.
-    """
-
-    __slots__ = ("_journal", "_keys", "_who")
-
-    def __init__(self, journal: Journal, keys: KeyStore, who: str) -> None:
-        self._journal = journal
-        self._keys = keys
-        self._who = who
-
-    def find(self, permit: bytes) -> tuple[Dossier, int] | None:
-        """See `Dossiers`."""
-        found = find_dossier(self._journal, permit)
-        if found is None:
-            return None
-        raw = self._keys.unseal(KeyName.TRANSPORT, found.sealed, _DOSSIER + permit)
-        return Dossier.decode(raw), found.version
-
-    def all(self) -> Iterator[tuple[bytes, Dossier]]:
-        """Every dossier with its recognition value."""
-        for permit, sealed in list_dossiers(self._journal):
-            yield permit, Dossier.decode(self._keys.unseal(KeyName.TRANSPORT, sealed, _DOSSIER + permit))
-
-    def save(self, permit: bytes, dossier: Dossier, version: int, what: str) -> int:
-        """See `Dossiers`."""
-        sealed = self._keys.seal(KeyName.TRANSPORT, dossier.encode(), _DOSSIER + permit)
-        return save_dossier(self._journal, permit, SealedEntry(sealed, version), self._who, what)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +101,7 @@ class DeskAtWork:
             if error.code != "permit-unknown":
                 raise
             return
-        self.desk.adopt(number, PermitTerm(made.issue_date, made.endorsement_due, made.area_code, made.issue_date))
+        self.desk.adopt(number, delivered_term(made))
 
     def withdraw(self, card: str | None, number: str, why: Withdrawal) -> tuple[Outcome, IssuedList]:
         """Withdraw a permit, and publish the status list that says so.

@@ -18,13 +18,15 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from permitcard.dossiers import SealedDossiers, delivered_term
 from permitcard.job import Job
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Applicant
 from personalization.keys.authorities import authorities_of, is_authority
 from personalization.keys.keystore import KeyName
-from personalization.permit.electronic.claims import IDENTIFIER_LENGTH, ElectronicPermit
+from personalization.permit.desk.dossier import Dossier
+from personalization.permit.electronic.claims import CHINA, IDENTIFIER_LENGTH, ElectronicPermit
 from personalization.permit.electronic.passes import electronic_permit, issue_pass
 from personalization.permit.electronic.signed_message import TrustedSigners
 from personalization.permit.electronic.status_list import (
@@ -34,6 +36,7 @@ from personalization.permit.electronic.status_list import (
     StatusList,
     read_status_list,
 )
+from personalization.permit.endorsement import PermitStatus, PermitTerm
 from personalization.preparation.portrait import make_portrait
 from personalization.preparation.source_file import SourceFile
 from personalization.production.acts import Role
@@ -73,17 +76,40 @@ def issue(job: Job, permit_number: str, now: dt.datetime, due: dt.date | None = 
         job: the centre at work.
         permit_number: 18 digits.
         now: time of issue, aware.
-        due: next endorsement; by default the one that was delivered with the card.
+        due: until when it is good; by default, and at most, until the next endorsement that the record says.
 
     Raises:
-        PersonalizationError: "role-missing", "permit-unknown" (exit 2), or the batch's file cannot be opened.
+        PersonalizationError: exit 2: "role-missing", "permit-unknown", "pass-due-beyond"; exit 1: "permit-cancelled",
+            "pass-permit-listed", it is not good any more; "permit-not-valid", its endorsement is overdue; or the
+            batch's file cannot be opened.
     """
     job.operator.require(Role.DESK)
     applicant = applicant_on_card(job, permit_number)
-    issued = issue_for(job, applicant, due or applicant.endorsement_due, now)
+    dossier = _dossier(job, applicant)
+    _require_good(job, applicant.permit_number, dossier.term, now)
+    if due is not None and due > dossier.term.due:
+        raise PersonalizationError("pass-due-beyond", exit_code=2, due=due, latest=dossier.term.due)
+    issued = issue_for(job, applicant, due or dossier.term.due, now, dossier.address)
     until = issued.permit.endorsement_due.isoformat()
     _record(job, What.ELECTRONIC_PERMIT_ISSUED, {"identifier": issued.permit.identifier.hex(), "until": until})
     return issued
+
+
+def _dossier(job: Job, applicant: Applicant) -> Dossier:
+    """What the record says of a permit; before a desk has seen it, what was delivered."""
+    kept = SealedDossiers(job.journal, job.keys, job.operator.name)
+    found = kept.find(job.keys.recognise(applicant.permit_number.encode()))
+    return found[0] if found else Dossier.of_card(delivered_term(applicant), 0, applicant.permit_number)
+
+
+def _require_good(job: Job, permit_number: str, term: PermitTerm, now: dt.datetime) -> None:
+    if term.cancelled is not None:
+        raise PersonalizationError("permit-cancelled", day=term.cancelled)
+    if (status := term.status(now.astimezone(CHINA).date())) is not PermitStatus.VALID:
+        raise PersonalizationError("permit-not-valid", status=status.value)
+    listed = latest_list(job, now)
+    if listed is not None and (standing := listed.standing(Kind.PERMIT, permit_number.encode("ascii"))) is not None:
+        raise PersonalizationError("pass-permit-listed", standing=standing.name.lower())
 
 
 def applicant_on_card(job: Job, permit_number: str) -> Applicant:
@@ -98,15 +124,15 @@ def applicant_on_card(job: Job, permit_number: str) -> Applicant:
         return source.applicant(place.row)
 
 
-def issue_for(job: Job, applicant: Applicant, due: dt.date, now: dt.datetime) -> IssuedPass:
-    """Issue the electronic permit of a person.
+def issue_for(job: Job, applicant: Applicant, due: dt.date, now: dt.datetime, address: str = "") -> IssuedPass:
+    """Issue the electronic permit of a person; with the address of a residence that was registered since.
 
     Raises:
         PersonalizationError: "portrait-unreadable", "pass-too-long" (exit 1).
     """
     portrait = make_portrait(applicant.portrait, row=applicant.row_number)
     identifier = secrets.token_bytes(IDENTIFIER_LENGTH)
-    permit = electronic_permit(applicant, due, portrait, now, identifier)
+    permit = electronic_permit(applicant, due, portrait, now, identifier, address)
     return IssuedPass(permit, issue_pass(job.keys, permit), portrait)
 
 

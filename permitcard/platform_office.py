@@ -9,7 +9,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from permitcard.desk_office import SealedDossiers
+from permitcard.dossiers import SealedDossiers, delivered_term
 from permitcard.job import Job
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
@@ -17,7 +17,6 @@ from personalization.intake.applicant import Applicant
 from personalization.keys.signed_document import sign_document, written
 from personalization.permit.desk.dossier import Dossier, Withdrawal
 from personalization.permit.electronic.claims import CHINA
-from personalization.permit.endorsement import PermitTerm
 from personalization.permit.linked import LinkedNumbers
 from personalization.permit.platform_file import PlatformLine, platform_document, read_platform_document
 from personalization.preparation.source_file import SourceFile
@@ -98,7 +97,7 @@ def _replaced(line: PlatformLine, made: MadePermit) -> PlatformLine:
 def _untouched(applicant: Applicant, dossier: Dossier | None) -> PlatformLine:
     """The line of a card that no desk has seen since dossiers keep numbers."""
     linked = _linked(applicant)
-    term = PermitTerm(applicant.issue_date, applicant.endorsement_due, applicant.area_code, applicant.issue_date)
+    term = delivered_term(applicant)
     if dossier is None:
         return PlatformLine(applicant.permit_number, term, "", 0, linked)
     return replace(PlatformLine.of_dossier(dossier, linked), permit_number=applicant.permit_number)

@@ -55,7 +55,7 @@ def issue(
     centre: CentreOption = Path("centre"),
     due: Annotated[
         dt.datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Next endorsement due; as delivered when absent."),
+        typer.Option(formats=["%Y-%m-%d"], help="Good until then; until the next endorsement when absent."),
     ] = None,
     sheet: Annotated[Path | None, typer.Option(help="Also write the confirmation sheet, PDF.")] = None,
     font: Annotated[Path | None, typer.Option(help="TrueType font of the sheet.")] = None,

@@ -169,6 +169,7 @@ def test_mutual_recognition_ends_the_older_permit(small_centre: SmallCentre, tod
     receipt = shown(centre, "case", "open", path, *on)
     assert (receipt["kind"], receipt["state"]) == ("recognition", "accepted")
     desk = ("--area", RECOGNISING, *on)
+    centre("pass", "issue", held, "old.txt")
     early = centre("case", "issue", "1", "pass.txt", *ISSUER, *desk, code=2)
     assert early.error["code"] == "case-state"
     centre("case", "review", "1", *on)
@@ -179,7 +180,7 @@ def test_mutual_recognition_ends_the_older_permit(small_centre: SmallCentre, tod
     listed = max((centre.centre.root / "status").glob("*.list"))
     verify = ("pass", "verify", "pass.txt", "--trust", "trust.pem", "--status", listed)
     assert centre.prompt("--json", *verify).document["good"] is True
-    centre("pass", "issue", held, "old.txt")
+    assert centre("pass", "issue", held, "new.txt", code=1).error["code"] == "permit-cancelled"
     old = ("pass", "verify", "old.txt", "--trust", "trust.pem", "--status", listed)
     assert "replaced" in json.dumps(centre.prompt("--json", *old, code=1).document)
     found = shown(centre, "desk", "inspect", "--card", card_of(centre, 0), "--area", AREA, *on)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,7 @@ def test_a_permit_from_its_desk_to_its_end(made_centre: MadeCentre, office: Path
     assert again.error["code"] == "endorsement-too-early"
     move = ("--address", "瑞安市新路1号", "--number", "1", "--station", "仙降派出所", "--registered", f"{window}")
     assert shown(prompt, "move", "--card", card, *base, *move, "--on", f"{window}")["status"] == "valid"
+    the_pass_says_what_the_record_says(prompt, office, number, endorsed["due"])
     assert shown(prompt, "entitle", "--card", card, *base, "--points", "85", "--on", f"{window}")["status"] == "valid"
     active = shown(prompt, "activate-account", "--card", card, *base, "--on", f"{window}")
     assert (active["status"], active["mended"]) == ("valid", False)
@@ -69,11 +71,30 @@ def test_a_permit_from_its_desk_to_its_end(made_centre: MadeCentre, office: Path
     lost = shown(prompt, "withdraw", "lost", "--permit", number, *base, "--on", f"{window}")
     assert (lost["status"], lost["waiting"]) == ("cancelled", [{"what": "lost", "day": f"{window}"}])
     assert Path(lost["status_list"]).is_file()
+    none = prompt("--json", "pass", "issue", number, "late.txt", "--centre", office, code=1)
+    assert none.error["code"] == "permit-cancelled"
+    assert not (prompt.folder / "late.txt").exists()
     police = shown(prompt, "inspect", "--police", "--card", card, *base, "--on", f"{window}")
     assert (police["status"], police["waits"], police["mended"]) == ("cancelled", True, False)
     found = shown(prompt, "inspect", "--card", card, *base, "--on", f"{window}")
     assert (found["status"], found["mended"], found["waits"]) == ("cancelled", True, False)
     assert number not in (office / "journal.sqlite").read_bytes().decode("latin-1")
+
+
+def the_pass_says_what_the_record_says(prompt: Prompt, office: Path, number: str, due: str) -> None:
+    """An endorsement and a new residence of the desk, not what was delivered; and no day beyond them."""
+    on = ("--centre", office)
+    issue = ("--json", "pass", "issue", number, "pass.txt", *on)
+    day = dt.date.fromisoformat(due)
+    beyond = prompt(*issue, "--due", f"{day + dt.timedelta(days=1)}", code=2).error
+    assert (beyond["code"], (prompt.folder / "pass.txt").exists()) == ("pass-due-beyond", False)
+    earlier = f"{day - dt.timedelta(days=1)}"
+    assert prompt(*issue, "--due", earlier).document["until"] == earlier
+    assert prompt(*issue, "--sheet", "sheet.pdf").document["until"] == due
+    text = subprocess.run(
+        ["pdftotext", "-raw", "sheet.pdf", "-"], cwd=prompt.folder, check=True, capture_output=True
+    ).stdout.decode()
+    assert "现居住地址 瑞安市新路1号" in text
 
 
 def test_the_issuer_corrects_a_date(office: Path, prompt: Prompt) -> None:

@@ -39,6 +39,8 @@ def test_a_pass_from_issue_to_revocation(made_centre: MadeCentre, office: Path, 
     lists = ("--trust", "trust.pem", "--status", str(second["list"]), "--max-age", "200000")
     found = command("--json", "pass", "verify", "pass.txt", *lists, "--on", day, code=1).document
     assert (found["good"], found["faults"]) == (False, ["cancelled"])
+    again = ("--json", "pass", "issue", applicant.permit_number, "again.txt", "--centre", office)
+    assert command(*again, code=1).error["code"] == "pass-permit-listed"
     updated = command(
         "--json", "pass", "update", str(first["list"]), str(second["delta"]), "--trust", "trust.pem"
     ).document

@@ -22,7 +22,7 @@ from typing import Any
 
 import pytest
 
-from permitcard.desk_office import SealedDossiers
+from permitcard.dossiers import SealedDossiers
 from permitcard.products import permit_profile
 from permitcard.specimen import specimen_keys
 from permitcard.testing.laboratory_sam import LaboratorySam

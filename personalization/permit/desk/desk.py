@@ -5,7 +5,7 @@
 | inspect | nothing | what waits for it |
 | endorse | the next due day; late ones restore, another area takes over | status, record |
 | cancel, lose, replace, revoke | the withdrawal | status "cancelled", when it is presented |
-| move, correct | nothing | current residence |
+| move, correct | the address | current residence |
 | entitle | nothing | points and entitlements |
 | link | the numbers | numbers of other cards |
 | unlock | nothing | a new PIN, with the holder's unblocking PIN |
@@ -200,7 +200,8 @@ class Desk:
             (0xDF14, residence.station.encode()),
         )
         change = Change(row.fid, 0, template(_RESIDENCE, objects, row.size or 0))
-        return self._finish(tap, today, met, what, (change,))
+        decided = replace(met, dossier=replace(met.dossier, address=residence.address))
+        return self._finish(tap, today, decided, what, (change,))
 
     def entitle(self, tap: Tap, today: dt.date, points: int, counted: dt.date, services: str) -> Outcome:
         """Write the summary of a resident's points and the services that they give.

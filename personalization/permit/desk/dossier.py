@@ -85,6 +85,7 @@ class Dossier:
         writing: what the card has once it has taken the change that is on its way, None when none is.
         account: what branches did to the bank account, None before they did anything.
         linked: numbers of other cards as a desk wrote them last, None before one did.
+        address: of the residence, as a desk wrote it last; empty before one did.
         number: permit number, 18 digits; empty in a dossier of before numbers were kept, until the card's next tap.
     """
 
@@ -96,6 +97,7 @@ class Dossier:
     account: Account | None = field(default=None, repr=False)
     number: str = field(default="", repr=False)
     linked: LinkedNumbers | None = None
+    address: str = field(default="", repr=False)
 
     @classmethod
     def of_card(cls, term: PermitTerm, changes: int, number: str) -> Dossier:
@@ -145,6 +147,7 @@ class Dossier:
             "account": [_day(day) for day in self.account] if self.account else None,
             "number": self.number,
             "linked": asdict(self.linked) if self.linked else None,
+            "address": self.address,
         }
         return json.dumps(document, sort_keys=True).encode()
 
@@ -172,6 +175,7 @@ class Dossier:
                 Account(date.fromisoformat(account[0]), _read_day(account[1])) if account else None,
                 document.get("number", ""),
                 LinkedNumbers(**linked) if (linked := document.get("linked")) else None,
+                document.get("address", ""),
             )
         except (ValueError, KeyError, TypeError) as error:
             raise PersonalizationError("dossier-malformed", exit_code=3) from error

@@ -74,7 +74,7 @@ class VerifiedPass:
 
 
 def electronic_permit(
-    applicant: Applicant, due: dt.date, portrait: bytes, issued_at: dt.datetime, identifier: bytes
+    applicant: Applicant, due: dt.date, portrait: bytes, issued_at: dt.datetime, identifier: bytes, address: str = ""
 ) -> ElectronicPermit:
     """The electronic permit with the data of a card.
 
@@ -84,7 +84,9 @@ def electronic_permit(
         portrait: JPEG as it stands on the card; only its hash is in the pass.
         issued_at: now, aware.
         identifier: 16 random bytes.
+        address: of a residence that was registered since; empty where the one that was delivered holds.
     """
+    delivered = applicant.residence.current_address if applicant.residence else ""
     if len(identifier) != IDENTIFIER_LENGTH:
         raise ValueError("an identifier has 16 bytes")
     return ElectronicPermit(
@@ -98,7 +100,7 @@ def electronic_permit(
         birth_date=applicant.birth_date,
         citizen_number=applicant.citizen_number,
         registered_address=applicant.registered_address,
-        current_address=applicant.residence.current_address if applicant.residence else "",
+        current_address=address or delivered,
         issuing_authority=applicant.issuing_authority,
         issue_date=applicant.issue_date,
         endorsement_due=due,
