@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -113,7 +113,7 @@ def make_blank(
 
 
 @contextmanager
-def room_on(image: NvmImage) -> Iterator[None]:
+def room_on(image: NvmImage) -> Generator[None]:
     """What is put on a new image has to fit; when it does not, the image is closed and its file is gone.
 
     Raises:

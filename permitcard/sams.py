@@ -216,6 +216,32 @@ def new_sam(keys: KeyStore, serial: int, *, chip: str = DEFAULT_CHIP) -> Simulat
     return card
 
 
+def make_sam_specimen(path: Path, serial: int = 1, *, chip: str = DEFAULT_CHIP) -> bytes:
+    """Make a SAM with the keys of specimens, in a card file that appears whole; returns its card number, 10 bytes.
+
+    Args:
+        path: card file.
+        serial: IC serial number among the SAM chips.
+        chip: name of the chip geometry, or the file of another one.
+
+    Raises:
+        ReaderError: the file exists or cannot be made, no such chip, or no room on it.
+    """
+    from permitcard.specimen import specimen_keys
+    from permitcard.testing.access import read_card_number
+
+    with new_sam(specimen_keys(), serial, chip=chip) as card:
+        with card.connect(Interface.CONTACT) as connection:
+            number = read_card_number(connection)
+        try:
+            write_atomically(path, card.image.snapshot(), replace=False)
+        except FileExistsError as error:
+            raise ReaderError("image-exists", path=str(path)) from error
+        except OSError as error:
+            raise ReaderError("image-unwritable", path=str(path), reason=error.strerror) from error
+    return number
+
+
 def make_sam(path: Path, keys: KeyStore, serial: int) -> None:
     """Make a SAM card file; it appears whole, so that nobody opens one that is half made, also after a kill.
 

@@ -39,6 +39,9 @@ class Offered(Protocol):
 _OWN_SERVICE_SECONDS: Final = 30.0
 """The driver listens: on a machine that is busy it takes its time, and it looks at its slots."""
 
+_SLOTS_A_CARD: Final = 2
+"""Of a driver: contact and contactless."""
+
 OfferedT = TypeVar("OfferedT", bound=Offered)
 
 
@@ -76,6 +79,10 @@ class ConnectionServer:
         """What stands in the slots of a virtual reader."""
         return self._connections
 
+    def _further_cards(self) -> Sequence[Sequence[CardConnection]]:
+        """What stands in the slots of further virtual readers, which only a service of our own has."""
+        return ()
+
     def _over_tcp(self) -> Sequence[Mapping[Interface, CardConnection]]:
         """The cards that a TCP server has."""
         return [{connection.description.interface: connection for connection in self._connections}]
@@ -90,7 +97,7 @@ class ConnectionServer:
         reader.wait_until_inserted(timeout_seconds)
 
     def offer_own_pcsc(self, port: int | None = None, folder: str | os.PathLike[str] | None = None) -> None:
-        """Start a PC/SC service of our own and put the connections into its virtual reader.
+        """Start a PC/SC service of our own and put the connections into its virtual readers, two slots a card.
 
         Args:
             port: of its first slot; a free one when None.
@@ -102,9 +109,12 @@ class ConnectionServer:
         """
         from reader_bridge.pcscd import CLIENT_VARIABLE, PcscService  # there is one on POSIX systems only
 
-        service = self._offer(PcscService(port, folder=folder))
+        further = self._further_cards()
+        service = self._offer(PcscService(port, folder=folder, slots=_SLOTS_A_CARD * (1 + len(further))))
         self.client_variables = {CLIENT_VARIABLE: service.socket_path}
         self.offer_pcsc(service.port, _OWN_SERVICE_SECONDS)
+        for connections, first in zip(further, service.ports[_SLOTS_A_CARD::_SLOTS_A_CARD], strict=True):
+            self._offer(VirtualReader(connections, first)).wait_until_inserted(_OWN_SERVICE_SECONDS)
 
     def offer_remote(
         self, token: str, host: str = "127.0.0.1", port: int = 0, tls: ssl.SSLContext | None = None

@@ -69,8 +69,8 @@ class CardServer(ConnectionServer):
         model: reader model between the card and its users, by name; None offers it to PC/SC programs through a reader
             without limits, and to others as it is.
         keypad: where a PIN is typed, for models with PIN entry and at the contact slot of serial CCID readers.
-        atr: ATR that the contact slot shows instead of the card's own.
-        more: further cards, for the TCP server alone.
+        atr: ATR that the contact slot of the first card shows instead of the card's own.
+        more: further cards, for the TCP server and for a PC/SC service of our own.
 
     Attributes:
         card: the card.
@@ -105,6 +105,9 @@ class CardServer(ConnectionServer):
 
     def _in_slots(self) -> Sequence[CardConnection]:
         return [self._connect(self.card, interface) for interface in self._interfaces]
+
+    def _further_cards(self) -> Sequence[Sequence[CardConnection]]:
+        return [[self._connect(card, interface) for interface in self._interfaces] for card in self._more]
 
     def _over_tcp(self) -> Sequence[Mapping[Interface, CardConnection]]:
         return [

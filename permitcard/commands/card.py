@@ -24,6 +24,10 @@ CentreOrSpecimen = Annotated[
 ]
 
 
+_CARDS_IN_A_SERVICE = 8
+"""A PC/SC service has room for 16 slots, two a card."""
+
+
 class ServeAs(StrEnum):
     """Ways to offer a card."""
 
@@ -45,6 +49,9 @@ def new(
             help="A card after a card profile (TOML), by file or by name: test-keys is for GlobalPlatform programs."
         ),
     ] = None,
+    sam: Annotated[
+        bool, typer.Option("--sam", help="A SAM with the published keys, for who writes a terminal.")
+    ] = False,
     serial: Annotated[int, typer.Option(min=1, help="Serial number of the chip.")] = 1,
     chip: ChipOption = DEFAULT_CHIP,
     applets: Annotated[
@@ -54,7 +61,7 @@ def new(
         ),
     ] = None,
 ) -> None:
-    """Make a specimen permit with published keys and PINs, a blank card, or the card of a profile."""
+    """Make a specimen permit with published keys and PINs, its SAM, a blank card, or the card of a profile."""
     from permitcard.applet_installation import WantedApplet, install_applets
     from permitcard.specimen import make_blank_specimen, make_profile_specimen, make_specimen
     from personalization.keys.keystore import KeyName
@@ -63,6 +70,15 @@ def new(
     wanted = [WantedApplet.parse(text) for text in applets or ()]
     if profile is not None and (blank or wanted):
         raise PersonalizationError("profile-alone", exit_code=2)
+    if sam and (profile is not None or blank or wanted):
+        raise PersonalizationError("sam-alone", exit_code=2)
+    if sam:
+        from permitcard.sams import make_sam_specimen
+
+        card_number = make_sam_specimen(card, serial, chip=chip)
+        console.say("card.made", card_id=card_number.hex().upper(), path=card)
+        console.result({"card": str(card), "card_id": card_number.hex().upper(), "sam": True})
+        return
     if profile is not None:
         made, card_number = make_profile_specimen(profile, card, serial, chip=chip)
     elif blank:
@@ -160,7 +176,7 @@ def _show(
 @group.command("serve")
 def serve(
     context: typer.Context,
-    card: Annotated[list[Path], typer.Argument(help="Card file; several for tcp.", metavar="CARD…")],
+    card: Annotated[list[Path], typer.Argument(help="Card file; several for tcp and --own-pcscd.", metavar="CARD…")],
     way: Annotated[
         ServeAs,
         typer.Option(
@@ -188,8 +204,8 @@ def serve(
     atr: Annotated[
         str | None,
         typer.Option(
-            help="ATR that the contact slot of vpcd shows instead of the card's: hexadecimal, or t0 or t1 for the "
-            "card's own with that protocol alone."
+            help="ATR that the contact slot of vpcd, of the first card, shows instead of the card's: hexadecimal, or "
+            "t0 or t1 for the card's own with that protocol alone."
         ),
     ] = None,
     keypad: Annotated[
@@ -213,8 +229,9 @@ def serve(
     console = console_of(context)
     require_fitting(way.value, port=port, host=host, own_pcscd=own_service, link=link, atr=atr)
     require_fitting(way.value, certificate=certificate, key=key)
-    if len(card) > 1 and way is not ServeAs.TCP:
-        raise PersonalizationError("several-cards", exit_code=2)
+    in_own_service = way is ServeAs.VPCD and own_service and len(card) <= _CARDS_IN_A_SERVICE
+    if len(card) > 1 and way is not ServeAs.TCP and not in_own_service:
+        raise PersonalizationError("several-cards", exit_code=2, most=_CARDS_IN_A_SERVICE)
     with ExitStack() as stack:
         first, *more = [stack.enter_context(open_simulated(path, faults, foreign=True)) for path in card]
         shown = None if atr is None else shown_atr(atr, first)
