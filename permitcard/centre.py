@@ -232,7 +232,8 @@ class Centre:
         """Where the key store is and how it is opened, for this process and for stations.
 
         Raises:
-            PersonalizationError: "centre-missing", exit 2; "hsm-file-malformed", "hsm-library-missing", exit 3.
+            PersonalizationError: "centre-missing", exit 2; "centre-keys-gone", "hsm-file-malformed",
+                "hsm-library-missing", exit 3.
         """
         if self.hsm.exists():
             with _library_needed():
@@ -240,8 +241,20 @@ class Centre:
 
             return HsmKeyStoreLocation(self.token(), self.pin_source(PIN_VARIABLE))
         if not self.keys.exists():
+            self.require_never_used()
             raise PersonalizationError("centre-missing", exit_code=2, path=str(self.root))
         return FileKeyStoreLocation(self.keys, self.passphrase_source())
+
+    def require_never_used(self) -> None:
+        """Refuse a folder without keys in which something was made: new keys would not know it again.
+
+        Raises:
+            PersonalizationError: "centre-keys-gone", exit 3.
+        """
+        if self.journal.exists() or any(self.checkpoints.glob("*.json")):
+            raise PersonalizationError(
+                "centre-keys-gone", exit_code=3, path=str(self.root), file=self.keys.name, token_file=self.hsm.name
+            )
 
     def token(self) -> TokenPlace:
         """The PKCS#11 token: from the environment, else from the centre's file.

@@ -97,11 +97,12 @@ def refuse_second(place: Centre) -> None:
     """A centre has one store; which one it is must never be a question.
 
     Raises:
-        PersonalizationError: "key-store-exists", exit 2.
+        PersonalizationError: "key-store-exists", exit 2; "centre-keys-gone", exit 3.
     """
     for file in (place.hsm, place.keys):
         if file.exists():
             raise PersonalizationError("key-store-exists", exit_code=2, file=str(file))
+    place.require_never_used()
 
 
 @group.command("show")

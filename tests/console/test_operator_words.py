@@ -132,3 +132,15 @@ def test_words_of_any_length_fit_a_journal_on_a_server(small_centre: SmallCentre
     assert (small_centre.prompt.folder / "trail.json").read_text("utf-8").count(long.strip()) == 2
     assert small_centre("stock", "sample", "1", "--purpose", " ", code=2).error["code"] == "reason-missing"
     assert small_centre("station", "run", "--name", "x" * 65, code=2).error["code"] == "text-length"
+
+
+def test_no_new_keys_are_made_where_the_old_ones_are_gone(small_centre: SmallCentre) -> None:
+    """New keys know no permit that was made before: every delivery could be made a second time."""
+    folder = small_centre.prompt.folder / "centre"
+    small_centre("stock", "receive", "1")
+    kept = (folder / "keys.json").rename(folder.parent / "keys.json")
+    for words in (("batch", "resume"), ("keys", "show"), ("keys", "init", "--try-out")):
+        assert small_centre(*words, code=3).error["code"] == "centre-keys-gone"
+    assert not (folder / "keys.json").exists()
+    kept.rename(folder / "keys.json")
+    small_centre("keys", "show")
