@@ -17,9 +17,12 @@ from personalization.intake.history import RememberedBatches
 from personalization.intake.receipt import receive_batch
 from personalization.intake.sample import write_sample
 from personalization.keys.file_store import FileKeyStore
+from personalization.permit.electronic.claims import CHINA
 from tests.console.command_line import CommandLine, Outcome, Prompt
 
 CARDS = 14
+FRESH_DAYS = 60
+"""So long before today the permits of a small centre begin to be issued: desks take their cards today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +107,8 @@ def small_centre(prompt: Prompt) -> SmallCentre:
     """See `SmallCentre`."""
     centre = Centre(prompt.folder / "centre")
     FileKeyStore.create(centre.keys, centre.make_test_passphrase().read(), scrypt_n=1024)
-    return SmallCentre(prompt, centre, write_sample(prompt.folder / "delivered", 4, 7))
+    issued = dt.datetime.now(CHINA).date() - dt.timedelta(days=FRESH_DAYS)
+    return SmallCentre(prompt, centre, write_sample(prompt.folder / "delivered", 4, 7, issued=issued))
 
 
 @pytest.fixture(scope="session")

@@ -94,7 +94,7 @@ def test_components_are_typed_in_without_being_shown(run: CommandLine, tmp_path:
         input="\n".join([*wrong, *typed, ""]),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
         check=False,
     )
     assert ended.returncode == 0, ended.stderr

@@ -36,7 +36,7 @@ def type_in(folder: Path, words: list[str]) -> subprocess.CompletedProcess[str]:
         text=True,
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=300,
+        timeout=1_800,
     )
 
 
@@ -69,7 +69,7 @@ def test_python_examples_run(tmp_path: Path, code: str) -> None:
         text=True,
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=60,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.rstrip().endswith("9000")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import date
 from pathlib import Path
 from typing import Final
 
@@ -11,7 +12,7 @@ from personalization.intake.applicant import Severity
 from personalization.intake.delivery import DeliveryName
 from personalization.intake.delivery_writer import TableFormat, pack_delivery
 from personalization.intake.sample.defects import Planted, plant_defects
-from personalization.intake.sample.residents import RUIAN, Draft, Residents
+from personalization.intake.sample.residents import FIRST_ISSUE, RUIAN, Draft, Residents
 
 PLANTED_FILE: Final = "planted.json"
 _FIRST_ROW: Final = 2  # below the headings
@@ -25,6 +26,7 @@ def write_sample(
     damaged: bool = False,
     format: str = TableFormat.XLSX,  # noqa: A002 - what the command line calls it
     area_code: str = RUIAN,
+    issued: date = FIRST_ISSUE,
 ) -> Path:
     """Write a delivery of synthetic residents.
 
@@ -35,6 +37,7 @@ def write_sample(
         damaged: plant one of every defect and list them in `planted.json` beside the delivery.
         format: of the table, a `TableFormat`; defects can be planted in .xlsx only.
         area_code: six digits, the area that delivers.
+        issued: first of the 60 days on which the permits are issued. A card takes dates until 60 days after its own.
 
     Returns:
         The path of the delivery.
@@ -48,7 +51,7 @@ def write_sample(
         form = TableFormat(format)
     except ValueError as error:
         raise PersonalizationError("sample-format", exit_code=2, format=format) from error
-    residents = Residents(seed, area_code)
+    residents = Residents(seed, area_code, issued)
     drafts = [residents.draw(index) for index in range(count)]
     planted: tuple[Planted, ...] = ()
     declared = count

@@ -34,7 +34,8 @@ _LONG_NAME_EVERY: Final = 40
 _RARE_NAME_EVERY: Final = 13
 _LONG_ADDRESS_EVERY: Final = 25
 _LONGEST_ADDRESS: Final = 100
-_FIRST_ISSUE: Final = date(2026, 9, 1)
+FIRST_ISSUE: Final = date(2026, 9, 1)
+"""First day on which permits are issued, where nobody asks for another."""
 _ISSUE_DAYS: Final = 60
 _FIRST_NUMBERS: Final = 1985  # citizen numbers were first given about then
 _TOWNS: Final = ("城关", "新河", "石桥", "柳林", "太平", "双龙", "清水", "大坪", "白沙", "马鞍", "永兴", "东山")
@@ -64,10 +65,17 @@ class Draft:
 
 
 class Residents:
-    """Draws residents one after the other; the same seed gives the same residents, also in a longer batch."""
+    """Draws residents one after the other; the same seed gives the same residents, also in a longer batch.
 
-    def __init__(self, seed: int, area_code: str = RUIAN) -> None:
+    Args:
+        seed: of all that is drawn.
+        area_code: six digits, the area that delivers.
+        issued: first of the 60 days on which their permits are issued.
+    """
+
+    def __init__(self, seed: int, area_code: str = RUIAN, issued: date = FIRST_ISSUE) -> None:
         self._seed = seed
+        self._issued = issued
         self._area_code = area_code
         self._numbers: set[str] = set()
         self._groups = sorted(code_tables().ethnic_groups)[:_ETHNIC_GROUPS]
@@ -87,9 +95,9 @@ class Residents:
         chance = random.Random(f"{self._seed}/{index}")
         group = self._groups[index] if index < _ETHNIC_GROUPS else self._ethnic_group(chance)
         is_child = chance.random() < _CHILD_SHARE
-        born = _birth_date(chance, is_child=is_child)
+        born = self._birth_date(chance, is_child=is_child)
         number = self._citizen_number(chance, born)
-        issued = _FIRST_ISSUE + timedelta(days=chance.randrange(_ISSUE_DAYS))
+        issued = self._issued + timedelta(days=chance.randrange(_ISSUE_DAYS))
         kind = (
             PermitType.CHILD
             if is_child
@@ -116,6 +124,10 @@ class Residents:
         ]
         picture = draw_portrait(chance) if portrait is None else portrait
         return Draft(cells, [(f"{number}.jpg", picture)], self._residence(chance, index, number, born, issued))
+
+    def _birth_date(self, chance: random.Random, *, is_child: bool) -> date:
+        youngest, oldest = (1, _CHILD_AGE) if is_child else (17, 74)
+        return self._issued - timedelta(days=chance.randrange(youngest * 365, oldest * 365))
 
     def _ethnic_group(self, chance: random.Random) -> str:
         return _HAN if chance.random() < _HAN_SHARE else chance.choice(self._groups)
@@ -180,13 +192,8 @@ class Residents:
         ]
 
 
-def _birth_date(chance: random.Random, *, is_child: bool) -> date:
-    youngest, oldest = (1, _CHILD_AGE) if is_child else (17, 74)
-    return _FIRST_ISSUE - timedelta(days=chance.randrange(youngest * 365, oldest * 365))
-
-
 def _next_year(day: date) -> date:
-    return day.replace(year=day.year + 1)  # no issue date of the sample is 29 February
+    return day.replace(year=day.year + 1, day=day.day - (day.month == 2 and day.day == 29))  # noqa: PLR2004 - a leap day
 
 
 def _place(row: Division) -> str:

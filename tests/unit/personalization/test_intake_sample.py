@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import io
 import json
 from pathlib import Path
@@ -10,9 +11,11 @@ import pytest
 from PIL import Image
 
 from personalization.errors import PersonalizationError
-from personalization.intake.applicant import Column
+from personalization.intake.applicant import Column, Severity
 from personalization.intake.code_tables import code_tables
 from personalization.intake.delivery import Delivery, open_delivery
+from personalization.intake.history import RememberedBatches
+from personalization.intake.receipt import receive_batch
 from personalization.intake.row_rules import ROW_RULES
 from personalization.intake.sample import write_sample
 from personalization.intake.sample.defects import DEFECTS
@@ -51,6 +54,18 @@ def test_another_seed_gives_other_people_and_more_people_change_nobody(tmp_path:
     )
     assert more[:20] == few
     assert not set(few) & set(others)
+
+
+@pytest.mark.parametrize("first", [dt.date(2027, 12, 31), dt.date(2028, 2, 29)])
+def test_permits_are_issued_when_it_is_asked_for(tmp_path: Path, first: dt.date) -> None:
+    """Of the leap day a year later there is none."""
+    delivery = write_sample(tmp_path, 60, 5, issued=first)
+    receipt = receive_batch(delivery, RememberedBatches(), dt.datetime(2028, 5, 1, tzinfo=dt.UTC))
+    assert [finding for finding in receipt.findings if finding.severity is Severity.ERROR] == []
+    assert len(receipt.applicants) == 60
+    for applicant in receipt.applicants:
+        assert 0 <= (applicant.issue_date - first).days < 60
+        assert 365 <= (applicant.endorsement_due - applicant.issue_date).days <= 366
 
 
 def test_all_ethnic_groups_occur(example: Delivery) -> None:

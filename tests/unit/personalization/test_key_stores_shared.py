@@ -82,7 +82,7 @@ def test_check_values_are_equal(both: Both, name: KeyName) -> None:
     assert both.file.check_value(name) == both.hsm.check_value(name)
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=40, suppress_health_check=list(HealthCheck), deadline=None)
 @given(
     name=st.sampled_from(MASTERS),
     label=st.sampled_from(["SCP03 ENC", "ROLE", "CONCEAL"]),
@@ -102,7 +102,7 @@ def test_derivation_refuses_lengths_that_its_counter_cannot_number(store: KeySto
         store.derive(KeyName.CARD, "ROLE", b"", length)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=list(HealthCheck), deadline=None)
 @given(name=st.sampled_from(SEALERS), plaintext=st.binary(max_size=300), associated=st.binary(max_size=40))
 def test_what_one_store_seals_the_other_opens(both: Both, name: KeyName, plaintext: bytes, associated: bytes) -> None:
     """SP 800-38D; the form of sealed data is that of the protocol, whoever made it."""
