@@ -8,13 +8,14 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import Final, TypeVar, cast
 
 from reader_bridge.connection import Interface, ReaderError
 
 Row = Mapping[str, object]
 Made = TypeVar("Made")
 Choice = TypeVar("Choice", bound=Enum)
+_KINDS: Final[Mapping[type, str]] = {str: "a text in quotes", int: "a whole number", bool: "true or false"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +96,7 @@ def check_keys(
         if key not in allowed:
             raise ValueError(f"{key} says nothing for {kind}")
         if type(value) is not allowed[key]:
-            raise ValueError(f"{key} has to be {allowed[key].__name__}")
+            raise ValueError(f"{key} has to be {_KINDS[allowed[key]]}")
         limit = most(key)
         if isinstance(value, int) and (value < 0 or (limit is not None and value > limit)):
             raise ValueError(f"{key} is out of range")

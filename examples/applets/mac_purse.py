@@ -55,7 +55,8 @@ def get_balance(context: Context, command: CommandApdu) -> bytes:
 def debit(context: Context, command: CommandApdu) -> bytes:
     """DEBIT (80 54): amount (4) ‖ MAC (4); answers as GET BALANCE.
 
-    The MAC is the leftmost bytes of CMAC(key, number of debits ‖ amount), so that no debit is taken twice. The try is spent before the compare, so that a cut of power at the answer gives none back.
+    The MAC is the leftmost bytes of CMAC(key, number of debits ‖ amount), so that no debit is taken twice. The try is
+    spent before the compare, so that a cut of power at the answer gives none back.
 
     Raises:
         VerificationFailed: 63Cx, a wrong MAC.

@@ -6,11 +6,14 @@ import contextlib
 import sys
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from permitcard.commands.options import ReaderModelOption, console_of
+
+if TYPE_CHECKING:
+    from permitcard.testing.access import CardAccess
 
 _PYTEST_EXIT_CODES: Final = {0: 0, 1: 1, 2: 1, 5: 2}
 """pytest's code → ours; everything else is the environment."""
@@ -62,8 +65,8 @@ def run_suite(
         # A card that is not there is one message here, and one error a test there.
         with open_card_access(
             card, contactless, None if centre is None else str(centre), None if faults is None else str(faults)
-        ):
-            pass
+        ) as access:
+            _check_card_id(access, card_id, destructive=destructive)
     arguments = [str(suite_folder()), "-p", "permitcard.pytest_plugin", "-p", "no:cacheprovider", "-p", "no:randomly"]
     arguments += ["--import-mode=importlib", "-c", str(suite_folder() / "suite.ini"), "-ra", "--card", card]
     for name, value in (
@@ -85,6 +88,23 @@ def run_suite(
         code = int(pytest.main(arguments, plugins=[tally]))
     console.result({"card": card, **tally.document()})
     raise typer.Exit(_PYTEST_EXIT_CODES.get(code, _ENVIRONMENT))
+
+
+def _check_card_id(access: CardAccess, given: str | None, *, destructive: bool) -> None:
+    """Nobody loses a card to a mistyped reader name: what can lock it runs when its own id was repeated.
+
+    Raises:
+        PersonalizationError: "card-id-missing" or "card-id-other", exit 2; the card is as it was.
+    """
+    from personalization.errors import PersonalizationError
+
+    own = access.target.card_number.hex().upper()
+    if not destructive or access.throw_away:
+        return
+    if given is None:
+        raise PersonalizationError("card-id-missing", exit_code=2, card_id=own)
+    if given.upper() != own:
+        raise PersonalizationError("card-id-other", exit_code=2, given=given, card_id=own)
 
 
 def _check_faults(card: str, faults: Path | None) -> None:

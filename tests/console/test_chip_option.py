@@ -47,3 +47,5 @@ def test_a_chip_of_ones_own_makes_cards_that_need_its_file_no_more(command: Comm
     assert "acme-256k" in command("--lang", "en", "card", "wear", "acme.card").out
     judged = ("test", "--card", "sim:acme.card", "-k", "pin and not field", "--destructive")
     command(*judged, "--card-id", "4A5A0144FE0000000001")
+    assert command("--json", *judged, code=2).error["code"] == "card-id-missing"
+    assert command("--json", *judged, "--card-id", "4A5A", code=2).error["code"] == "card-id-other"

@@ -177,7 +177,7 @@ def test_a_card_whose_commit_is_skipped_is_old_or_new_to_its_holder() -> None:
         (fault(kind="stuck-bit", bit=8, value=1), "bit is out of range"),
         (fault(kind="stuck-bit", bit=1), "value is missing"),
         (fault(kind="bit-flip", address=-1), "address is out of range"),
-        (fault(kind="bit-flip", address="x"), "address has to be int"),
+        (fault(kind="bit-flip", address="x"), "address has to be a whole number"),
         (fault(kind="bit-flip", address=1, page=1), "one site"),
         (fault(kind="bit-flip", on="erase"), "on is one of"),
         (fault(kind="bit-flip", object="file 0203"), "object is malformed"),

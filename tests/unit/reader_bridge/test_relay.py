@@ -140,7 +140,7 @@ def test_patterns_fit_half_bytes_and_beginnings(recording: Any, pattern: str, co
         ('[[rule]]\naction = "change"\nstatus = "6A"\n', 1, "two bytes"),
         ('[[rule]]\naction = "delay"\n', 1, "milliseconds is missing"),
         ('[[rule]]\naction = "delay"\nmilliseconds = 999999\n', 1, "out of range"),
-        ('[[rule]]\naction = "delay"\nmilliseconds = "1"\n', 1, "has to be int"),
+        ('[[rule]]\naction = "delay"\nmilliseconds = "1"\n', 1, "has to be a whole number"),
         ('[[rule]]\naction = "pass"\nins = "B"\n', 1, "two hexadecimal digits"),
         ('[[rule]]\naction = "pass"\ndata = "*A0"\n', 1, "data is hexadecimal"),
         ('[[rule]]\naction = "pass"\ninterface = "air"\n', 1, "interface is"),
