@@ -25,6 +25,8 @@ def overwrite_and_remove(path: Path, *, seen: os.stat_result | None = None) -> N
     Raises:
         OSError: it cannot be written, is a link, or another file has its name now; nothing was overwritten.
     """
+    if not os.access(path.parent, os.W_OK):  # or its content would be gone and the name stay
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
     with os.fdopen(os.open(path, os.O_RDWR | _OF_WINDOWS | _NO_LINK), "r+b", buffering=0) as stream:
         found = os.fstat(stream.fileno())
         if seen is not None and not os.path.samestat(found, seen):

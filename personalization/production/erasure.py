@@ -14,6 +14,7 @@ A step that finds its work done goes on, so that an erasure that was interrupted
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import shutil
@@ -75,15 +76,17 @@ def erase_batch(
 
     Raises:
         PersonalizationError: "batch-unknown", "batch-at-work", "batch-erased" (exit 2); what the store says (exit 3).
-        OSError: a file cannot be removed; the keys are destroyed by then, and erasing may be begun again.
+        OSError: a file cannot be removed; the keys are destroyed by then, and erasing may be begun again. A place that
+            cannot be looked into is told before anything is destroyed: what lies there would not be erased.
     """
     with _nobody_resumes(journal, identifier):
         batch_id = require_erasable(journal, identifier)
+        places = _readable(premises.inputs)
         values = _check_values(keys, identifier)
         keys.destroy_batch_keys(identifier)
         cards = sum(_remove(path) for path in _images(premises.root, card_locations(journal, batch_id)))
         delivered = premises.delivered | {source_hash(journal, batch_id)}
-        inputs = sum(_remove_delivered(path, delivered) for path in _files(premises.inputs))
+        inputs = sum(_remove_delivered(path, delivered) for path in places)
         files = sum(_remove_folder(folder) for folder in premises.folders)
         erased = {"cards": cards, "inputs": inputs, "files": files}
         forget(journal, batch_id, who, {**erased, "keys": values, **approved(approval)})
@@ -135,11 +138,49 @@ def _images(root: Path, locations: Iterable[str]) -> Iterator[Path]:
 
 
 def _files(places: Iterable[Path]) -> Iterator[Path]:
-    """Every file at or below ``places``, whatever it is called; of a link, the file that it leads to."""
+    """Every file at or below ``places``, whatever it is called; of a link, the file that it leads to.
+
+    Raises:
+        OSError: a folder cannot be looked into, so that nobody knows what is in it.
+    """
     for place in places:
-        for path in [place] if place.is_file() else sorted(place.rglob("*")) if place.is_dir() else []:
-            if path.is_file():
-                yield path.resolve()
+        if not _is_there(place):
+            continue
+        if not place.is_dir():
+            yield place.resolve()
+            continue
+        for folder, _, names in os.walk(place, onerror=_raise):
+            yield from (path.resolve() for path in (Path(folder, name) for name in sorted(names)) if path.is_file())
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is such a file or folder.
+
+    Raises:
+        OSError: this account may not know.
+    """
+    try:
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _raise(error: OSError) -> None:
+    raise error
+
+
+def _readable(places: Iterable[Path]) -> list[Path]:
+    """Every file at or below ``places``, once.
+
+    Raises:
+        OSError: one cannot be read, so that nobody knows whether it was delivered.
+    """
+    found = list(dict.fromkeys(_files(places)))
+    for path in found:
+        if not os.access(path, os.R_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+    return found
 
 
 def _remove_delivered(path: Path, wanted: Collection[bytes]) -> int:
@@ -156,14 +197,14 @@ def _remove_delivered(path: Path, wanted: Collection[bytes]) -> int:
 
 
 def _remove(path: Path) -> int:
-    if not path.exists():
+    if not _is_there(path):
         return 0
     overwrite_and_remove(path)
     return 1
 
 
 def _remove_folder(folder: Path) -> int:
-    if not folder.is_dir():
+    if not _is_there(folder):
         return 0
     count = sum(path.is_file() for path in folder.rglob("*"))
     shutil.rmtree(folder)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from pathlib import Path
@@ -78,3 +79,19 @@ def test_of_a_link_the_delivered_file_itself_is_removed(tmp_path: Path) -> None:
     assert sum(_remove_delivered(path, wanted) for path in _files([inbox])) == 1
     assert not elsewhere.exists()
     assert (inbox / "kept").read_bytes() == b"not delivered"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="rights of folders are POSIX's")
+def test_a_place_that_nobody_can_look_into_is_told_and_not_passed_over(tmp_path: Path) -> None:
+    """What lies there would stay, and the certificate would say that nothing is left."""
+    (tmp_path / "closed").mkdir()
+
+    def forbidden(place: str) -> None:
+        raise PermissionError(errno.EACCES, "closed", place)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "scandir", forbidden)
+        with pytest.raises(PermissionError, match="closed"):
+            list(_files([tmp_path]))
+    (tmp_path / "file").touch()
+    assert list(_files([tmp_path, tmp_path / "missing", tmp_path / "file"])) == [tmp_path / "file"] * 2
