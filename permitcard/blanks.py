@@ -12,11 +12,12 @@ from card_os.answers import DEFAULT_ATR, DEFAULT_ATS
 from card_os.globalplatform.keys import KeySet
 from card_os.globalplatform.production_data import ProductionData
 from card_os.hardware.chip import DEFAULT_CHIP
-from card_os.hardware.image import LOCK_SUFFIX, ImageError, NvmImage
+from card_os.hardware.image import LOCK_SUFFIX, OWNER_ONLY, ImageError, NvmImage
 from card_os.iso7816.errors import CardError
 from card_os.iso7816.status import SW
 from card_os.manufacture import manufacture
 from permitcard.products import permit_profile
+from personalization.folder_rights import make_folder, rights_in
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.production.work import CardFault
 from personalization.profile_answers import answer_to_reset, answer_to_select
@@ -103,7 +104,7 @@ def make_blank(
     """
     data = production_data(batch, serial, day)
     try:
-        image = NvmImage.create(path, chip)
+        image = NvmImage.create(path, chip, OWNER_ONLY if path is None else rights_in(path.parent).file)
     except ImageError as error:
         raise ReaderError(error.code, **error.parameters) from error
     atr, ats = profile_answers(permit_profile().interfaces)
@@ -143,7 +144,7 @@ def make_blanks(
     """Make ``count`` blank card files below ``folder`` while they are booked into stock."""
     from personalization.production.stock import NewBlank  # brings the database
 
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for serial in range(1, count + 1):
         path = folder / f"{batch:04X}-{serial:06d}.card"
         image, card_number = make_blank(path, keys, batch, serial, day, chip=chip)

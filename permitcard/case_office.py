@@ -19,6 +19,7 @@ from permitcard.job import Job
 from permitcard.pass_office import IssuedList, IssuedPass, applicant_on_card, issue_for
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 from personalization.intake.applicant import Applicant
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.permit.calendars import Deadline
@@ -126,7 +127,7 @@ class CasesAtWork:
 
     def _written(self, delivered: Delivered) -> Path:
         folder = self.job.centre.root / _FOLDER
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         path = folder / (delivered.name + _ZIP)
         write_atomically(path, delivered.content)
         return path

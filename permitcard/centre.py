@@ -12,6 +12,7 @@ hooks.toml       machines around the stations: feeder, printer, camera
 sams.toml        readers with SAMs, for stations and desks
 sams/            SAMs of a rehearsal, simulated
 operators.toml   who may do what; a rehearsal of one person does without
+group.toml       the group of system accounts that the centre is of; without it, it is its owner's alone
 certificates/    what was erased, and which keys were changed, signed
 transcripts/     of key ceremonies, signed
 checkpoints/     signed ends of the audit trail; copy them to where the journal's writers cannot write
@@ -31,8 +32,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from permitcard.centre_group import give, require_access, require_group, require_owner
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import OWNER_ALONE, read_settings
 from personalization.keys.file_store import FileKeyStoreLocation
 from personalization.keys.keystore import KeyStoreLocation
 from personalization.keys.passphrase import PassphraseSource
@@ -66,8 +69,6 @@ JOURNAL_PASSWORD_VARIABLE: Final = "PERMITCARD_JOURNAL_PASSWORD"  # noqa: S105 -
 """Environment variable with the password of the journal's database; with ``_FILE`` behind it, the path of a file."""
 
 _BETWEEN: Final = ";"  # names of readers have blanks, and paths colons
-_OWNER_ONLY: Final = 0o600
-_OWNER_ONLY_FOLDER: Final = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +105,16 @@ class Centre:
         """Where the journal is: the database that `journal_file` names, else the file in the centre.
 
         Raises:
-            PersonalizationError: "journal-file-malformed", exit 3; "journal-url-malformed", "journal-url-password".
+            PersonalizationError: as `require_access`; "journal-file-malformed", "settings-not-owners", exit 3;
+                "journal-url-malformed", "journal-url-password".
         """
         from personalization.production.journal.place import SqliteFile
 
+        require_access(self.root)
         if not self.journal_file.exists():
             return SqliteFile(self.journal)
         try:
-            url = str(tomllib.loads(self.journal_file.read_text("utf-8"))["journal"]["url"])
+            url = str(tomllib.loads(read_settings(self.journal_file))["journal"]["url"])
         except (ValueError, KeyError, TypeError):
             raise PersonalizationError("journal-file-malformed", exit_code=3, file=str(self.journal_file)) from None
         return self.journal_on_server(url)
@@ -134,7 +137,8 @@ class Centre:
 
     def name_journal(self, url: str) -> None:
         """Write which database the journal is in; a password is never in that file."""
-        write_atomically(self.journal_file, f"[journal]\nurl = {json.dumps(url)}\n".encode(), replace=False)
+        content = f"[journal]\nurl = {json.dumps(url)}\n"
+        write_atomically(self.journal_file, content.encode(), replace=False, settings=True)
 
     @property
     def operators(self) -> Path:
@@ -162,7 +166,7 @@ class Centre:
         if not self.sam_file.exists():
             return ()
         try:
-            readers = tomllib.loads(self.sam_file.read_text("utf-8"))["sams"]["readers"]
+            readers = tomllib.loads(read_settings(self.sam_file))["sams"]["readers"]
         except (ValueError, KeyError, TypeError):
             readers = None
         if not isinstance(readers, list) or not all(isinstance(address, str) for address in readers):
@@ -232,9 +236,10 @@ class Centre:
         """Where the key store is and how it is opened, for this process and for stations.
 
         Raises:
-            PersonalizationError: "centre-missing", exit 2; "centre-keys-gone", "hsm-file-malformed",
-                "hsm-library-missing", exit 3.
+            PersonalizationError: as `require_access`; "centre-missing", exit 2; "centre-keys-gone",
+                "hsm-file-malformed", "settings-not-owners", "hsm-library-missing", exit 3.
         """
+        require_access(self.root)
         if self.hsm.exists():
             with _library_needed():
                 from personalization.keys.hsm.store import HsmKeyStoreLocation
@@ -276,7 +281,7 @@ class Centre:
 
     def _token_file(self) -> dict[str, str]:
         try:
-            document = tomllib.loads(self.hsm.read_text("utf-8"))["pkcs11"]
+            document = tomllib.loads(read_settings(self.hsm))["pkcs11"]
             return {name: str(document[name]) for name in ("module", "token")}
         except (ValueError, KeyError, TypeError):
             raise PersonalizationError("hsm-file-malformed", exit_code=3, file=str(self.hsm)) from None
@@ -284,7 +289,7 @@ class Centre:
     def name_token(self, place: TokenPlace) -> None:
         """Write which token the keys are in; a PIN is never in that file."""
         content = f"[pkcs11]\nmodule = {json.dumps(place.module)}\ntoken = {json.dumps(place.label)}\n"
-        write_atomically(self.hsm, content.encode(), replace=False)
+        write_atomically(self.hsm, content.encode(), replace=False, settings=True)
 
     def pin_source(self, variable: str) -> PassphraseSource:
         """Where a PIN comes from: the environment, or a file that it names.
@@ -301,17 +306,27 @@ class Centre:
             return PassphraseSource.file(Path(path))
         raise PersonalizationError("hsm-pin-nowhere", exit_code=2, variable=variable, file_variable=variable + "_FILE")
 
-    def make_root(self) -> None:
-        """Make the folder, closed to others: reports and journal tell whose card was made when."""
-        self.root.mkdir(_OWNER_ONLY_FOLDER, parents=True, exist_ok=True)
+    def make_root(self, group: str | None = None) -> None:
+        """Make the folder, closed to others: reports and journal tell whose card was made when.
+
+        Args:
+            group: of system accounts, which the centre is given to; None leaves it whose it is.
+
+        Raises:
+            PersonalizationError: as `centre_group.give`; "centre-not-owner", exit 2.
+        """
+        if group is not None:
+            require_group(group)
+        self.root.mkdir(OWNER_ALONE.folder, parents=True, exist_ok=True)
+        if group is not None:
+            give(self.root, group)
+        require_owner(self.root)
 
     def make_test_passphrase(self) -> PassphraseSource:
         """Write a random passphrase beside the keys; for try-outs only, since it lies open."""
         self.make_root()
         value = secrets.token_urlsafe(24)
-        descriptor = os.open(self.test_passphrase, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _OWNER_ONLY)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(value + "\n")
+        write_atomically(self.test_passphrase, f"{value}\n".encode("ascii"), replace=False)
         return PassphraseSource.file(self.test_passphrase)
 
 

@@ -29,6 +29,7 @@ from permitcard.translation import Translator
 from permitcard.wear_report import hottest_page
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 from personalization.intake.receipt import Receipt, receive_batch
 from personalization.intake.rejects import write_rejects
 from personalization.keys.authorities import authorities_of
@@ -174,7 +175,7 @@ class Job:
             approval = require_two(self.journal, self.roster, self.operator, Act.ACCEPT_GOOD, subject)
         batch = receipt.batch(accept_good=accept_good)
         folder = self.centre.batch(batch.identifier)
-        folder.mkdir(parents=True)
+        make_folder(folder, exist_ok=False)
         with _removed_on(folder, BaseException), self._keys_destroyed_on(batch.identifier, BaseException):
             self.keys.make_batch_keys(batch.identifier)
             sealed = self.keys.of_batch(batch.identifier)
@@ -344,7 +345,7 @@ class Job:
             "approved_by": approved(approval)["approved_by"],
         }
         folder = self.centre.certificates
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         path = folder / f"{now:%Y%m%dT%H%M%S%f}-{name.value}-{change}.json"
         write_atomically(path, written(sign_document(document, self.keys)))
         self.checkpoint_if_possible()
@@ -388,7 +389,7 @@ class Job:
         )
         certificate = erase_batch(self.journal, self.keys, identifier, premises, self.operator.name, approval)
         folder = self.centre.certificates
-        folder.mkdir(mode=0o700, exist_ok=True)
+        make_folder(folder)
         write_atomically(folder / f"{identifier}-erased.json", written(certificate))
         document = certificate["document"]
         if not isinstance(document, dict):

@@ -9,6 +9,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from permitcard.centre_group import require_access
 from personalization.errors import PersonalizationError
 from personalization.production.audit import require_journal_of
 from personalization.production.journal.batches import list_batches
@@ -23,8 +24,10 @@ def look_at_journal(centre: Centre) -> Generator[Journal]:
     """The open journal; a centre that has none yet is opened as for work, which makes it or says what is missing.
 
     Raises:
-        PersonalizationError: no such centre; "journal-behind", exit 3; the journal cannot be opened.
+        PersonalizationError: no such centre, or it is closed to the caller; "journal-behind", exit 3; the journal
+            cannot be opened.
     """
+    require_access(centre.root)
     if not centre.journal.exists() and not centre.journal_file.exists():
         from permitcard.job import Job
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import getpass
 import os
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from permitcard.system_accounts import system_user
 from personalization.errors import PersonalizationError
 from personalization.keys.passphrase import PassphraseSource
 from personalization.production.operators import Operator, Roster
@@ -28,18 +27,6 @@ TOKEN_VARIABLE: Final = "PERMITCARD_OPERATOR_TOKEN"  # noqa: S105 - a variable's
 
 PIN_VARIABLE: Final = "PERMITCARD_OPERATOR_PIN"
 """PIN of the operator's token; with ``_FILE`` behind it, the path of a file that holds it."""
-
-
-def system_user() -> str:
-    """Name of the user whom the process runs as; environment variables, which anybody sets, do not count."""
-    if sys.platform == "win32":
-        return getpass.getuser()
-    import pwd
-
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return f"uid-{os.getuid()}"
 
 
 def open_store(centre: Centre, role: Role) -> KeyStore:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from permitcard.products import permit_profile
 from personalization.atomic_file import write_atomically
+from personalization.folder_rights import make_folder
 from personalization.keys.signed_document import sign_document, written
 from personalization.production.acts import Role
 from personalization.reports.papers import order_document, paper_table, receipt_document
@@ -57,7 +58,7 @@ def write_paper(
         table: the CSV; names and values of the document when absent.
     """
     folder = job.centre.certificates
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{name}.json"
     write_atomically(path, written(sign_document(document, job.keys)))
     words = translate.extended(catalogue(translate.language.value))

@@ -22,6 +22,7 @@ from permitcard.dossiers import SealedDossiers, delivered_term
 from permitcard.job import Job
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 from personalization.intake.applicant import Applicant
 from personalization.keys.authorities import authorities_of, is_authority
 from personalization.keys.keystore import KeyName
@@ -206,7 +207,7 @@ def publish(job: Job, now: dt.datetime, added: dict[tuple[Kind, bytes], Standing
     job.operator.require(Role.DESK)
     now = now.replace(microsecond=0)
     folder = job.centre.root / _FOLDER
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     while True:
         before = latest_list(job, now)
         status = (before or StatusList.empty(secrets.token_bytes(SALT_LENGTH), now)).changed(now, added)

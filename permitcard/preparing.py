@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from permitcard.job import Job
 from permitcard.products import permit_profile
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import file_lock, make_folder
 from personalization.intake.applicant import Finding
 from personalization.keys.keystore import KeyStore
 from personalization.preparation.bulk.delivered import DeliveredFiles
@@ -111,7 +112,7 @@ def prepare(
     files = DeliveredFiles.of(file)
     sha256, each = files.digests()
     batches = job.centre.root / "batches"
-    batches.mkdir(mode=0o700, exist_ok=True)
+    make_folder(batches)
     with _alone(batches), _sink(findings) as sink:
         work = find_work(batches, sha256)
         if (batch := batch_of_file(job.journal, sha256)) is not None:
@@ -156,7 +157,7 @@ def abandon(job: Job, file: Path) -> str | None:
     job.operator.require(Role.PREPARE)
     sha256, _ = DeliveredFiles.of(file).digests()
     batches = job.centre.root / "batches"
-    batches.mkdir(mode=0o700, exist_ok=True)
+    make_folder(batches)
     with _alone(batches):
         work = find_work(batches, sha256)
         if work is None:
@@ -200,7 +201,7 @@ def _register(job: Job, found: Prepared, commission: Commission, approvals: list
 @contextmanager
 def _alone(batches: Path) -> Generator[None]:
     """One preparation at a time in a centre."""
-    lock = FileLock(batches / _LOCK)
+    lock = file_lock(batches / _LOCK)
     try:
         lock.acquire(timeout=0)
     except Timeout:

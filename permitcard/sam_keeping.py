@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from permitcard.sams import connect_sam, deliver_chip, sam_office
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 from personalization.keys.signed_document import sign_document, written
 from personalization.production.acts import Role
 from personalization.production.card_kind import refuse_other_kind
@@ -81,7 +82,7 @@ def make(job: Job, reader: str | None) -> MadeSam:
         refuse_other_kind(production=job.keys.production, simulated=True, card=str(place))
         path = Path(place.place)
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
+            make_folder(path.parent)
             deliver_chip(path, job.keys)
     before, facts = sam_office(job.journal, job.keys).make(connect_sam(str(place)), job.operator.name)
     job.checkpoint_if_possible()
@@ -155,7 +156,7 @@ def retire(job: Job, card_number: str, reason: str, reader: str | None) -> tuple
         "disposal": entry.disposal,
     }
     folder = job.centre.certificates
-    folder.mkdir(mode=0o700, exist_ok=True)
+    make_folder(folder)
     path = folder / f"{now:%Y%m%dT%H%M%S%f}-sam-{entry.card_number.upper()}-retired.json"
     write_atomically(path, written(sign_document(document, job.keys)))
     job.checkpoint_if_possible()

@@ -23,6 +23,7 @@ from permitcard.products import boot, open_simulated, permit_profile, sam_profil
 from permitcard.reaching import card_factory
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 from personalization.globalplatform import commands
 from personalization.globalplatform.session import SecureSession
 from personalization.keys.keystore import KeyName, KeyStore
@@ -289,7 +290,7 @@ def own_sam(folder: Path, keys: KeyStore, roles: Sequence[str]) -> Generator[Sam
 
 def _own_files(folder: Path, keys: KeyStore) -> Iterator[SimulatedCard]:
     """The card files that nobody else has open; where there is none, it is made."""
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     for serial in range(1, _MOST_SAMS + 1):
         path = folder / f"sam-{serial:02d}.card"
         if not path.exists():

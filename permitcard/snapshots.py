@@ -2,7 +2,7 @@
 
     CARD.snapshots/0001-first.card, 0002-personalized.card, …
 
-A snapshot is a card file of its own and holds keys: it is readable by its owner only.
+A snapshot is a card file of its own and holds keys: nobody reads it who may not read the card's folder.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from typing import Final
 from card_os.hardware.image import ImageError, NvmImage
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 from reader_bridge.card_comparison import Difference, compare_cards
 from reader_bridge.connection import ReaderError
 
 _FOLDER_SUFFIX: Final = ".snapshots"
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}")
 _FILE: Final = re.compile(r"(\d{4,})-(.+)\.card")
-_PRIVATE_FOLDER: Final = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class CardSnapshots:
                 raise PersonalizationError("snapshot-name", exit_code=2, name=name)
             if any(item.name == name for item in saved):
                 raise PersonalizationError("snapshot-exists", exit_code=2, name=name)
-            self._folder.mkdir(mode=_PRIVATE_FOLDER, exist_ok=True)
+            make_folder(self._folder)
             snapshot = Snapshot(number, name, self._folder / f"{number:04d}-{name}.card")
             write_atomically(snapshot.path, image.snapshot(), replace=False)
             return snapshot

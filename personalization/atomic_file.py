@@ -1,4 +1,4 @@
-"""Files that are there as a whole or not at all, readable by their owner only."""
+"""Files that are there as a whole or not at all, with the rights of their folder (`folder_rights`)."""
 
 from __future__ import annotations
 
@@ -10,13 +10,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from personalization.folder_rights import grant, rights_in
+
 _BUFFER: Final = 1 << 18
 _OF_THE_MEDIUM: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
 """Errors of a write, which the system tells of a descriptor and not of a file."""
 
 
 @contextmanager
-def open_atomically(path: Path, *, replace: bool = True, flush: bool = True) -> Generator[BinaryIO]:
+def open_atomically(
+    path: Path, *, replace: bool = True, flush: bool = True, settings: bool = False
+) -> Generator[BinaryIO]:
     """A binary stream, readable and writable, whose content appears at ``path`` when the block ends well.
 
     The content is flushed to the medium before it gets its name. An exception in the block leaves what was there.
@@ -25,12 +29,14 @@ def open_atomically(path: Path, *, replace: bool = True, flush: bool = True) -> 
         path: final name.
         replace: take the place of a file that is there.
         flush: False in a folder that gets its own name later, by whoever flushes all of it before (`flush_content`).
+        settings: a file that says what is run or who may do what; see `folder_rights.read_settings`.
 
     Raises:
         FileExistsError: ``replace`` is False and the name is taken.
         OSError: the directory cannot be written.
     """
     try:
+        rights = rights_in(path.parent)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     except OSError as error:
         error.filename = str(path)  # who is told of it has never heard of the name for the time being
@@ -38,6 +44,7 @@ def open_atomically(path: Path, *, replace: bool = True, flush: bool = True) -> 
     part = Path(name)
     try:
         with os.fdopen(descriptor, "w+b", buffering=_BUFFER) as stream:
+            grant(descriptor, rights, settings=settings)
             yield stream
             stream.flush()
             if flush:
@@ -56,9 +63,11 @@ def open_atomically(path: Path, *, replace: bool = True, flush: bool = True) -> 
         part.unlink(missing_ok=True)
 
 
-def write_atomically(path: Path, content: bytes, *, replace: bool = True, flush: bool = True) -> None:
+def write_atomically(
+    path: Path, content: bytes, *, replace: bool = True, flush: bool = True, settings: bool = False
+) -> None:
     """Write a whole file; see `open_atomically`."""
-    with open_atomically(path, replace=replace, flush=flush) as stream:
+    with open_atomically(path, replace=replace, flush=flush, settings=settings) as stream:
         stream.write(content)
 
 

@@ -25,9 +25,12 @@ Every write of the card is in the file when it happens, so that a killed process
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
+import stat
 import struct
+import sys
 import zlib
 from io import FileIO
 from os import PathLike
@@ -44,6 +47,11 @@ from card_os.hardware.work import processor_names, work_times
 IMAGE_VERSION: Final = 3
 _MAPPED_VERSION: Final = 2
 LOCK_SUFFIX: Final = ".lock"
+OWNER_ONLY: Final = 0o600
+"""Permission bits of a card file unless its maker says otherwise."""
+
+_BY_GROUP: Final = 0o060
+_BINARY: Final = getattr(os, "O_BINARY", 0)
 _MAGIC: Final = b"PERMITCD"
 _HEADER: Final = struct.Struct(">8sHHIIIII24sI")
 _CRC: Final = struct.Struct(">I")
@@ -124,12 +132,15 @@ class NvmImage:
         self.path = path
 
     @classmethod
-    def create(cls, path: str | PathLike[str] | None = None, chip: Chip | str = DEFAULT_CHIP) -> NvmImage:
+    def create(
+        cls, path: str | PathLike[str] | None = None, chip: Chip | str = DEFAULT_CHIP, mode: int = OWNER_ONLY
+    ) -> NvmImage:
         """A blank image: all cells erased, no wear.
 
         Args:
             path: where the file is made; None makes the image in memory.
             chip: a geometry, the name of one that comes with the product, or the file of another one.
+            mode: permission bits of the file, whatever the umask says.
 
         Raises:
             ImageError: the file exists or cannot be made, or no such chip.
@@ -140,9 +151,9 @@ class NvmImage:
         if path is None:
             return cls(bytearray(blank), chip, None, None)
         target = Path(path)
-        lock = _acquire(target)
+        lock = _acquire(target, mode)
         try:
-            with open(target, "xb", opener=_private) as file:
+            with os.fdopen(_open_new(target, os.O_WRONLY, mode), "wb") as file:
                 file.write(blank)
             return cls(_map(target), chip, target, lock)
         except FileExistsError as error:
@@ -162,7 +173,7 @@ class NvmImage:
         target = Path(path)
         if not target.is_file():
             raise ImageError("image-missing", path=str(target))
-        lock = _acquire(target)
+        lock = _acquire(target, None)
         memory: mmap.mmap | None = None
         try:
             memory = _map(target)
@@ -230,8 +241,12 @@ class NvmImage:
         self.close()
 
 
-def _acquire(path: Path) -> FileIO:
+def _acquire(path: Path, mode: int | None) -> FileIO:
     """Lock ``path`` by a file beside it: the lock goes with its process and does not touch the image.
+
+    Args:
+        path: the image.
+        mode: its permission bits, None for those of the file that is there; a group that may use a card may lock it.
 
     Returns:
         The file beside it, which holds the lock until it is closed.
@@ -242,7 +257,8 @@ def _acquire(path: Path) -> FileIO:
         raise ImageError("image-unwritable", path=str(path), reason="no such folder")
     lock: FileIO | None = None
     try:
-        lock = open(f"{path}{LOCK_SUFFIX}", "ab", buffering=0, opener=_private)  # noqa: SIM115 - held by the image
+        own = stat.S_IMODE(path.stat().st_mode) if mode is None else mode
+        lock = FileIO(_open_lock(Path(f"{path}{LOCK_SUFFIX}"), OWNER_ONLY | own & _BY_GROUP), "ab")
         locked = lock_descriptor(lock.fileno(), blocking=False)
     except OSError as error:
         if lock is not None:
@@ -254,9 +270,22 @@ def _acquire(path: Path) -> FileIO:
     return lock
 
 
-def _private(path: str, flags: int) -> int:
-    """Open for the owner only: a card file holds keys."""
-    return os.open(path, flags, 0o600)
+def _open_lock(path: Path, mode: int) -> int:
+    with contextlib.suppress(FileExistsError):
+        return _open_new(path, os.O_WRONLY | os.O_APPEND, mode)
+    return os.open(path, os.O_WRONLY | os.O_APPEND | _BINARY)
+
+
+def _open_new(path: Path, flags: int, mode: int) -> int:
+    """Make a file; a card file holds keys, so that nobody has more rights than its maker wants for a moment."""
+    descriptor = os.open(path, flags | os.O_CREAT | os.O_EXCL | _BINARY, mode & OWNER_ONLY)
+    if sys.platform != "win32" and mode != OWNER_ONLY:
+        try:
+            os.fchmod(descriptor, mode)
+        except BaseException:
+            os.close(descriptor)
+            raise
+    return descriptor
 
 
 def _map(path: Path) -> mmap.mmap:

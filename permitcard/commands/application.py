@@ -6,12 +6,14 @@ Exit codes: 0 done, 1 found failures, 2 usage, 3 environment.
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import sys
 import tempfile
 import traceback
 from collections.abc import Sequence
 from enum import IntEnum
+from pathlib import Path
 from typing import Annotated, Final, cast
 
 import typer
@@ -92,6 +94,7 @@ def frame(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line; returns the exit code."""
+    from permitcard.system_accounts import whose
     from personalization.errors import PersonalizationError
     from reader_bridge.connection import ReaderError
 
@@ -116,7 +119,10 @@ def run(arguments: Sequence[str]) -> int:
         return ExitCode.USAGE if error.code in _MISTYPED else ExitCode.ENVIRONMENT
     except OSError as error:
         code = "file-failure" if error.filename is not None else "system-failure"
-        console.complain(code, path=error.filename, cause=error.strerror or type(error).__name__)
+        told = {"path": error.filename, "cause": error.strerror or type(error).__name__}
+        if isinstance(error, PermissionError) and isinstance(error.filename, str | os.PathLike):
+            code, told = "file-forbidden", told | whose(Path(error.filename))
+        console.complain(code, **told)
         return ExitCode.ENVIRONMENT
     except Exception as error:  # noqa: BLE001 - the last line of defence: a bug of ours never shows a traceback
         console.complain("internal-error", kind=type(error).__name__, path=_write_crash(error))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from permitcard.commands.keys import make_hsm_keys, make_keys, refuse_second
-from permitcard.commands.options import CentreOption, console_of
+from permitcard.commands.options import CentreOption, GroupOption, console_of
 from personalization.errors import PersonalizationError
 from personalization.keys.keystore import KeyName
 
@@ -62,6 +62,7 @@ def ceremony(
     ] = False,
     hsm: Annotated[bool, typer.Option("--hsm", help="Make the store in the PKCS#11 token.")] = False,
     production: Annotated[bool, typer.Option("--production", help="For real cards; needs --hsm.")] = False,
+    name: GroupOption = None,
 ) -> None:
     """Make a key store from components of several custodians, and sign a transcript of how."""
     from permitcard.centre import Centre
@@ -78,9 +79,9 @@ def ceremony(
     }
     given = {name: combine(name, of_name) for name, of_name in parts.items()}
     if hsm:
-        where = make_hsm_keys(centre, production=production, given=given)
+        where = make_hsm_keys(centre, production=production, given=given, group=name)
     else:
-        where = str(make_keys(centre, try_out=False, given=given))
+        where = str(make_keys(centre, try_out=False, given=given, group=name))
     path = _write_transcript(console, place, parts, witnesses or [], rehearsal=rehearsal, where=where)
     console.say("ceremony.done", path=where, transcript=path)
     console.result({"keys": where, "production": production, "rehearsal": rehearsal, "transcript": str(path)})
@@ -127,8 +128,9 @@ def _write_transcript(
     rehearsal: bool,
     where: str,
 ) -> Path:
-    from permitcard.operator_login import system_user
+    from permitcard.system_accounts import system_user
     from personalization.atomic_file import write_atomically
+    from personalization.folder_rights import make_folder
     from personalization.keys.ceremony import transcript
     from personalization.keys.signed_document import sign_document, written
     from personalization.reports.signed_page import signed_page
@@ -141,7 +143,7 @@ def _write_transcript(
         signed = sign_document(document, store)
     finally:
         store.close()
-    place.transcripts.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(place.transcripts)
     path = place.transcripts / f"ceremony-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
     write_atomically(path, written(signed))
     words = console.translate.extended(catalogue(language))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from permitcard.commands.options import CentreOption, console_of
+from permitcard.commands.options import CentreOption, GroupOption, console_of
 from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
@@ -39,23 +39,30 @@ def init(
     production: Annotated[
         bool, typer.Option("--production", help="For real cards; such a store refuses simulated ones. Needs --hsm.")
     ] = False,
+    name: GroupOption = None,
 ) -> None:
     """Make all keys of a centre: masters, transport keys, authority, document and audit signer."""
     console = console_of(context)
     if production and not hsm:
         raise PersonalizationError("production-needs-hsm", exit_code=2)
-    where = make_hsm_keys(centre, production=production) if hsm else make_keys(centre, try_out=try_out)
+    if hsm:
+        where = make_hsm_keys(centre, production=production, group=name)
+    else:
+        where = str(make_keys(centre, try_out=try_out, group=name))
     console.say("keys.made-production" if production else "keys.made", path=where)
-    console.result({"keys": str(where), "production": production})
+    console.result({"keys": where, "production": production})
 
 
-def make_keys(centre: Path, *, try_out: bool, given: Mapping[KeyName, bytes] | None = None) -> Path:
+def make_keys(
+    centre: Path, *, try_out: bool, given: Mapping[KeyName, bytes] | None = None, group: str | None = None
+) -> Path:
     """Make a centre's key store; returns its file.
 
     Args:
         centre: the centre's folder.
         try_out: make a passphrase where none is given, and leave it beside the keys.
         given: keys that a ceremony has put together.
+        group: of system accounts, which the centre is given to.
     """
     from permitcard.centre import Centre
     from personalization.keys.file_store import FileKeyStore
@@ -63,20 +70,24 @@ def make_keys(centre: Path, *, try_out: bool, given: Mapping[KeyName, bytes] | N
     place = Centre(centre)
     refuse_second(place)
     if try_out and not (place.passphrase_is_given or place.test_passphrase.exists()):
+        place.make_root(group)
         place.make_test_passphrase()
     passphrase = place.passphrase_source().read()
-    place.make_root()
+    place.make_root(group)
     FileKeyStore.create(place.keys, passphrase, given=given)
     return place.keys
 
 
-def make_hsm_keys(centre: Path, *, production: bool, given: Mapping[KeyName, bytes] | None = None) -> str:
+def make_hsm_keys(
+    centre: Path, *, production: bool, given: Mapping[KeyName, bytes] | None = None, group: str | None = None
+) -> str:
     """Make a centre's keys in a token; returns the token's label.
 
     Args:
         centre: the centre's folder.
         production: for real cards.
         given: keys that a ceremony has put together.
+        group: of system accounts, which the centre is given to.
     """
     from permitcard.centre import OFFICER_PIN_VARIABLE, PIN_VARIABLE, Centre
 
@@ -87,7 +98,7 @@ def make_hsm_keys(centre: Path, *, production: bool, given: Mapping[KeyName, byt
     from personalization.keys.hsm.making import Maker, create_hsm_store
 
     maker = Maker(token, place.pin_source(PIN_VARIABLE), place.pin_source(OFFICER_PIN_VARIABLE))
-    place.make_root()
+    place.make_root(group)
     create_hsm_store(maker, production=production, given=given, organization=_ISSUER if production else REHEARSAL_LABEL)
     place.name_token(token)
     return token.label

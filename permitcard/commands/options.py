@@ -16,7 +16,19 @@ if TYPE_CHECKING:
 CentreOption = Annotated[
     Path,
     typer.Option(
-        "--centre", envvar="PERMITCARD_CENTRE", help="The issuing centre's folder (keys, journal, cards, reports)."
+        "--centre",
+        envvar="PERMITCARD_CENTRE",
+        help="The issuing centre's folder (keys, journal, cards, reports).",
+        readable=False,  # or the parser says that it is not, and neither why nor what to do
+    ),
+]
+
+GroupOption = Annotated[
+    str | None,
+    typer.Option(
+        "--group",
+        help="Group of system accounts that the centre is given to; its owner's alone when absent.",
+        metavar="NAME",
     ),
 ]
 

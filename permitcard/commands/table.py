@@ -51,6 +51,7 @@ TABLE: Final[Mapping[str, Entry]] = MappingProxyType(
         "approve": Entry(
             "Approve an act that takes two; it holds for one day, once, and stands in the audit trail.", ("approve",)
         ),
+        "centre": Entry("Give a centre to a group of system accounts, and check its rights.", ("centre",)),
         "keys": Entry("Make and show the centre's keys.", ("keys", "ceremony", "key_changes")),
         "sam": Entry("Make, show, list and retire SAMs.", ("sam",)),
         "stock": Entry("Receive, count, sample and destroy cards.", ("stock",)),

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, Self, cast
 
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import file_lock, make_folder
 
 _FORMAT: Final = "permitcard key guard"
 _VERSION: Final = 1
@@ -189,8 +190,8 @@ class GuardLedger:
     @contextmanager
     def _locked(self) -> Generator[None]:
         try:
-            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            with FileLock(f"{self._path}.lock", timeout=_LOCK_SECONDS):
+            make_folder(self._path.parent)
+            with file_lock(Path(f"{self._path}.lock"), timeout=_LOCK_SECONDS):
                 yield
         except Timeout as error:
             raise PersonalizationError("key-guard-busy", exit_code=3, file=str(self._path)) from error

@@ -14,6 +14,7 @@ from typing import Final, cast
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 
 _FORMAT: Final = "permitcard key rotation"
 
@@ -96,7 +97,7 @@ class RotationJournal:
             "when": plan.when,
         }
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_folder(self._folder)
             write_atomically(path, json.dumps(document, indent=1).encode(), replace=False)
         except FileExistsError as error:
             if path.exists():

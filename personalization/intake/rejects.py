@@ -12,6 +12,7 @@ from typing import Final
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError, unread
+from personalization.folder_rights import make_folder
 from personalization.intake.applicant import SHEET_COLUMNS
 from personalization.intake.cells import shown
 from personalization.intake.delivery import DeliveryName
@@ -78,7 +79,7 @@ def open_rejects(
     packed = keys.unseal(KeyName.REJECTS, content[end:], content[:end])
     name, _, delivery = packed.partition(b"\n")
     target = directory / f"{name.decode('ascii')}.zip{ending}"
-    directory.mkdir(parents=True, exist_ok=True)
+    make_folder(directory)
     write_atomically(target, delivery if seal is None else seal(delivery))
     return target
 

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError, unread
+from personalization.folder_rights import make_folder
 from personalization.keys.batch_keys import BATCH_KEYS, check_identifier
 from personalization.keys.check_values import aes_check_value
 from personalization.keys.keystore import KEY_LENGTHS, KeyName
@@ -80,7 +81,7 @@ class BatchKeyFiles:
         if self.folder is None:
             self.held[batch] = keys
         else:
-            self.folder.mkdir(mode=0o700, exist_ok=True)
+            make_folder(self.folder)
             write_atomically(self._file(self.folder, batch), seal(keys, _CONTEXT + batch.encode("ascii")))
         return _sealers(keys)
 

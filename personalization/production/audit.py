@@ -19,6 +19,7 @@ from sqlalchemy import select
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 from personalization.keys.authorities import authorities_of
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.keys.signed_document import open_document, read_json, read_signed, sign_document, written
@@ -171,7 +172,7 @@ def make_checkpoint(journal: Journal, folder: Path, keys: KeyStore, who: str) ->
         "link": link.hex(),
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
     }
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(folder)
     path = folder / f"checkpoint-{number:012d}.json"
     write_atomically(path, written(sign_document(document, keys)))
     return path

@@ -42,6 +42,7 @@ from shutil import which
 from typing import Any, Final, Self, cast
 
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import read_settings
 
 ENTRY_POINTS: Final = "permitcard.hooks"
 """Group of Python hooks: callables that take the JSON object as a mapping, and raise when they fail."""
@@ -175,7 +176,7 @@ class Hooks:
         if not path.exists():
             return cls()
         try:
-            document = tomllib.loads(path.read_text("utf-8"))
+            document = tomllib.loads(read_settings(path))
         except (OSError, ValueError):
             raise _malformed(path, "-") from None
         hooks: dict[str, Hook] = {}

@@ -82,7 +82,7 @@ def is_dead(journal: Journal, sign: Sign) -> bool:
     lock = journal.lock(sign.lock_name)
     if not sign.lock or lock_identity(lock) != sign.lock:
         return False
-    with suppress(Timeout), lock.acquire(timeout=0):
+    with suppress(Timeout, PermissionError), lock.acquire(timeout=0):  # what we may not lock proves nothing
         return lock_identity(lock) == sign.lock
     return False
 

@@ -27,6 +27,7 @@ from typing import Final, NamedTuple, Self
 from sqlalchemy import Connection, select
 
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import OWNER_ALONE, read_settings, rights_in
 from personalization.production.acts import ACTS, Act, Role
 from personalization.production.journal.database import Journal, now_us
 from personalization.production.journal.events import APPROVAL, Entry, What, is_spent, record
@@ -90,14 +91,15 @@ class Roster:
             production: whether the centre's keys are for real cards.
 
         Raises:
-            PersonalizationError: exit 2: "operators-missing", a production centre has none; "operators-malformed".
+            PersonalizationError: exit 2: "operators-missing", a production centre or a group's has none;
+                "operators-malformed"; "settings-not-owners", exit 3.
         """
         if not path.exists():
-            if production:
+            if production or rights_in(path.parent) is not OWNER_ALONE:
                 raise PersonalizationError("operators-missing", exit_code=_USAGE, file=str(path))
             return cls({})
         try:
-            table = tomllib.loads(path.read_text("utf-8"))["operators"]
+            table = tomllib.loads(read_settings(path))["operators"]
             operators = {name: _operator(name, row) for name, row in table.items()}
         except (ValueError, KeyError, TypeError, AttributeError):
             raise PersonalizationError("operators-malformed", exit_code=_USAGE, file=str(path)) from None

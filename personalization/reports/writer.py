@@ -21,6 +21,7 @@ from typing import Final, NamedTuple, Protocol
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder, settle
 from personalization.formula_guard import without_formula
 from personalization.production.journal.database import Journal
 from personalization.production.results import Results
@@ -85,11 +86,12 @@ def write_report(
     report = collect(journal, identifier)
     cycles = _wear_of(report, wear)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(folder.parent)
         with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
             fresh = Path(name) / "new"
             (fresh / "cards").mkdir(parents=True)
             _write(evidence(journal, report.cards, results), report, cycles, fresh, _Pages(translate, language))
+            settle(fresh, folder.parent)
             if folder.exists():
                 folder.rename(Path(name) / "old")
             fresh.rename(folder)

@@ -20,6 +20,7 @@ from openpyxl.utils import get_column_letter
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError, unread
+from personalization.folder_rights import make_folder
 from personalization.formula_guard import without_formula
 from personalization.keys.keystore import KeyName, KeyStore
 from personalization.returns.envelope import ENDING, RecipientCertificate
@@ -87,7 +88,7 @@ def open_return(
     header = read_header(content, path.name)
     raw = content[: header.length]
     packed = keys_of(header.batch).unseal(KeyName.TRANSPORT, content[header.length :], raw)
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_folder(directory)
     written: list[Path] = []
     with zipfile.ZipFile(io.BytesIO(packed)) as archive:
         for name in archive.namelist():

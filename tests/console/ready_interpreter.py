@@ -20,7 +20,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple, cast
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 _MESSAGE_BYTES: Final = 1 << 20
@@ -28,18 +28,28 @@ _START_SECONDS: Final = 600
 _NOT_LOADED: Final = ("permitcard.pytest_plugin", "permitcard.__main__")
 
 
+class Person(NamedTuple):
+    """Whom a command runs as: numbers of account, group and further groups, and the umask."""
+
+    user: int
+    group: int
+    groups: tuple[int, ...]
+    umask: int
+
+
 class ReadyInterpreter:
     """Runs commands, one at a time.
 
     Args:
         environment: of the interpreter itself; each command brings its own.
+        executable: the interpreter.
     """
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], executable: str = sys.executable) -> None:
         self._line, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "tests.console.ready_interpreter", str(theirs.fileno())],
+                [executable, "-m", "tests.console.ready_interpreter", str(theirs.fileno())],
                 cwd=ROOT,
                 env=dict(environment),
                 stdin=subprocess.DEVNULL,
@@ -58,9 +68,15 @@ class ReadyInterpreter:
         environment: Mapping[str, str],
         outputs: tuple[BinaryIO, BinaryIO],
         timeout_s: float,
+        person: Person | None = None,
     ) -> int:
         """Run ``permitcard`` with these arguments to its end; returns its exit code, negative after a signal."""
-        order = {"arguments": list(arguments), "folder": str(folder), "environment": dict(environment)}
+        order = {
+            "arguments": list(arguments),
+            "folder": str(folder),
+            "environment": dict(environment),
+            "person": person,
+        }
         self._line.settimeout(timeout_s)
         socket.send_fds(self._line, [json.dumps(order).encode()], [output.fileno() for output in outputs])
         process = json.loads(self._line.recv(_MESSAGE_BYTES))
@@ -101,6 +117,12 @@ def _become(order: Mapping[str, object], outputs: Sequence[int]) -> None:
         os.dup2(descriptor, place)
         os.close(descriptor)
     environment, arguments = order["environment"], order["arguments"]
+    if order["person"] is not None:
+        user, group, groups, mask = Person._make(cast("list[Any]", order["person"]))
+        os.umask(mask)
+        os.setgroups(groups)
+        os.setgid(group)
+        os.setuid(user)
     assert isinstance(environment, dict)
     assert isinstance(arguments, list)
     os.environ.clear()

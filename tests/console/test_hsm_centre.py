@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from permitcard.operator_login import system_user
+from permitcard.system_accounts import system_user
 from personalization.keys.keystore import KeyName
 from tests.console.command_line import CommandLine
 from tests.doubles.softhsm import OFFICER_PIN, USER_PIN, SoftHsm

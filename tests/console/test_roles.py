@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from permitcard.operator_login import system_user
+from permitcard.system_accounts import system_user
 from personalization.production.acts import Role
 from tests.console.command_line import CommandLine
 

@@ -13,10 +13,10 @@ import pytest
 
 from card_os.card import Card
 from card_os.storage.store import ObjectKind
-from permitcard.operator_login import system_user
 from permitcard.products import open_simulated
 from permitcard.sams import blank_chip
 from permitcard.specimen import published_keys
+from permitcard.system_accounts import system_user
 from personalization.keys.signed_document import read_signed
 from tests.console.command_line import CommandLine, Prompt
 from tests.console.conftest import MadeCentre, SmallCentre

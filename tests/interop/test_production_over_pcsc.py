@@ -19,10 +19,10 @@ import pytest
 
 from permitcard.blanks import make_blank
 from permitcard.centre import Centre
-from permitcard.operator_login import system_user
 from permitcard.products import boot
 from permitcard.sams import deliver_chip
 from permitcard.specimen import published_keys
+from permitcard.system_accounts import system_user
 from personalization.keys.file_store import FileKeyStore
 from personalization.keys.hsm.making import Maker, create_hsm_store
 from personalization.keys.hsm.token import TokenPlace

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from personalization.folder_rights import make_folder
 from personalization.intake.applicant import RESIDENCE_COLUMNS, SHEET_COLUMNS, Column
 from personalization.intake.cells import SheetRow
 from personalization.intake.delivery import DeliveryName
@@ -25,7 +26,6 @@ from personalization.preparation.bulk.plan import Plan, seal_mark_key
 from personalization.preparation.bulk.sheet_rows import read_rows, write_rows
 from personalization.preparation.bulk.sheets import Sheet, cut_text
 
-_OWNER_ONLY: Final = 0o700
 _TEXT: Final = ".csv"
 
 Progress = Callable[[int], None]
@@ -129,7 +129,7 @@ def _seal_sheet(
     rows: Iterator[SheetRow], file_of: Callable[[int], Path], keys: KeyStore, chunk_rows: int, progress: Progress
 ) -> Sheet:
     """A workbook's sheet, in sealed files."""
-    file_of(1).parent.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
+    make_folder(file_of(1).parent)
     count = 0
     for chunk in itertools.count(1):
         some = list(itertools.islice(rows, chunk_rows))

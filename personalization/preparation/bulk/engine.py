@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 from personalization.intake.receipt import batch_identifier
 from personalization.intake.rejects import seal_rejects
 from personalization.keys.authorities import authorities_of
@@ -41,7 +42,6 @@ from personalization.preparation.bulk.workers import Order, Stage, Workers, Work
 from personalization.preparation.manifest import ChunkEntry, Manifest
 
 REJECTS_ENDING: Final = ".rejects"
-_OWNER_ONLY: Final = 0o700
 _FAILURES: Final = 1
 _ENVIRONMENT: Final = 3
 _DAMAGED: Final = "work-file-damaged"
@@ -312,6 +312,6 @@ def begin(batches: Path, arrival: Arrival) -> BatchFolder:
     identifier = new_identifier(arrival)
     folder = BatchFolder(batches / identifier, identifier)
     with disk_reported(batches):
-        folder.work.mkdir(mode=_OWNER_ONLY, parents=True)
+        make_folder(folder.work, exist_ok=False)
         arrival.write(folder.delivery)
     return folder

@@ -20,6 +20,7 @@ from typing import Final
 
 from personalization.atomic_file import flush_file
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_file
 
 MARK_LENGTH: Final = 16
 MARK_KEY_LENGTH: Final = 32
@@ -52,7 +53,6 @@ def connect(path: Path, *, create: bool = False) -> sqlite3.Connection:
             if not create:
                 connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
                 return connection
-            path.chmod(0o600)
             connection.execute("PRAGMA journal_mode = OFF")
             connection.execute("PRAGMA synchronous = OFF")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -88,6 +88,7 @@ class IndexWriter:
         self._path = path
         self._part = path.with_name(path.name + ".part")
         self._part.unlink(missing_ok=True)
+        make_file(self._part)
         self._connection = connect(self._part, create=True)
         with _closed_on_failure(self._connection):
             for table in _TABLES:

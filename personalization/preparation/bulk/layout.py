@@ -27,11 +27,11 @@ from pathlib import Path
 from typing import Final
 
 from personalization.atomic_file import flush_content, flush_directory
+from personalization.folder_rights import make_folder, settle
 from personalization.preparation.manifest import MANIFEST_ENDING
 from personalization.preparation.sealed_file import Purpose
 
 CHUNK_STATEMENT: Final = "chunk.json"
-_OWNER_ONLY: Final = 0o700
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,10 +118,11 @@ def appearing(folder: Path) -> Generator[Path]:
     Somebody who did the same work faster stands: then what was made here is thrown away. So a piece of work that is
     done twice never mixes what two attempts drew at random.
     """
-    folder.parent.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
+    make_folder(folder.parent)
     attempt = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".part"))
     try:
         yield attempt
+        settle(attempt, folder.parent)
         flush_content(attempt)
         try:
             attempt.rename(folder)

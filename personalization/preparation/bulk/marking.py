@@ -13,6 +13,7 @@ from typing import Final
 
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import make_folder
 from personalization.intake.cells import SheetRow, shown
 from personalization.intake.limits import PIECEWISE_LIMITS
 from personalization.intake.zip_directory import LOCATOR_LENGTH, DirectoryPiece, ZipDirectory
@@ -22,7 +23,6 @@ from personalization.preparation.bulk.index import MARK_LENGTH, IndexWriter, mar
 from personalization.preparation.bulk.layout import BatchFolder
 from personalization.preparation.bulk.plan import Plan
 
-_OWNER_ONLY: Final = 0o700
 RESIDENCE_PLACE: Final = struct.Struct(">II")
 """Where a residence is: its chunk, and its place in the chunk from 0."""
 
@@ -61,7 +61,7 @@ class PieceMarker:
         if not path.exists():
             chunk = piece - len(self._plan.directory)
             marks = self._residences(chunk) if chunk > 0 else self._pictures(self._plan.directory[piece - 1])
-            path.parent.mkdir(mode=_OWNER_ONLY, parents=True, exist_ok=True)
+            make_folder(path.parent)
             write_atomically(path, b"".join(marks))
         return self._plan.piece_sizes[piece]
 

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, inspect, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from personalization.errors import PersonalizationError, unread
+from personalization.folder_rights import file_lock, make_file, make_folder
 from personalization.production.journal.chain import ChainEnd, append_entries, is_in_chain
 from personalization.production.journal.clock import elapsed_s, now_us
 from personalization.production.journal.engines import READ_ONLY, make_engine, passes
@@ -36,7 +37,6 @@ _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 5.0
 _MIGRATION_TIMEOUT_S: Final = 60
 _MIGRATION_LOCK: Final = 0x7065726D69746361
-_OWNER_ONLY: Final = 0o600
 _SNAPSHOT: Final = {READ_ONLY: True, "isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 _T = TypeVar("_T")
@@ -158,8 +158,8 @@ class Journal:
     def lock(self, name: str) -> FileLock:
         """The lock file of a coordinator or station; the operating system frees a dead owner's lock."""
         folder = self.place.locks
-        folder.mkdir(parents=True, exist_ok=True)
-        return FileLock(folder / f"{name}.lock")
+        make_folder(folder)
+        return file_lock(folder / f"{name}.lock")
 
     def compact(self) -> None:
         """Write the database anew without what was deleted from it, and empty its write-ahead log.
@@ -210,8 +210,8 @@ def open_journal(place: JournalPlace | Path, *, migrate: bool = True, patience_s
         return journal
     try:
         if isinstance(place, SqliteFile):
-            place.path.parent.mkdir(parents=True, exist_ok=True)
-            place.path.touch(_OWNER_ONLY)  # before SQLite makes it for everybody; its log takes the same rights
+            make_folder(place.path.parent)
+            make_file(place.path)  # before SQLite makes it for everybody; its log takes the same rights
         with journal.lock("migration").acquire(timeout=_MIGRATION_TIMEOUT_S):
             _upgrade(journal)
     except (OSError, DBAPIError) as error:

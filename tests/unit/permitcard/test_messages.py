@@ -16,6 +16,7 @@ import pytest
 
 from card_os.hardware.power import CutMoment
 from card_os.storage.wear import PageUse
+from permitcard.centre_group import Fault
 from permitcard.translation import Language, Translator
 from personalization.keys.hsm.token import CODES as TOKEN_CODES
 from personalization.permit.casework.states import CaseKind, CaseState, Step
@@ -71,6 +72,7 @@ PARTS = {
     },
     "place": {place.value for place in Place},
     "return.table": {"results", "replaced", "bank", "stations"},
+    "centre.fault": {fault.value for fault in Fault},
     "sam.state": {state.value for state in SamState},
     "sam.condition": {condition.value for condition in SamCondition},
     "view": {"holder", "inspection"},

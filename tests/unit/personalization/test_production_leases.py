@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from alembic import command
 from alembic.config import Config
+from filelock import FileLock
 from sqlalchemy import select, text, update
 
 from personalization.errors import PersonalizationError
@@ -179,6 +180,22 @@ def test_a_lock_that_is_free_proves_death_where_it_was_held(journal: Journal) ->
     assert LeaseWatch(journal).lost([seat]) == []
     lease.abandon()
     assert LeaseWatch(journal).lost([replace(seat, lock="another-boot:1:2")]) == []
+    assert LeaseWatch(journal).lost([seat]) == [lease.station_id]
+
+
+def test_a_lock_that_this_account_may_not_try_proves_nothing(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """EACCES: another account's process may hold it, so that its lease has to run out."""
+    batch = load_batch(journal, 1)
+    lease = Lease.join(journal, batch.id, "another account's", 3600)
+    (seat,) = seats(journal, batch.id)
+    lease.abandon()
+
+    def forbidden(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(FileLock, "acquire", forbidden)
+        assert LeaseWatch(journal).lost([seat]) == []
     assert LeaseWatch(journal).lost([seat]) == [lease.station_id]
 
 

@@ -12,7 +12,8 @@ from pkcs11 import Attribute, KeyType, MechanismFlag
 from pkcs11.util.ec import encode_ec_public_key, encode_named_curve_parameters
 from sqlalchemy import func, select
 
-from permitcard.operator_login import operator_of, system_user
+from permitcard.operator_login import operator_of
+from permitcard.system_accounts import system_user
 from personalization.errors import PersonalizationError
 from personalization.keys.hsm.operator_token import OPERATOR_LABEL, prove
 from personalization.keys.hsm.token import TokenPlace, logged_in
