@@ -18,7 +18,7 @@ from reader_bridge.connection import CardConnection, Interface
 from reader_bridge.simulated import open_card
 from reader_bridge.stack import standard_stack
 from reader_bridge.trace.keys import FileKeys, TraceKeys
-from reader_bridge.trace.listings import commands_of
+from reader_bridge.trace.listings import ScriptLineError, commands_of
 from reader_bridge.trace.record import Entry, Hidden, Kind, Trace
 from reader_bridge.trace.recorder import TraceRecorder
 from reader_bridge.wired import WiredConnection
@@ -114,11 +114,11 @@ def _heard(connection: CardConnection, recorder: TraceRecorder, level: Level) ->
     return recorder.watch(standard_stack(recorder.watch(connection, Kind.TPDU)))
 
 
-def read_commands(path: Path) -> list[bytes]:
-    """Commands of a script, a listing or a trace.
+def read_commands(path: Path) -> tuple[list[bytes], int]:
+    """Commands of a script, a listing or a trace, and how many of a trace are left out because their data are hidden.
 
     Raises:
-        PersonalizationError: "commands-unreadable" or "commands-empty".
+        PersonalizationError: "commands-unreadable", "commands-malformed" or "commands-empty", exit 2.
     """
     try:
         text = path.read_text(encoding="utf-8")
@@ -127,13 +127,18 @@ def read_commands(path: Path) -> list[bytes]:
     if text.startswith("permitcard-trace"):
         from reader_bridge.trace.text import parse
 
-        entries = parse(text, str(path)).exchanges()
-        found = [entry.sent.data for entry in entries if entry.sent.data and not entry.sent.hidden]
+        sent = [entry.sent for entry in parse(text, str(path)).exchanges() if entry.sent.data]
+        found = [octets.data for octets in sent if not octets.hidden]
+        hidden = len(sent) - len(found)
     else:
-        found = commands_of(text)
+        hidden = 0
+        try:
+            found = commands_of(text)
+        except ScriptLineError as error:
+            raise PersonalizationError("commands-malformed", exit_code=2, path=str(path), row=error.number) from error
     if not found:
         raise PersonalizationError("commands-empty", exit_code=2, path=str(path))
-    return found
+    return found, hidden
 
 
 def keys_for(keys: Path | None, centre: Path | None, *, specimen: bool) -> TraceKeys:

@@ -73,7 +73,7 @@ def record(
     require_new(out)
     if keep is Keep.EVERYTHING:
         console.warn("trace.everything")
-    to_send = tracing.read_commands(commands) if commands is not None else []
+    to_send, hidden = tracing.read_commands(commands) if commands is not None else ([], 0)
     with tracing.recording(card, level, keep) as heard:
         try:
             if way is not None:
@@ -87,8 +87,10 @@ def record(
             if trace.entries:
                 save(trace, out, times=times)
     console.say("trace.recorded", path=out, entries=len(trace.entries))
+    if hidden:
+        console.say("trace.left-out", count=hidden, path=commands)
     if way is None:
-        console.result({"trace": str(out), "entries": len(trace.entries)})
+        console.result({"trace": str(out), "entries": len(trace.entries), "left_out": hidden})
 
 
 @group.command("show")

@@ -217,13 +217,33 @@ def from_listing(text: str, hidden: Hidden, name: str = "listing") -> Trace:
     return Trace(Header(name, interface, protocol, answer, hidden=hidden), (*start, *entries))
 
 
+class ScriptLineError(ValueError):
+    """A line of a script is no command.
+
+    Args:
+        number: of the line, from 1.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(f"line {number} is no command")
+        self.number = number
+
+
 def commands_of(text: str) -> list[bytes]:
     """The commands of a script or a listing: marked as such, or every line of digits when none is marked.
 
-    ``#`` begins a remark. Responses are passed over; so is everything that is no command.
+    ``#`` begins a remark. Responses are passed over; so is everything that is no command in what a program printed. A
+    script, where nothing is marked, has nothing but commands and remarks.
+
+    Raises:
+        ScriptLineError: a line of a script is neither.
     """
     marked = [item.data for item in _lines(text) if item.kind == "command"]
     if marked:
         return marked
-    bare = (_BARE.match(line.partition("#")[0]) for line in text.splitlines())
-    return [_octets(found["hex"]) for found in bare if found is not None]
+    lines = {number: line.partition("#")[0] for number, line in enumerate(text.splitlines(), start=1)}
+    found = {number: _BARE.match(line) for number, line in lines.items() if line.strip()}
+    commands = [_octets(match["hex"]) for match in found.values() if match is not None]
+    if commands and len(commands) < len(found):
+        raise ScriptLineError(next(number for number, match in found.items() if match is None))
+    return commands

@@ -39,7 +39,13 @@ def test_a_card_is_recorded_shown_compared_replayed_and_exported(command: Comman
     same = command(
         "--json", "trace", "record", "--card", "sim:b.card", "--commands", "two.trace", "--out", "three.trace"
     )
-    assert same.document["entries"] == 5
+    assert (same.document["entries"], same.document["left_out"]) == (5, 1)
+    (folder / "wrong.txt").write_text("00A40400\n00A4040X\n", encoding="ascii")
+    wrong = ("trace", "record", "--card", "sim:b.card", "--commands", "wrong.txt", "--out", "four.trace")
+    error = command("--json", *wrong, code=2).error
+    assert error["code"] == "commands-malformed"
+    assert "wrong.txt, line 2" in str(error)
+    assert not (folder / "four.trace").exists()
     exported = command("--json", "trace", "export", "one.trace", "--out", "one.pcapng").document
     assert exported["bytes"] == (folder / "one.pcapng").stat().st_size
     assert stat.S_IMODE((folder / "one.pcapng").stat().st_mode) == 0o600  # it may hold what a card says of a person

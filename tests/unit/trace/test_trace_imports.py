@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reader_bridge.connection import Interface, Protocol7816, ReaderError
-from reader_bridge.trace.listings import commands_of, dump_row, from_listing, protocol_of
+from reader_bridge.trace.listings import ScriptLineError, commands_of, dump_row, from_listing, protocol_of
 from reader_bridge.trace.pcsc_spy import from_spy, looks_like_spy
 from reader_bridge.trace.record import Hidden, Kind, Trace
 
@@ -152,6 +152,13 @@ def test_what_is_no_listing_is_told(text: str, code: str) -> None:
 )
 def test_commands_come_out_of_scripts_and_listings(text: str, expected: list[str]) -> None:
     assert [command.hex().upper() for command in commands_of(text)] == expected
+
+
+@pytest.mark.parametrize("wrong", ["GARBAGE", "00CADF2X00", "00CADF210", "0x00CA", "00CA => 9000"])
+def test_a_line_of_a_script_that_is_no_command_is_refused(wrong: str) -> None:
+    with pytest.raises(ScriptLineError) as refused:
+        commands_of(f"# remark\n00A40400\n\n{wrong}\n00B0000005\n")
+    assert refused.value.number == 4
 
 
 @given(st.binary(min_size=1, max_size=16), st.booleans())
