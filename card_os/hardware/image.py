@@ -173,6 +173,7 @@ class NvmImage:
         target = Path(path)
         if not target.is_file():
             raise ImageError("image-missing", path=str(target))
+        _require_magic(target)
         lock = _acquire(target, None)
         memory: mmap.mmap | None = None
         try:
@@ -239,6 +240,17 @@ class NvmImage:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _require_magic(path: Path) -> None:
+    """Leave no lock beside a file that is none of ours; an empty one may be a card that is being made."""
+    try:
+        with path.open("rb") as file:
+            found = file.read(len(_MAGIC))
+    except OSError as error:
+        raise ImageError("image-unwritable", path=str(path), reason=error.strerror) from error
+    if found and found != _MAGIC:
+        raise ImageError("image-damaged", path=str(path))
 
 
 def _acquire(path: Path, mode: int | None) -> FileIO:

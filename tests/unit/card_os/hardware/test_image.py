@@ -117,6 +117,14 @@ def test_a_damaged_file_is_refused_and_left_unlocked(tmp_path: Path, damage: str
     NvmImage.open(path).close()
 
 
+def test_nothing_is_left_beside_a_file_that_is_no_card(tmp_path: Path) -> None:
+    path = tmp_path / "letter.txt"
+    path.write_bytes(b"Dear reader")
+    with pytest.raises(ImageError, match="image-damaged"):
+        NvmImage.open(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_later_version_is_refused_by_its_number() -> None:
     raw = NvmImage.create(chip=CHIP).snapshot()
     with pytest.raises(ImageError, match=r"image-version: .*version=4"):
