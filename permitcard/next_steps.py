@@ -9,7 +9,8 @@ from personalization.production.journal.batches import is_released
 from personalization.production.journal.claims import in_doubt
 from personalization.production.journal.corrections import rejected_and_alive
 from personalization.production.journal.erasure import is_erased
-from personalization.production.states import BatchState, BlankState
+from personalization.production.journal.stations import living
+from personalization.production.states import BatchState, BlankState, StationState
 from personalization.returns.facts import rows_without_letter
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def next_steps(journal: Journal, status: BatchStatus) -> list[Step]:
     with journal.reading() as connection:
         held, article = is_held(connection, batch.id), find_article(connection, batch.id)
         complete = _when_complete(connection, batch.id, facts)
+        paused = {station.state for station in living(connection, batch.id)} == {StationState.PAUSED}
         alive, doubtful = rejected_and_alive(connection, batch.id), in_doubt(connection, batch.id)
     steps: list[Step] = []
     if alive:
@@ -49,7 +51,7 @@ def next_steps(journal: Journal, status: BatchStatus) -> list[Step]:
     if batch.state is BatchState.COMPLETE:
         steps += complete
     elif batch.state is BatchState.RUNNING:
-        steps.append(Step("running", facts))
+        steps.append(Step("paused" if paused else "running", facts))
     elif held and article is not None:
         steps.append(Step("article", {**facts, "row": article.row_number}))
     elif status.left and not status.stock[BlankState.IN_STOCK]:

@@ -47,17 +47,21 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
     from permitcard.centre import Centre
     from permitcard.desk_office import sign_bound_again
     from permitcard.job import Job
+    from permitcard.key_trail import announce
 
     console = console_of(context)
     place = Centre(centre)
+    act = KeyAct(KeyChange.ROTATE, key)
     with Job.open(place) as job:
         require_no_production(job, key)
-        approval = job.two_for_keys(KeyAct(KeyChange.ROTATE, key))
+        approval = job.two_for_keys(act)
+        before = announce(job, act)
         job.keys.close()
-    conceal_anew(place, key, approval)
-    change = administration(place).replace(key)
-    facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper()}
+    if before is None:
+        conceal_anew(place, key, approval)
+        before = administration(place).replace(key).before.hex().upper()
     with Job.open(place) as job:
+        facts = {"before": before, "after": job.keys.check_value(key).hex().upper()}
         path = job.changed_key(key, "rotated", facts, approval)
         if key is KeyName.CLOCK:
             sign_bound_again(job)
@@ -134,6 +138,7 @@ def take_in(
     """
     from permitcard.centre import Centre
     from permitcard.job import Job
+    from permitcard.key_trail import announce
 
     console = console_of(context)
     place = Centre(centre)
@@ -149,10 +154,14 @@ def take_in(
     if (found := administration(place).arrived(key, wrapped)) != act.check_value:
         expected = act.check_value.hex().upper()
         raise PersonalizationError("imported-check-value", key=key.value, found=found.hex().upper(), expected=expected)
-    conceal_anew(place, key, approval)
-    change = administration(place).take_in(key, wrapped)
-    facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper()}
     with Job.open(place) as job:
+        before = announce(job, act)
+        job.keys.close()
+    if before is None:
+        conceal_anew(place, key, approval)
+        before = administration(place).take_in(key, wrapped).before.hex().upper()
+    with Job.open(place) as job:
+        facts = {"before": before, "after": job.keys.check_value(key).hex().upper()}
         path = job.changed_key(key, "imported", facts, approval)
     console.say(said_of(key), key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
@@ -169,6 +178,7 @@ def destroy(
     from permitcard.centre import Centre
     from permitcard.desk_office import sign_bound_again
     from permitcard.job import Job
+    from permitcard.key_trail import announce
 
     console = console_of(context)
     place = Centre(centre)
@@ -180,6 +190,7 @@ def destroy(
     with Job.open(place) as job:
         require_no_production(job, key, destroyed=True)
         approval = job.two_for_keys(act)
+        announce(job, act)
         job.keys.close()
     administration(place).destroy(key, act.check_value)
     with Job.open(place) as job:
@@ -225,12 +236,17 @@ def require_no_production(job: Job, key: KeyName, *, destroyed: bool = False) ->
 def conceal_anew(place: Centre, key: KeyName, approval: Approval | None) -> None:
     """Replace concealment before a role master is; nothing for any other key. See `ROLE_MASTERS`."""
     from permitcard.job import Job
+    from permitcard.key_trail import announce
 
     if key in ROLE_MASTERS:
-        change = administration(place).replace(KeyName.CONCEALMENT)
-        facts = {"before": change.before.hex().upper(), "after": change.after.hex().upper(), "with": key.value}
         with Job.open(place) as job:
-            job.changed_key(KeyName.CONCEALMENT, "rotated", facts, approval)
+            before = announce(job, KeyAct(KeyChange.ROTATE, KeyName.CONCEALMENT))
+            job.keys.close()
+        if before is None:
+            before = administration(place).replace(KeyName.CONCEALMENT).before.hex().upper()
+        with Job.open(place) as job:
+            facts = {"before": before, "after": job.keys.check_value(KeyName.CONCEALMENT).hex().upper()}
+            job.changed_key(KeyName.CONCEALMENT, "rotated", {**facts, "with": key.value}, approval)
 
 
 def administration(place: Centre) -> KeyAdministration:

@@ -11,6 +11,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path, PurePosixPath
 from typing import Final
 
@@ -178,6 +179,11 @@ def _only(files: Mapping[str, bytes], names: list[str], code: str) -> bytes:
     return files[names[0]]
 
 
+def _named(*names: str) -> str:
+    """What a message calls a table: its name without its folder."""
+    return "".join(PurePosixPath(name).name for name in names)
+
+
 def _read_table(files: Mapping[str, bytes], limits: ArchiveLimits) -> Table:
     tables = [name for name in files if PurePosixPath(name).suffix.lower() in TABLE_ENDS]
     residences = [name for name in tables if name.lower().endswith(RESIDENCE_END)]
@@ -186,14 +192,14 @@ def _read_table(files: Mapping[str, bytes], limits: ArchiveLimits) -> Table:
     if len(content) > limits.table_bytes:
         raise PersonalizationError("batch-archive-too-large", archive=mains[0], limit=limits.table_bytes)
     if mains[0].lower().endswith(".csv"):
-        rows = tuple(read_rows(content, limits, "csv"))
+        rows = tuple(read_rows(content, limits, _named(mains[0])))
         second = _only(files, residences, "batch-table-file") if residences else b""
         return Table(
-            _body(rows, SHEET_COLUMNS), _body(tuple(read_rows(second, limits, "residence")), RESIDENCE_COLUMNS)
+            _body(rows, SHEET_COLUMNS), _body(tuple(read_rows(second, limits, _named(*residences))), RESIDENCE_COLUMNS)
         )
-    book = Workbook(content, limits, "workbook")
+    book = Workbook(content, limits, _named(mains[0]))
     if book.sheet_count == 0:
-        raise PersonalizationError("batch-table-unreadable", file="workbook")
+        raise PersonalizationError("batch-table-unreadable", file=_named(mains[0]))
     applicants = tuple(book.read_rows(0, len(SHEET_COLUMNS)))
     residence = tuple(book.read_rows(1, len(RESIDENCE_COLUMNS))) if book.sheet_count > 1 else ()
     return Table(_body(applicants, SHEET_COLUMNS), _body(residence, RESIDENCE_COLUMNS))
@@ -220,4 +226,8 @@ def require_headings(row: SheetRow, columns: tuple[Column, ...]) -> None:
     expected = [HEADINGS[column] for column in columns]
     found = [shown(cell).strip() for cell in row.cells]
     if found[: len(expected)] != expected or any(found[len(expected) :]):
-        raise PersonalizationError("batch-table-header", expected="、".join(expected))
+        pairs = zip_longest(found, expected, fillvalue="")
+        column, wanted = next((place, name) for place, (text, name) in enumerate(pairs, 1) if text != name)
+        raise PersonalizationError(
+            "batch-table-header", column=column, wanted=wanted or "-", expected="、".join(expected)
+        )

@@ -56,6 +56,11 @@ class KeyAct(NamedTuple):
             raise PersonalizationError("key-act-malformed", exit_code=_USAGE, subject=subject)
         return cls(change, KeyName(key), bytes.fromhex(named["check_value"] or ""))
 
+    @property
+    def destroys(self) -> bool:
+        """Whether a key goes and none comes."""
+        return self.change is KeyChange.DESTROY
+
     def __str__(self) -> str:
         """As an operator types it."""
         return "/".join(filter(None, (self.change.value, self.key.value, self.check_value.hex().upper())))

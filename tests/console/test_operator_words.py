@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +145,34 @@ def test_no_new_keys_are_made_where_the_old_ones_are_gone(small_centre: SmallCen
     assert not (folder / "keys.json").exists()
     kept.rename(folder / "keys.json")
     small_centre("keys", "show")
+
+
+@pytest.mark.parametrize("key", ["mailer", "inspection"])
+def test_a_key_that_was_replaced_and_not_told_is_told_and_not_replaced_again(
+    small_centre: SmallCentre, monkeypatch: pytest.MonkeyPatch, key: str
+) -> None:
+    """As on a full disk: the store has the new key, the journal takes nothing any more."""
+
+    def keys() -> dict[str, str]:
+        shown: Any = small_centre("keys", "show").document["check_values"]
+        return dict(shown)
+
+    def full(job: Job, name: KeyName, *rest: Any) -> Path:
+        if name.value == key:
+            raise PersonalizationError("journal-unavailable", exit_code=3, path="journal", cause="disk is full")
+        return told(job, name, *rest)
+
+    before, told = keys(), Job.changed_key
+    with monkeypatch.context() as patch:
+        patch.setattr(Job, "changed_key", full)
+        assert small_centre("keys", "rotate", key, code=3).error["code"] == "journal-unavailable"
+    half = keys()
+    assert half[key] != before[key]
+    done = small_centre("keys", "rotate", key).document
+    assert (done["before"], done["after"]) == (before[key], half[key])
+    assert keys() == half
+    assert small_centre("keys", "rotate", key).document["before"] == half[key], "the next one is one of its own"
+    small_centre("audit", "export", "trail.json")
+    entries = json.loads((small_centre.prompt.folder / "trail.json").read_text("utf-8"))["entries"]
+    told_of = [json.loads(entry["facts"]) for entry in entries if entry["what"] == "keys-changed"]
+    assert [facts["change"] for facts in told_of if facts["key"] == key] == ["begun", "rotated", "begun", "rotated"]

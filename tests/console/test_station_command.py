@@ -65,12 +65,14 @@ def test_a_station_of_another_machine_makes_the_batch(shared: CommandLine, job: 
             order_batch(connection, "li", batch.id, Order.PAUSE)
         with shared.start("station", "run", "--centre", "there", "--name", "there", "--json") as station:
             until(lambda: paused(job, batch.id))
+            steps = shared("batch", "status", "--centre", "centre", "--json").document["next"]
             listed = shared("station", "list", "--centre", "centre", "--json").document["stations"]
             told = shared("batch", "resume", "--centre", "centre", "--json").document
             out, err = station.communicate(timeout=120)
         assert station.returncode == 0, err
         made, err = coordinator.communicate(timeout=120)
     assert coordinator.returncode == 0, err
+    assert steps == ["paused"]
     assert isinstance(listed, list)
     assert [(one["name"], one["state"], one["good"]) for one in listed] == [("there", "paused", 0)]
     assert told == {"batch": batch.identifier, "order": None}

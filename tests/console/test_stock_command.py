@@ -55,6 +55,10 @@ def test_a_rejected_card_is_made_again_and_everything_adds_up(small_centre: Smal
         "disposal": "terminated",
         "master_destroyed": None,
     }
+    for state, code in (("spoiled", "card-out-of-service"), ("in-stock", "card-without-permit")):
+        there: Any = prompt("stock", "cards", "--state", state).document["cards"]
+        card = str(there[0]["location"]).replace("sim:", f"sim:{centre.root}/")
+        assert prompt("desk", "inspect", "--card", card, "--area", "330381", code=1).error["code"] == code
     status: Any = prompt("batch", "status").document
     assert (status["state"], status["left"], status["rows"]["waiting"]) == ("stopped", 1, 1)
     assert status["next"] == ["resume", "destroy"]

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -52,6 +53,12 @@ class DateBound(NamedTuple):
     signatures: tuple[bytes, ...]
 
 
+_NOT_SELECTED: Final = MappingProxyType(
+    {SW.CONDITIONS_NOT_SATISFIED: "card-out-of-service", SW.FILE_NOT_FOUND: "card-without-permit"}
+)
+"""Why a card that lies at a desk does not select the permit: it was terminated, or is none of ours."""
+
+
 def open_session(
     connection: CardConnection, sam: CardAuthenticator, profile: CardProfile, role: str
 ) -> TerminalSession:
@@ -59,7 +66,7 @@ def open_session(
 
     Raises:
         PersonalizationError: "card-of-another-generation", "terminal-keys-refused", "terminal-keys-blocked",
-            "card-not-genuine" (exit 1).
+            "card-not-genuine", "card-out-of-service", "card-without-permit" (exit 1).
         CardRefused: any other refusal of the card or the SAM.
     """
     try:
@@ -76,6 +83,9 @@ def _reason(refusal: CardRefused, role: str) -> PersonalizationError | None:
     if status == SW.AUTHENTICATION_FAILED:  # only the SAM answers without a counter
         first = command == "PREPARE AUTHENTICATION"
         return PersonalizationError("card-of-another-generation" if first else "card-not-genuine")
+    if command == "SELECT":
+        code = _NOT_SELECTED.get(status)
+        return None if code is None else PersonalizationError(code, sw=str(status))
     if command != "MUTUAL AUTHENTICATE":
         return None
     if status.tries_left is not None:

@@ -186,11 +186,32 @@ def test_csv_follows_the_quoting_of_rfc_4180() -> None:
     assert code_of(lambda: list(read_rows(b"a\n" * 7, ArchiveLimits(rows=5), "csv"))) == "batch-table-rows"
 
 
-@pytest.mark.parametrize("header", [HEADER[::-1], HEADER[:15], [*HEADER, "备注"], ROWS[0]])
-def test_headings_are_required_in_order(tmp_path: Path, header: list[str]) -> None:
+@pytest.mark.parametrize(
+    ("header", "column", "wanted"),
+    [
+        (HEADER[::-1], 1, HEADER[0]),
+        ([HEADER[0], "姓 名", *HEADER[2:]], 2, "姓名"),
+        (HEADER[:15], 16, HEADER[15]),
+        ([*HEADER, "备注"], 17, "-"),
+        (ROWS[0], 1, HEADER[0]),
+    ],
+)
+def test_headings_are_required_in_order(tmp_path: Path, header: list[str], column: int, wanted: str) -> None:
+    """What stands there instead is not told: it may be somebody's data."""
     content = ",".join(str(name) for name in header).encode()
     path = written(tmp_path, pack_archive([("a.csv", content), ("a-pictures.zip", pack_archive([]))]))
-    assert code_of(lambda: open_delivery(path)) == "batch-table-header"
+    with pytest.raises(PersonalizationError) as caught:
+        open_delivery(path)
+    assert caught.value.code == "batch-table-header"
+    assert caught.value.parameters == {"column": column, "wanted": wanted, "expected": "、".join(HEADER)}
+
+
+def test_a_table_that_cannot_be_read_is_called_by_its_name(tmp_path: Path) -> None:
+    content = ",".join(HEADER).encode("utf-16")
+    path = written(tmp_path, pack_archive([("二月/a.csv", content), ("a-pictures.zip", pack_archive([]))]))
+    with pytest.raises(PersonalizationError) as caught:
+        open_delivery(path)
+    assert (caught.value.code, caught.value.parameters) == ("batch-table-encoding", {"file": "a.csv"})
 
 
 @pytest.mark.parametrize(
