@@ -144,7 +144,7 @@ def _write_transcript(
     finally:
         store.close()
     make_folder(place.transcripts)
-    path = place.transcripts / f"ceremony-{datetime.now(UTC):%Y%m%dT%H%M%S}.json"
+    path = place.transcripts / f"ceremony-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json"
     write_atomically(path, written(signed))
     words = console.translate.extended(catalogue(language))
     write_atomically(path.with_suffix(".html"), signed_page(document, words, language=language).encode())

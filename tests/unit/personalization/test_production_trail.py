@@ -149,7 +149,9 @@ def test_the_life_of_a_card_stands_in_the_trail(journal: Journal, batch: BatchFa
         assert connection.execute(select(Event.facts).where(Event.what == What.MADE)).scalar_one() is None
     assert told(journal, What.GOOD) == [("inspector", None)]
     with journal.reading() as connection:
-        keys = connection.execute(select(Event.batch_id, Event.row_id, Event.blank_id, Event.run_id)).all()
+        keys = connection.execute(
+            select(Event.batch_id, Event.row_id, Event.blank_id, Event.run_id).order_by(Event.id)
+        ).all()
     assert [tuple(row) for row in keys[2:]] == [(batch.id, 1, 1, 1)] * 3
 
 
