@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from permitcard.centre import Centre
+from permitcard.examples import first_issue
 from personalization.intake.applicant import Applicant
 from personalization.intake.history import RememberedBatches
 from personalization.intake.receipt import receive_batch
@@ -21,8 +22,6 @@ from personalization.permit.electronic.claims import CHINA
 from tests.console.command_line import CommandLine, Outcome, Prompt
 
 CARDS = 14
-FRESH_DAYS = 60
-"""So long before today the permits of a small centre begin to be issued: desks take their cards today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +106,7 @@ def small_centre(prompt: Prompt) -> SmallCentre:
     """See `SmallCentre`."""
     centre = Centre(prompt.folder / "centre")
     FileKeyStore.create(centre.keys, centre.make_test_passphrase().read(), scrypt_n=1024)
-    issued = dt.datetime.now(CHINA).date() - dt.timedelta(days=FRESH_DAYS)
+    issued = first_issue(dt.datetime.now(CHINA).date())
     return SmallCentre(prompt, centre, write_sample(prompt.folder / "delivered", 4, 7, issued=issued))
 
 
