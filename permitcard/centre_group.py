@@ -77,7 +77,7 @@ class Finding:
 
 
 def require_access(root: Path) -> None:
-    """Refuse a caller whom a centre is closed to, before anything is begun; a folder that is not there is no matter.
+    """Refuse a caller whom a centre is closed to, before anything is begun; where no folder is, others have to say so.
 
     Raises:
         PersonalizationError: exit 3: "centre-closed", it is its owner's alone; "centre-not-member", the caller is not
@@ -87,6 +87,8 @@ def require_access(root: Path) -> None:
     try:
         status = root.stat()
     except (FileNotFoundError, NotADirectoryError):
+        return
+    if not stat.S_ISDIR(status.st_mode):
         return
     if not os.access(root, os.R_OK | os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
         raise _closed(root, status)

@@ -17,12 +17,13 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from card_os.hardware.chip import DEFAULT_CHIP
-from card_os.hardware.image import ImageError, NvmImage
+from card_os.hardware.image import OWNER_ONLY, ImageError, NvmImage
 from permitcard.blanks import domain_keys, factory_keys, make_blank, room_on
 from permitcard.products import boot, permit_profile
 from permitcard.recipes import SPECIMEN_PIN, permit_recipe, untimed
 from permitcard.testing.target import Target
 from personalization.errors import PersonalizationError
+from personalization.folder_rights import rights_in
 from personalization.intake.applicant import Applicant, Residence
 from personalization.keys.file_store import FileKeyStore, certify, vendor_sam_load_key
 from personalization.keys.keystore import KEY_LENGTHS, KEY_PAIRS, KeyName, KeyStore
@@ -196,7 +197,7 @@ def make_profile_specimen(
         ) from error
     number = replace(known.production, ic_serial_number=serial).card_number
     try:
-        image = NvmImage.create(path, chip)
+        image = NvmImage.create(path, chip, OWNER_ONLY if path is None else rights_in(path.parent).file)
     except ImageError as error:
         raise ReaderError(error.code, **error.parameters) from error
     keys = specimen_keys()

@@ -45,14 +45,13 @@ _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 
 
 def rights_in(folder: Path) -> Rights:
-    """Rights of what is made in a folder.
-
-    Raises:
-        OSError: there is no such folder.
-    """
+    """Rights of what is made in a folder; of one that is not there too, which whoever makes something there is told."""
     place = folder.absolute()
     for each in (place, *place.parents):
-        status = each.stat()
+        try:
+            status = each.stat()
+        except OSError:
+            return OWNER_ALONE
         if stat.S_IMODE(status.st_mode) != WHOLE_GROUP.folder:
             return OWNER_ALONE
         if _gave(each, status.st_uid):
@@ -143,9 +142,6 @@ def file_lock(path: Path, *, timeout: float = -1) -> FileLock:
     Args:
         path: the lock file.
         timeout: seconds to wait for it; -1 waits for ever.
-
-    Raises:
-        OSError: there is no such folder.
     """
     from filelock import FileLock  # takes 50 ms, which who writes files only need not wait for
 
