@@ -9,7 +9,6 @@ from card_os.iso7816.tlv import parse_all, parse_one
 from permitcard.products import permit_profile
 from permitcard.testing.card_under_test import CardUnderTest
 from permitcard.testing.terminal import terminal
-from personalization.profile_rows import FileRow
 
 TRANSPARENT = [0x01, 0x02, 0x03, 0x04, 0x05, 0x0B, 0x0D, 0x0E, 0x0F, 0x15]
 """Short identifiers of all transparent files of the permit."""
@@ -95,7 +94,6 @@ def test_no_store_data_in_plain(either: CardUnderTest) -> None:
 
 
 @pytest.mark.clause("Card specification, access table: a rule holds for every form of a command")
-@pytest.mark.parametrize("fid", ["0101", "0103", "0203", "0301"])
 @pytest.mark.parametrize(
     ("command", "refused"),
     [
@@ -109,12 +107,11 @@ def test_no_store_data_in_plain(either: CardUnderTest) -> None:
     ],
     ids=["READ B0", "READ B1", "UPDATE D6", "UPDATE D7", "WRITE D0", "ERASE 0E", "SEARCH A0"],
 )
-def test_a_selected_file_is_closed_in_every_form(
-    either: CardUnderTest, fid: str, command: str, refused: set[str]
-) -> None:
+def test_a_selected_file_is_closed_in_every_form(either: CardUnderTest, command: str, refused: set[str]) -> None:
     either.select(either.target.permit_aid)
-    either.ok(0x00, 0xA4, 0x02, 0x0C, bytes.fromhex(fid))
-    assert either.raw(bytes.fromhex(command)).hex().upper() in refused
+    for fid in ("0101", "0103", "0203", "0301"):
+        either.ok(0x00, 0xA4, 0x02, 0x0C, bytes.fromhex(fid))
+        assert either.raw(bytes.fromhex(command)).hex().upper() in refused, fid
 
 
 @pytest.mark.clause("Card specification, access table: a rule holds for every form of a command")
@@ -150,13 +147,14 @@ def test_a_refusal_tells_no_length(either: CardUnderTest, ins: int, p1p2: int, d
 
 
 @pytest.mark.clause("Card specification, file control parameters; ISO/IEC 7816-4:2020, 7.4.3, table 11")
-@pytest.mark.parametrize("row", permit_profile().files, ids=lambda row: f"{row.fid:04X}")
-def test_the_fcp_tells_anyone_all_but_the_size(either: CardUnderTest, row: FileRow) -> None:
+def test_the_fcp_tells_anyone_all_but_the_size(either: CardUnderTest) -> None:
     either.select(either.target.permit_aid)
-    expected = [item for item in parse_one(permit_profile().fcp(row, row.size or 1)).children() if item.tag != 0x80]
-    for p2, tag in ((0x04, 0x62), (0x00, 0x6F)):
-        told = parse_one(either.ok(0x00, 0xA4, 0x02, p2, row.fid.to_bytes(2, "big"), ne=256))
-        assert (told.tag, parse_all(told.value)) == (tag, expected)
+    for row in permit_profile().files:
+        whole = parse_one(permit_profile().fcp(row, row.size or 1)).children()
+        expected = [item for item in whole if item.tag != 0x80]
+        for p2, tag in ((0x04, 0x62), (0x00, 0x6F)):
+            told = parse_one(either.ok(0x00, 0xA4, 0x02, p2, row.fid.to_bytes(2, "big"), ne=256))
+            assert (told.tag, parse_all(told.value)) == (tag, expected), row.name
 
 
 @pytest.mark.clause("Card specification, file control parameters: tag 80 to who may read or update the file")
@@ -171,29 +169,27 @@ def test_the_fcp_tells_the_size_to_who_may_read(either: CardUnderTest, reference
 
 
 @pytest.mark.clause("Card specification, commands: the date and its bound are told under secure messaging only")
-@pytest.mark.parametrize("tag", [0xDF22, 0xDF26, 0xDF27])
-def test_what_terminals_told_is_closed_without_authentication(either: CardUnderTest, tag: int) -> None:
+def test_what_terminals_told_is_closed_without_authentication(either: CardUnderTest) -> None:
     either.select(either.target.permit_aid)
-    answer = either.send(0x00, 0xCA, *divmod(tag, 256), ne=256)
-    assert (answer.data, int(answer.sw)) == (b"", 0x6982)
+    for tag in (0xDF22, 0xDF26, 0xDF27):
+        answer = either.send(0x00, 0xCA, *divmod(tag, 256), ne=256)
+        assert (answer.data, int(answer.sw)) == (b"", 0x6982), f"{tag:04X}"
 
 
 @pytest.mark.clause("Card specification, privacy: the issuer domain is closed over the field, selected or not")
-@pytest.mark.parametrize(
-    "command",
-    ["80CA9F7F00", "80CA00CF00", "80CA00E000", "00CA004200", "80CA004500", "8050000008010203040506070800"],
-    ids=["CPLC", "diversification", "keys", "provider", "image", "INITIALIZE UPDATE"],
-)
 @pytest.mark.parametrize("opened", [False, True], ids=["basic channel", "opened channel"])
-def test_no_domain_is_selected_implicitly_over_the_field(
-    contactless: CardUnderTest, command: str, opened: bool
-) -> None:
-    raw = bytearray.fromhex(command)
-    if opened:
-        raw[0] |= contactless.ok(0x00, 0x70, 0x00, 0x00, ne=1)[0]
-    answer = contactless.raw(bytes(raw))
-    assert len(answer) == 2
-    assert answer != bytes.fromhex("9000")
+def test_no_domain_is_selected_implicitly_over_the_field(contactless: CardUnderTest, opened: bool) -> None:
+    """CPLC, diversification data, keys, provider number, image number, INITIALIZE UPDATE."""
+    number = contactless.ok(0x00, 0x70, 0x00, 0x00, ne=1)[0] if opened else 0
+    for command in (
+        *("80CA9F7F00", "80CA00CF00", "80CA00E000", "00CA004200", "80CA004500"),
+        "8050000008010203040506070800",
+    ):
+        raw = bytearray.fromhex(command)
+        raw[0] |= number
+        answer = contactless.raw(bytes(raw))
+        assert len(answer) == 2, command
+        assert answer != bytes.fromhex("9000"), command
 
 
 @pytest.mark.clause("Card specification, privacy: the issuer domain has no other name over the field")
