@@ -20,7 +20,7 @@ from personalization.keys.derivation import Deriver
 from personalization.profile import FILE_ACCESS, CardProfile
 from personalization.profile_rows import DgiRow, FieldRow, FileRow, KeyRow, ObjectRow, Rule
 from personalization.terminal.authentication import MutualAuthentication, cmac
-from personalization.terminal.secure_messaging import TerminalSecureMessaging, pad
+from personalization.terminal.secure_messaging import SessionKeys, TerminalSecureMessaging, pad
 
 HERE: Final = Path(__file__).resolve().parent
 PAGE: Final = HERE / "card-specification.md"
@@ -164,8 +164,6 @@ def _example(profile: CardProfile) -> dict[str, object]:
     cryptogram = _cbc(role_key[:16], challenge + nonce + answer, bytes(16))
     response = cryptogram + cmac(role_key[16:], bytes((0x02, key_row.reference)) + cryptogram)
     keys = run.complete(response)
-    status = profile.file_named("EF.STATUS")
-    plain = CommandApdu(0x00, 0xB0, 0x80 | status.sfi, 0x00, b"", 16)
     return {
         "master": master.hex().upper(),
         "card_number": card_number.hex().upper(),
@@ -183,11 +181,43 @@ def _example(profile: CardProfile) -> dict[str, object]:
             ("KS.ENC", keys.encryption.hex().upper()),
             ("KS.MAC", keys.mac.hex().upper()),
         ],
-        "messaging": [
-            ("plain command", plain.encode().hex().upper()),
-            ("protected command", TerminalSecureMessaging(keys).protect(plain).hex().upper()),
-        ],
+        "messaging": [(name, value.hex().upper()) for name, value in _messaging(profile, keys)],
     }
+
+
+def _messaging(profile: CardProfile, keys: SessionKeys) -> list[tuple[str, bytes]]:
+    """A command that reads and one that brings data, with their answers; the terminal's code accepts the answers."""
+    status = profile.file_named("EF.STATUS")
+    terminal = TerminalSecureMessaging(keys)
+    read = CommandApdu(0x00, 0xB0, 0x80 | status.sfi, 0x00, b"", 16)
+    verify = CommandApdu(0x00, 0x20, 0x00, profile.pins[0].reference, bytes.fromhex("26123456FFFFFFFF"))
+    content = b"\x01" + b"20270101" + b"2026010"
+    protected = terminal.protect(read)
+    answer = _response(keys, 2, content)
+    terminal.open(answer)
+    second = terminal.protect(verify)
+    done = _response(keys, 4, b"")
+    terminal.open(done)
+    return [
+        ("plain command", read.encode()),
+        ("protected command, SSC = 1", protected),
+        ("what is read", content),
+        ("protected response, SSC = 2", answer),
+        ("plain VERIFY", verify.encode()),
+        ("protected VERIFY, SSC = 3", second),
+        ("its protected response, SSC = 4", done),
+    ]
+
+
+def _response(keys: SessionKeys, counter: int, data: bytes) -> bytes:
+    """A protected response by section 8, ending with 9000."""
+    ssc = counter.to_bytes(16, "big")
+    objects = b"\x99\x02\x90\x00"
+    if data:
+        initial = _cbc(keys.encryption, ssc, bytes(16))
+        cryptogram = _cbc(keys.encryption, pad(data), initial)
+        objects = bytes((0x87, len(cryptogram) + 1, 0x01)) + cryptogram + objects
+    return objects + b"\x8e\x08" + cmac(keys.mac, ssc + pad(objects))[:8] + b"\x90\x00"
 
 
 def _cbc(key: bytes, data: bytes, initial: bytes) -> bytes:

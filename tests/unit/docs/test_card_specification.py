@@ -15,6 +15,7 @@ from applet.sam.concealment import reveal
 from card_os.answers import historical_bytes
 from card_os.globalplatform.registry import DOMAIN_MODULE_AID, ISSUER_DOMAIN_AID
 from card_os.iso7816.apdu import CommandApdu
+from card_os.iso7816.status import SW
 from card_os.security.secure_messaging import session
 from personalization.profile import CardProfile
 
@@ -92,5 +93,11 @@ def test_the_examples_are_what_the_card_computes(page: str) -> None:
     assert reveal(key, value) == number
     share = bytes(left ^ right for left, right in zip(example(page, "K.IFD"), example(page, "K.IC"), strict=True))
     messaging = session(share, example(page, "RND.IC"), example(page, "RND.IFD"), role=1)
-    protected = CommandApdu.parse(example(page, "protected command"))
-    assert messaging.unwrap(protected) == CommandApdu.parse(example(page, "plain command"))
+    for plain, protected, content, answer in (
+        ("plain command", "protected command, SSC = 1", "what is read", "protected response, SSC = 2"),
+        ("plain VERIFY", "protected VERIFY, SSC = 3", None, "its protected response, SSC = 4"),
+    ):
+        command = CommandApdu.parse(example(page, protected))
+        assert messaging.unwrap(command) == CommandApdu.parse(example(page, plain))
+        data, sw = messaging.wrap(b"" if content is None else example(page, content), SW.OK)
+        assert data + sw.encode() == example(page, answer)
