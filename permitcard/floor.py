@@ -9,6 +9,7 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from permitcard.signer_dates import require_signer_of_today
 from personalization.errors import PersonalizationError
 from personalization.production.acts import Role
 from personalization.production.journal.batches import BatchFacts, find_batch
@@ -84,6 +85,7 @@ def join_batch(job: Job, identifier: str, name: str | None) -> Shift:
     def report(progress: Progress) -> None:
         done[0] = Progress(*(before + more for before, more in zip(done[0], progress, strict=True)))
 
+    require_signer_of_today(job.keys)
     with job.journal.transaction() as connection:
         entry = Entry(What.STATION_MANNED, batch.id, facts={"station": called, "keys": job.key_values()})
         record(connection, job.operator.name, [entry])

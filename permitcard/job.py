@@ -25,6 +25,7 @@ from permitcard.outfit import StationOutfit
 from permitcard.products import permit_profile
 from permitcard.rejected_rows import rejected_rows
 from permitcard.sams import require_sams
+from permitcard.signer_dates import require_signer_of_today
 from permitcard.translation import Translator
 from permitcard.wear_report import hottest_page
 from personalization.atomic_file import write_atomically
@@ -274,6 +275,7 @@ class Job:
     def _work(
         self, work: Callable[..., RunResult], identifier: str, policy: Policy, progress: ProgressBar | None
     ) -> RunResult:
+        require_signer_of_today(self.keys)
         try:
             return work(
                 self.journal,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from permitcard.first_article import admit
+from permitcard.signer_dates import require_signer_of_today
 from personalization.production.acts import Role
 from personalization.production.journal.batches import find_batch
 from personalization.production.policy import Policy
@@ -36,6 +37,7 @@ def scan_batch(
     job.operator.require(Role.RUN)
     batch = find_batch(job.journal, identifier)
     admit(job, identifier)
+    require_signer_of_today(job.keys)
     outfit = job.outfit(identifier)
     require_old_cards_dead(job.journal, batch.id, job.operator.name, outfit())
     scans: list[Scan] = []

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -137,13 +138,14 @@ def status(context: typer.Context, batch: BatchArgument = None, centre: CentreOp
     from permitcard.centre import Centre
     from permitcard.journal_view import latest_batch, look_at_journal
     from permitcard.next_steps import next_steps
-    from personalization.production.journal.batches import batch_status
+    from personalization.production.journal.batches import batch_status, reasons_of_unfinished
 
     console, place = console_of(context), Centre(centre)
     with look_at_journal(place) as journal:
         found = batch_status(journal, batch or latest_batch(journal, place))
         steps = next_steps(journal, found)
-    _show_status(console, found, steps=steps)
+        reasons = reasons_of_unfinished(journal, found.batch.id)
+    _show_status(console, found, steps=steps, reasons=reasons)
 
 
 @group.command("rejects")
@@ -277,11 +279,14 @@ def _show_status(
     report_path: Path | None = None,
     rejects_path: Path | None = None,
     steps: Sequence[Step] = (),
+    reasons: Mapping[str, int] = MappingProxyType({}),
 ) -> None:
     console.say("batch.title", name=found.batch.identifier, state=console.translate("state." + found.batch.state.value))
     for state, number in found.rows.items():
         if number:
             console.write(f"    {console.translate('row.' + state.value):<28}{number:>8}")
+    for reason, number in reasons.items():
+        console.say("batch.unfinished", number=number, reason=reason)
     console.say("batch.done", good=found.good, made=found.made, left=found.left, rate=found.cards_per_second)
     for step in steps:
         console.say(f"next.{step.code}", **step.facts)
@@ -299,6 +304,7 @@ def _show_status(
             "recovered": found.recovered,
             "report": None if report_path is None else str(report_path),
             "rejects": None if rejects_path is None else str(rejects_path),
+            "reasons": dict(reasons),
             "next": [step.code for step in steps],
         }
     )

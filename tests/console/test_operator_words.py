@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import errno
 import json
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from permitcard import signer_dates
 from permitcard.job import Job
 from personalization.atomic_file import open_atomically, write_atomically
 from personalization.errors import PersonalizationError, unread
@@ -176,3 +178,15 @@ def test_a_key_that_was_replaced_and_not_told_is_told_and_not_replaced_again(
     entries = json.loads((small_centre.prompt.folder / "trail.json").read_text("utf-8"))["entries"]
     told_of = [json.loads(entry["facts"]) for entry in entries if entry["what"] == "keys-changed"]
     assert [facts["change"] for facts in told_of if facts["key"] == key] == ["begun", "rotated", "begun", "rotated"]
+
+
+def test_no_card_is_made_on_a_day_on_which_its_signer_is_not_certified(
+    small_centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small_centre("stock", "receive", "6")
+    with monkeypatch.context() as patch:
+        patch.setattr(signer_dates, "present", lambda: dt.datetime(2020, 1, 2, tzinfo=dt.UTC))
+        refused: Any = small_centre("batch", "run", small_centre.delivered, "--stations", "1", code=3).error
+        assert (refused["code"], refused["parameters"]["today"]) == ("signer-not-of-today", "2020-01-02")
+    assert small_centre("stock", "show").document["in-stock"] == 6
+    assert small_centre("batch", "status").document["next"] == ["resume"]

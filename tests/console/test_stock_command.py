@@ -62,6 +62,7 @@ def test_a_rejected_card_is_made_again_and_everything_adds_up(small_centre: Smal
     status: Any = prompt("batch", "status").document
     assert (status["state"], status["left"], status["rows"]["waiting"]) == ("stopped", 1, 1)
     assert status["next"] == ["resume", "destroy"]
+    assert status["reasons"] == {"rejected: printing": 1}
     assert prompt("batch", "release", code=2).error["code"] == "batch-not-complete"
     assert prompt("batch", "resume").document["good"] == CARDS
 

@@ -111,6 +111,19 @@ class BatchFacts:
     received_at: int
 
 
+def reasons_of_unfinished(journal: Journal, batch_id: int) -> dict[str, int]:
+    """How many rows have no good card after all, by the reason of the last card that they lost; the most first."""
+    unfinished = (RowState.WAITING.value, RowState.FAILED.value)
+    statement = (
+        select(Row.reason, func.count())
+        .where(Row.batch_id == batch_id, Row.state.in_(unfinished), Row.reason.is_not(None))
+        .group_by(Row.reason)
+    )
+    with journal.reading() as connection:
+        found = [(str(reason), int(number)) for reason, number in connection.execute(statement)]
+    return dict(sorted(found, key=lambda item: (-item[1], item[0])))
+
+
 @dataclass(frozen=True, slots=True)
 class BatchStatus:
     """Where a batch is, in numbers that add up.
