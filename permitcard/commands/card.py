@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
-from permitcard.commands import snapshot, wear
+from permitcard.commands import snapshot, wear, why
 from permitcard.commands.options import ChipOption, ReaderModelOption, console_of
 from personalization.errors import PersonalizationError
 
 group = typer.Typer(help="Make, show, read and serve single cards.", no_args_is_help=True, rich_markup_mode=None)
 snapshot.register(group)
 wear.register(group)
+why.register(group)
 
 CardArgument = Annotated[Path, typer.Argument(help="Card file.", metavar="CARD")]
 CentreOrSpecimen = Annotated[

@@ -94,11 +94,13 @@ def test_a_trace_says_what_it_needs_to_be_replayed(command: CommandLine, folder:
 
 def test_the_sample_of_the_page_is_what_a_specimen_gives(command: CommandLine) -> None:
     """docs/traces.md: the commands and the trace stand there byte for byte."""
-    page = (ROOT / "docs" / "traces.md").read_text("utf-8").split("## The text")[1]
-    commands, sample = page.split("```\n")[1:4:2]
+    whole = (ROOT / "docs" / "traces.md").read_text("utf-8")
+    commands, sample = whole.split("## The text")[1].split("```\n")[1:4:2]
     (command.folder / "holder.txt").write_text(commands, encoding="utf-8")
     command("card", "new", "one.card")
     command(
         *("trace", "record", "--card", "sim:one.card", "--commands", "holder.txt", "--out", "one.trace", "--no-times")
     )
     assert (command.folder / "one.trace").read_text("utf-8") == sample
+    asked, printed = whole.split("```\n$ permitcard ")[1].split("```")[0].split("\n", 1)
+    assert command("--lang", "en", *asked.split()).out == printed
