@@ -7,10 +7,11 @@ from typing import Any
 from card_os import dispatch, port
 from card_os.chaining import CommandChain
 from card_os.dispatch import Dispatcher
-from card_os.globalplatform import aes_messaging, keys
+from card_os.globalplatform import aes_messaging, data_objects, keys, scp03
 from card_os.globalplatform.aes_messaging import AesMessaging
 from card_os.globalplatform.scp03 import Scp03Channel
 from card_os.globalplatform.secure_channel import mac_header
+from card_os.iso7816 import errors
 from card_os.iso7816.errors import AuthenticationFailed, CardError
 from card_os.security.secure_messaging import IsoSecureMessaging
 from card_os.selection import Selector
@@ -64,6 +65,11 @@ def no_host_cryptogram_is_checked(patch: Patch) -> None:
 @fault("test_external_authenticate_with_a_wrong_mac_is_refused")
 def no_mac_of_the_authentication_is_checked(patch: Patch) -> None:
     authenticating(patch, cryptogram=True, mac=False)
+
+
+@fault("test_an_undefined_level_is_refused")
+def any_security_level_is_taken(patch: Patch) -> None:
+    patch.setattr(scp03, "security_levels", lambda _: frozenset(range(256)))
 
 
 @fault("test_the_sequence_counter_moves")
@@ -230,3 +236,63 @@ def errors_come_with_data(patch: Patch) -> None:
         return bytes(2) + answer if answer == b"\x69\x85" else answer
 
     around(patch, Dispatcher, "process", process)
+
+
+def answering(patch: Patch, error: type[CardError], other: type[CardError]) -> None:
+    """Another status word for an error."""
+    patch.setattr(error, "status", other.status)
+
+
+@fault("test_an_unknown_file_is_not_found")
+def an_unknown_file_is_unknown_data(patch: Patch) -> None:
+    answering(patch, errors.FileNotFound, errors.ReferenceDataNotFound)
+
+
+@fault("test_an_unknown_key_is_not_found")
+def an_unknown_key_is_an_unknown_file(patch: Patch) -> None:
+    answering(patch, errors.ReferenceDataNotFound, errors.FileNotFound)
+
+
+@fault("test_no_file_is_readable_without_authentication")
+def what_is_not_allowed_is_not_satisfied(patch: Patch) -> None:
+    answering(patch, errors.SecurityStatusNotSatisfied, errors.ConditionsNotSatisfied)
+
+
+@fault("test_a_blocked_pin_is_refused_and_can_be_unblocked")
+def what_is_blocked_is_not_allowed(patch: Patch) -> None:
+    answering(patch, errors.MethodBlocked, errors.SecurityStatusNotSatisfied)
+
+
+@fault("test_a_damaged_mac_ends_the_session")
+def a_wrong_mac_is_a_missing_one(patch: Patch) -> None:
+    answering(patch, errors.SmObjectIncorrect, errors.SmObjectMissing)
+
+
+@fault("test_an_unknown_instruction_is_not_supported")
+def an_unknown_instruction_is_an_unknown_class(patch: Patch) -> None:
+    answering(patch, errors.InsNotSupported, errors.ClaNotSupported)
+
+
+@fault("test_lengths_that_fit_no_case_are_wrong")
+def a_wrong_length_is_wrong_data(patch: Patch) -> None:
+    answering(patch, errors.WrongLength, errors.WrongData)
+
+
+@fault("test_a_channel_that_is_not_open_is_refused")
+def a_closed_channel_is_an_unknown_class(patch: Patch) -> None:
+    answering(patch, errors.ChannelNotSupported, errors.ClaNotSupported)
+
+
+@fault("test_reads_at_the_end_of_a_file")
+def a_read_beyond_the_end_is_an_unknown_file(patch: Patch) -> None:
+    answering(patch, errors.WrongParameters, errors.FileNotFound)
+
+
+@fault("test_a_record_beyond_the_file_is_not_found")
+def an_unknown_record_is_an_unknown_file(patch: Patch) -> None:
+    answering(patch, errors.RecordNotFound, errors.FileNotFound)
+
+
+@fault("test_the_production_data_is_closed_without_a_session")
+def anybody_reads_the_production_data(patch: Patch) -> None:
+    patch.setattr(data_objects, "_guard", lambda _: None)
