@@ -24,7 +24,7 @@ from typing import Final
 
 import pytest
 
-from tests.console.command_line import ROOT, CommandLine, Outcome
+from tests.console.command_line import ROOT, CommandLine, Outcome, ready_interpreter
 from tests.console.ready_interpreter import Person, ReadyInterpreter
 
 _SECONDS: Final = 120
@@ -179,4 +179,6 @@ def _environment() -> dict[str, str]:
 
 @functools.cache
 def _interpreter() -> ReadyInterpreter:
-    return ReadyInterpreter(_environment(), _executable())
+    """That of all other commands too, where it is for everybody."""
+    same = _executable() == sys.executable
+    return ready_interpreter() if same else ReadyInterpreter(_environment(), _executable())

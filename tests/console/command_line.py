@@ -82,7 +82,7 @@ class CommandLine:
         """Run a command to its end; it must end with ``code`` and never with a traceback."""
         words = [str(argument) for argument in arguments]
         with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
-            found = _interpreter().run(words, self.folder, self.environment(), (output, errors), _SECONDS)
+            found = ready_interpreter().run(words, self.folder, self.environment(), (output, errors), _SECONDS)
             out, err = (_content(file) for file in (output, errors))
         assert "Traceback" not in out + err, err
         assert found == code, f"exit code {found}, not {code}\n{out[-2000:]}\n{err}"
@@ -90,7 +90,7 @@ class CommandLine:
 
 
 @functools.cache
-def _interpreter() -> ReadyInterpreter:
+def ready_interpreter() -> ReadyInterpreter:
     return ReadyInterpreter(CommandLine(ROOT).environment())
 
 

@@ -16,6 +16,7 @@ import pytest
 from permitcard import centre_group
 from permitcard.centre import Centre
 from permitcard.centre_group import Fault, findings, give, require_access
+from permitcard.commands.keys import make_keys
 from permitcard.system_accounts import account_name, group_name, whose
 from personalization.errors import PersonalizationError
 from personalization.folder_rights import GROUP_FILE
@@ -166,3 +167,13 @@ def test_numbers_without_a_name_are_shown_as_numbers(tmp_path: Path) -> None:
     assert (account_name(4_000_000_000), group_name(4_000_000_000)) == ("uid-4000000000", "gid-4000000000")
     assert whose(tmp_path / "a" / "b" / "c")["owner"] == "?"
     assert whose(tmp_path / "missing")["owner"] == account_name(tmp_path.stat().st_uid)
+
+
+def test_a_new_centre_is_made_for_a_group(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in [name for name in os.environ if name.startswith("PERMITCARD_")]:
+        monkeypatch.delenv(variable)
+    place = Centre(tmp_path / "new")
+    assert make_keys(place.root, try_out=True, group=GROUP) == place.keys
+    assert [mode(path) for path in (place.root, place.keys, place.test_passphrase)] == [0o2770, 0o660, 0o660]
+    assert findings(place.root) == []
+    assert place.key_store().open().production is False
