@@ -80,9 +80,9 @@ def require_access(root: Path) -> None:
     """Refuse a caller whom a centre is closed to, before anything is begun; where no folder is, others have to say so.
 
     Raises:
-        PersonalizationError: exit 3: "centre-closed", it is its owner's alone; "centre-not-member", the caller is not
-            of its group; "centre-group-differs", the folder has other rights than its group's; "group-unknown",
-            "group-file-malformed", "group-not-here".
+        PersonalizationError: exit 3: "centre-read-only"; "centre-closed", it is its owner's alone;
+            "centre-not-member", the caller is not of its group; "centre-group-differs", the folder has other rights
+            than its group's; "group-unknown", "group-file-malformed", "group-not-here".
     """
     try:
         status = root.stat()
@@ -91,6 +91,8 @@ def require_access(root: Path) -> None:
     if not stat.S_ISDIR(status.st_mode):
         return
     if not os.access(root, os.R_OK | os.W_OK | os.X_OK, effective_ids=os.access in os.supports_effective_ids):
+        if sys.platform != "win32" and os.statvfs(root).f_flag & os.ST_RDONLY:
+            raise PersonalizationError("centre-read-only", exit_code=_ENVIRONMENT, path=str(root))
         raise _closed(root, status)
     if not (root / GROUP_FILE).exists():
         return

@@ -7,21 +7,50 @@ that was announced and not told as made; whoever gives the command again has it 
 from __future__ import annotations
 
 import json
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
+from filelock import Timeout
 from sqlalchemy import select
 
+from personalization.errors import PersonalizationError
+from personalization.folder_rights import file_lock
 from personalization.keys.keystore import KEY_LENGTHS
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.tables import Event
 
 if TYPE_CHECKING:
+    from permitcard.centre import Centre
     from permitcard.job import Job
     from personalization.keys.changes import KeyAct
     from personalization.keys.keystore import KeyName
     from personalization.production.journal.database import Journal
 
 BEGUN: Final = "begun"
+_LOCK: Final = "keys.lock"
+_ENVIRONMENT: Final = 3
+
+
+@contextmanager
+def one_change_at_a_time(place: Centre) -> Generator[None]:
+    """Keep others from changing keys: each change is read, made and written back, and two would lose one another's.
+
+    Raises:
+        PersonalizationError: "key-change-busy", exit 3.
+    """
+    if not place.root.is_dir():  # which is about to be said
+        yield
+        return
+    lock = file_lock(place.root / _LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise PersonalizationError("key-change-busy", exit_code=_ENVIRONMENT, path=str(place.root)) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def announce(job: Job, act: KeyAct) -> str | None:

@@ -47,24 +47,25 @@ def rotate(context: typer.Context, key: KeyArgument, centre: CentreOption = Path
     from permitcard.centre import Centre
     from permitcard.desk_office import sign_bound_again
     from permitcard.job import Job
-    from permitcard.key_trail import announce
+    from permitcard.key_trail import announce, one_change_at_a_time
 
     console = console_of(context)
     place = Centre(centre)
     act = KeyAct(KeyChange.ROTATE, key)
-    with Job.open(place) as job:
-        require_no_production(job, key)
-        approval = job.two_for_keys(act)
-        before = announce(job, act)
-        job.keys.close()
-    if before is None:
-        conceal_anew(place, key, approval)
-        before = administration(place).replace(key).before.hex().upper()
-    with Job.open(place) as job:
-        facts = {"before": before, "after": job.keys.check_value(key).hex().upper()}
-        path = job.changed_key(key, "rotated", facts, approval)
-        if key is KeyName.CLOCK:
-            sign_bound_again(job)
+    with one_change_at_a_time(place):
+        with Job.open(place) as job:
+            require_no_production(job, key)
+            approval = job.two_for_keys(act)
+            before = announce(job, act)
+            job.keys.close()
+        if before is None:
+            conceal_anew(place, key, approval)
+            before = administration(place).replace(key).before.hex().upper()
+        with Job.open(place) as job:
+            facts = {"before": before, "after": job.keys.check_value(key).hex().upper()}
+            path = job.changed_key(key, "rotated", facts, approval)
+            if key is KeyName.CLOCK:
+                sign_bound_again(job)
     console.say(said_of(key), key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
 
@@ -138,31 +139,34 @@ def take_in(
     """
     from permitcard.centre import Centre
     from permitcard.job import Job
-    from permitcard.key_trail import announce
+    from permitcard.key_trail import announce, one_change_at_a_time
 
     console = console_of(context)
     place = Centre(centre)
     act, wrapped, under = _read_wrapped(file)
     key = act.key
-    with Job.open(place) as job:
-        require_no_production(job, key)
-        approval = job.two_for_keys(act)
-        ours = job.keys.check_value(KeyName.EXCHANGE).hex().upper()
-        job.keys.close()
-    if under != ours:
-        raise PersonalizationError("exchange-key-other", exit_code=2, file=str(file), under=under, ours=ours)
-    if (found := administration(place).arrived(key, wrapped)) != act.check_value:
-        expected = act.check_value.hex().upper()
-        raise PersonalizationError("imported-check-value", key=key.value, found=found.hex().upper(), expected=expected)
-    with Job.open(place) as job:
-        before = announce(job, act)
-        job.keys.close()
-    if before is None:
-        conceal_anew(place, key, approval)
-        before = administration(place).take_in(key, wrapped).before.hex().upper()
-    with Job.open(place) as job:
-        facts = {"before": before, "after": job.keys.check_value(key).hex().upper()}
-        path = job.changed_key(key, "imported", facts, approval)
+    with one_change_at_a_time(place):
+        with Job.open(place) as job:
+            require_no_production(job, key)
+            approval = job.two_for_keys(act)
+            ours = job.keys.check_value(KeyName.EXCHANGE).hex().upper()
+            job.keys.close()
+        if under != ours:
+            raise PersonalizationError("exchange-key-other", exit_code=2, file=str(file), under=under, ours=ours)
+        if (found := administration(place).arrived(key, wrapped)) != act.check_value:
+            expected = act.check_value.hex().upper()
+            raise PersonalizationError(
+                "imported-check-value", key=key.value, found=found.hex().upper(), expected=expected
+            )
+        with Job.open(place) as job:
+            before = announce(job, act)
+            job.keys.close()
+        if before is None:
+            conceal_anew(place, key, approval)
+            before = administration(place).take_in(key, wrapped).before.hex().upper()
+        with Job.open(place) as job:
+            facts = {"before": before, "after": job.keys.check_value(key).hex().upper()}
+            path = job.changed_key(key, "imported", facts, approval)
     console.say(said_of(key), key=key.value, path=path, **facts)
     console.result({"key": key.value, **facts, "record": str(path)})
 
@@ -178,7 +182,7 @@ def destroy(
     from permitcard.centre import Centre
     from permitcard.desk_office import sign_bound_again
     from permitcard.job import Job
-    from permitcard.key_trail import announce
+    from permitcard.key_trail import announce, one_change_at_a_time
 
     console = console_of(context)
     place = Centre(centre)
@@ -187,16 +191,17 @@ def destroy(
     except PersonalizationError:
         raise PersonalizationError("former-key-missing", exit_code=2, key=key.value, check_value=check_value) from None
     value = act.check_value.hex().upper()
-    with Job.open(place) as job:
-        require_no_production(job, key, destroyed=True)
-        approval = job.two_for_keys(act)
-        announce(job, act)
-        job.keys.close()
-    administration(place).destroy(key, act.check_value)
-    with Job.open(place) as job:
-        path = job.changed_key(key, "destroyed", {"check_value": value}, approval)
-        if key is KeyName.CLOCK:
-            sign_bound_again(job)
+    with one_change_at_a_time(place):
+        with Job.open(place) as job:
+            require_no_production(job, key, destroyed=True)
+            approval = job.two_for_keys(act)
+            announce(job, act)
+            job.keys.close()
+        administration(place).destroy(key, act.check_value)
+        with Job.open(place) as job:
+            path = job.changed_key(key, "destroyed", {"check_value": value}, approval)
+            if key is KeyName.CLOCK:
+                sign_bound_again(job)
     code = f"keys.{key.value}-destroyed" if key in DOMAIN_MASTERS else "keys.destroyed"
     console.say(code, key=key.value, check_value=value, path=path)
     console.result({"key": key.value, "destroyed": value, "record": str(path)})

@@ -5,6 +5,8 @@ from __future__ import annotations
 import datetime as dt
 import errno
 import json
+import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 
 from permitcard import signer_dates
 from permitcard.job import Job
+from permitcard.key_trail import one_change_at_a_time
 from personalization.atomic_file import open_atomically, write_atomically
 from personalization.errors import PersonalizationError, unread
 from personalization.keys.file_store import FileKeyStore
@@ -190,3 +193,25 @@ def test_no_card_is_made_on_a_day_on_which_its_signer_is_not_certified(
         assert (refused["code"], refused["parameters"]["today"]) == ("signer-not-of-today", "2020-01-02")
     assert small_centre("stock", "show").document["in-stock"] == 6
     assert small_centre("batch", "status").document["next"] == ["resume"]
+
+
+def test_keys_are_changed_by_one_at_a_time(small_centre: SmallCentre) -> None:
+    """Each reads the whole store and writes it back: of two at once one would write over the other's new key."""
+    before = small_centre("keys", "show").document
+    with one_change_at_a_time(small_centre.centre):
+        for words in (("rotate", "mailer"), ("destroy", "mailer", "000000")):
+            assert small_centre("keys", *words, code=3).error["code"] == "key-change-busy"
+    assert small_centre("keys", "show").document == before
+    small_centre("keys", "rotate", "mailer")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="file systems of POSIX say that they are read-only")
+def test_a_disk_that_is_read_only_is_no_centre_of_somebody_else(
+    small_centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the system answers there, to root too."""
+    real = os.statvfs(small_centre.centre.root)
+    told = os.statvfs_result((*real[:8], real.f_flag | os.ST_RDONLY, real.f_namemax))
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    monkeypatch.setattr(os, "statvfs", lambda _: told)
+    assert small_centre("batch", "status", code=3).error["code"] == "centre-read-only"
