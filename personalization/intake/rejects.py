@@ -73,14 +73,17 @@ def open_rejects(
 
     Raises:
         PersonalizationError: `rejects-file-unreadable` when the file is none of ours, `sealed-data-refused` when it was
-            changed or is under another key.
+            changed or is under another key, `rejects-exists` (exit 2) when there is a file of its name in the folder.
     """
     content, end = _read(path)
     packed = keys.unseal(KeyName.REJECTS, content[end:], content[:end])
     name, _, delivery = packed.partition(b"\n")
     target = directory / f"{name.decode('ascii')}.zip{ending}"
     make_folder(directory)
-    write_atomically(target, delivery if seal is None else seal(delivery))
+    try:  # it may be under correction
+        write_atomically(target, delivery if seal is None else seal(delivery), replace=False)
+    except FileExistsError:
+        raise PersonalizationError("rejects-exists", exit_code=2, file=str(target)) from None
     return target
 
 

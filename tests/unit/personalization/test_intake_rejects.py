@@ -119,3 +119,14 @@ def test_other_files_are_refused(tmp_path: Path, keys: FileKeyStore, content: by
 def test_a_missing_file_is_said_to_be_missing(tmp_path: Path, keys: FileKeyStore) -> None:
     with pytest.raises(PersonalizationError, match="rejects-file-missing"):
         open_rejects(tmp_path / "none", tmp_path, keys)
+
+
+def test_opened_rows_are_never_written_over(tmp_path: Path, keys: FileKeyStore, receipt: Receipt) -> None:
+    """Somebody may be correcting them."""
+    write_rejects(receipt, tmp_path / "rejects.bin", keys)
+    opened = open_rejects(tmp_path / "rejects.bin", tmp_path / "clear", keys)
+    opened.write_bytes(b"corrected")
+    with pytest.raises(PersonalizationError, match="rejects-exists"):
+        open_rejects(tmp_path / "rejects.bin", tmp_path / "clear", keys)
+    assert opened.read_bytes() == b"corrected"
+    assert list(opened.parent.iterdir()) == [opened]
