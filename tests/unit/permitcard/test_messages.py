@@ -276,3 +276,9 @@ def test_reports_have_the_same_words_in_both_languages() -> None:
     english, chinese = catalogue("en"), catalogue("zh")
     assert set(english) == set(chinese)
     assert {code for code in english if places(english[code]) != places(chinese[code])} == set()
+
+
+def test_a_thing_has_one_name_in_chinese() -> None:
+    """The journal is 台账 (a log is 日志), a blank is 白卡."""
+    assert {code for code, text in CHINESE.items() if "生产日志" in text or "空白卡" in text} == set()
+    assert {code for code, text in CHINESE.items() if code.startswith("journal") and "日志" in text} == set()
