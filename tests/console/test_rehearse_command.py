@@ -18,7 +18,7 @@ def test_a_batch_is_rehearsed_without_a_centre(prompt: Prompt) -> None:
     assert "report." not in page, "a text without words"
     words = prompt("batch", "rehearse", delivered, "--rows", "1", "--lang", "zh").out
     assert "合格 1 张" in words
-    unknown = prompt("batch", "rehearse", delivered, "--chip", "nothing", "--json", code=3)
+    unknown = prompt("batch", "rehearse", delivered, "--chip", "nothing", "--json", code=2)
     assert unknown.error["code"] == "chip-unknown"
     assert prompt("batch", "rehearse", delivered, "--protocol", "T=2", "--json", code=2).error["code"] == (
         "rehearsal-protocol"
