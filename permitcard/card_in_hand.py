@@ -44,16 +44,20 @@ class CardInHand:
         language: language of titles.
         views: as its holder and as an inspection terminal.
         portrait: JPEG as it stands on the card, empty when nobody could read it.
+        pin_to_change: the holder has not changed the PIN of the letter yet, and sees nothing before.
     """
 
     card_id: str
     language: Language
     views: tuple[CardView, ...] = field(repr=False)
     portrait: bytes = field(default=b"", repr=False)
+    pin_to_change: bool = False
 
     def text(self, say: Say) -> str:
         """Face and files for people."""
         lines = list(self._face(say))
+        if self.pin_to_change:
+            lines += ["", say("card.pin-to-change")]
         for view in self.views:
             lines += ["", say(f"view.{view.seen_by}")]
             for file in view.files:
@@ -62,7 +66,8 @@ class CardInHand:
 
     def document(self) -> dict[str, object]:
         """The same for programs."""
-        return {"card_id": self.card_id, "views": [view.to_plain() for view in self.views]}
+        views = [view.to_plain() for view in self.views]
+        return {"card_id": self.card_id, "pin_to_change": self.pin_to_change, "views": views}
 
     def _face(self, say: Say) -> Iterator[str]:
         yield say("card.face", card_id=self.card_id)
@@ -111,31 +116,49 @@ def read_card(
         pad = None if ask_holder is None else pin_pad_of(connection)
         if connection.description.interface is not Interface.CONTACT:
             terminal = TerminalSession.open(connection, LaboratorySam(_keys(centre)), profile, _INSPECTION)
-            card_number = terminal.card_number
-            views: tuple[CardView, ...] = (view_card(profile, terminal, _INSPECTION),)
-        else:
-            card_number = read_card_number(connection)
-            keys, pin = _secrets(card_number, centre)
-            connection.reset()
-            # First the card proves that it is of this centre: a PIN tried on another centre's card costs its holder.
-            terminal = TerminalSession.open(connection, LaboratorySam(keys), profile, _INSPECTION)
-            # And that it is the one it claims to be, for it would be told another card's PIN.
-            if terminal.card_number != card_number:
-                raise PersonalizationError("card-not-genuine")
-            inspection = view_card(profile, terminal, _INSPECTION)
-            connection.reset()
-            session = HolderSession.open(connection, profile)
+            return _in_hand(terminal.card_number, language, (view_card(profile, terminal, _INSPECTION),))
+        card_number = read_card_number(connection)
+        keys, pin = _secrets(card_number, centre)
+        connection.reset()
+        # First the card proves that it is of this centre: a PIN tried on another centre's card costs its holder.
+        terminal = TerminalSession.open(connection, LaboratorySam(keys), profile, _INSPECTION)
+        # And that it is the one it claims to be, for it would be told another card's PIN.
+        if terminal.card_number != card_number:
+            raise PersonalizationError("card-not-genuine")
+        inspection = view_card(profile, terminal, _INSPECTION)
+        connection.reset()
+        session = HolderSession.open(connection, profile)
+
+        def typed() -> None:
             if pad is not None and ask_holder is not None:
                 ask_holder(connection.description.name)
                 session.verify_typed(partial(verify_at, pad))
-            else:
-                # Holders change their PIN, and looking at a card must not block it: the last try is theirs.
-                if session.tries_left() == 1:
-                    raise PersonalizationError("pin-last-try")
-                session.verify(pin)
-            views = (view_card(profile, session, _HOLDER), inspection)
-        portrait = views[-1].file(_PORTRAIT).content
-        return CardInHand(card_number.hex().upper(), Language(language), views, portrait)
+
+        try:
+            _prove_holder(session, pin, None if pad is None else typed)
+        except PersonalizationError as error:
+            if error.code != "pin-to-change":
+                raise
+            return _in_hand(card_number, language, (inspection,), pin_to_change=True)
+        return _in_hand(card_number, language, (view_card(profile, session, _HOLDER), inspection))
+
+
+def _prove_holder(session: HolderSession, pin: str, typed: Callable[[], None] | None) -> None:
+    """Verify the PIN that the card was made with, unless the holder types it."""
+    tries = session.tries_left()
+    if typed is not None:
+        typed()
+    elif tries == 1:  # holders change their PIN, and looking at a card must not block it: the last try is theirs
+        raise PersonalizationError("pin-last-try")
+    else:
+        session.verify(pin)
+
+
+def _in_hand(
+    card_number: bytes, language: str, views: tuple[CardView, ...], *, pin_to_change: bool = False
+) -> CardInHand:
+    portrait = views[-1].file(_PORTRAIT).content
+    return CardInHand(card_number.hex().upper(), Language(language), views, portrait, pin_to_change)
 
 
 def _keys(centre: Path | None) -> KeyStore:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, NamedTuple
 
 from permitcard.outgoing import Outgoing
+from permitcard.products import permit_profile
 from personalization.errors import PersonalizationError
 from personalization.preparation.mailer import MailerFile, PinLetter
 from personalization.preparation.sealed_file import Purpose
@@ -88,14 +89,15 @@ def _put(stream: BinaryIO, content: bytes) -> None:
 def _content(letters: list[PinLetter], wanted: Wanted) -> tuple[bytes, dict[int, str]]:
     """The file, and rows whose letters are not in it with the code points that the font lacks."""
     lacking: dict[int, str] = {}
+    titles = {row.name: row.title.zh for row in permit_profile().pins}
     if write := _TABLES.get(wanted.file.path.suffix.lower()):
-        content = write(letters_table(letters))
+        content = write(letters_table(letters, titles))
     else:
         typeface = Typeface(wanted.font)
-        lacking = {one.row_number: points for one in letters if (points := typeface.lacking(letter_texts(one)))}
+        lacking = {one.row_number: points for one in letters if (points := typeface.lacking(letter_texts(one, titles)))}
         if len(lacking) == len(letters):
             raise PersonalizationError("letters-unprintable", rows=write_rows(lacking), points=lacking[min(lacking)])
-        content = letters_pdf([one for one in letters if one.row_number not in lacking], typeface)
+        content = letters_pdf([one for one in letters if one.row_number not in lacking], titles, typeface)
     return content, lacking
 
 

@@ -28,6 +28,14 @@ def permit_profile() -> CardProfile:
 
 
 @cache
+def specimen_profile() -> CardProfile:
+    """The same with PINs that are published, and that nobody has to change."""
+    profile = permit_profile()
+    pins = tuple(row.model_copy(update={"change_first": False}) for row in profile.pins)
+    return profile.model_copy(update={"pins": pins})
+
+
+@cache
 def sam_profile() -> CardProfile:
     """Profile of the secure access module."""
     from personalization.profile import CardProfile

@@ -11,9 +11,12 @@ from typing import Final
 
 import pytest
 
+from permitcard.products import permit_profile
 from permitcard.testing.access import CardAccess, open_card_access
 from permitcard.testing.card_under_test import CardUnderTest
 from permitcard.testing.suite_report import SuiteReport
+from personalization.errors import PersonalizationError
+from personalization.terminal.holder import HolderSession
 from reader_bridge.connection import CardConnection, Protocol7816
 
 SIMULATED: Final = "sim"
@@ -40,6 +43,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "clause(text): the clause of the standard that the test is about")
     config.addinivalue_line("markers", "destructive: changes or can lock the card under test")
     config.addinivalue_line("markers", "block_protocol(reason): sends what T=0 cannot carry")
+    config.addinivalue_line("markers", "holder_pin: verifies the holder's PIN, which may not be that of the letter")
+    config.addinivalue_line("markers", "letter_pin: about a PIN that its holder has not changed yet")
     if path := config.getoption("--suite-html"):
         config.pluginmanager.register(SuiteReport(str(path), _address(config)), "permitcard-suite-report")
 
@@ -62,12 +67,26 @@ def card_access(pytestconfig: pytest.Config) -> Generator[CardAccess, None, None
         yield access
 
 
+def _pin_to_change(access: CardAccess) -> bool:
+    """Whether the holder's PIN has to be changed before it proves anything."""
+    access.contact.reset()
+    try:
+        HolderSession.open(access.contact, permit_profile()).tries_left()
+    except PersonalizationError as error:  # or a card that refuses otherwise, of which its own tests tell
+        return error.code == "pin-to-change"
+    return False
+
+
 def _under_test(request: pytest.FixtureRequest, access: CardAccess, connection: CardConnection | None) -> CardUnderTest:
     if connection is None:
         pytest.skip("the contactless interface of this card is not connected (--contactless)")
     blocks_only = request.node.get_closest_marker("block_protocol")
     if blocks_only and connection.description.protocol is Protocol7816.T0:
         pytest.skip(f"T=0 does not carry it: {blocks_only.args[0]}")
+    if request.node.get_closest_marker("holder_pin") and _pin_to_change(access):
+        pytest.skip("the holder has not changed the PIN of the letter yet")
+    if request.node.get_closest_marker("letter_pin") and not _pin_to_change(access):
+        pytest.skip("the holder's PIN is not that of a letter (card new --letter-pin)")
     if request.node.get_closest_marker("destructive"):
         _allow_destruction(request.config, access)
     answer = connection.reset()

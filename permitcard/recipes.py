@@ -24,16 +24,17 @@ SPECIMEN_PIN: Final = "246802"
 """The published PIN of holders of specimens."""
 
 
-def permit_recipe(keys: KeyStore) -> Recipe:
-    """A permit from a `PreparedRecord`."""
-    card_keys = CardKeys(permit_profile(), keys)
+def permit_recipe(keys: KeyStore, profile: CardProfile | None = None) -> Recipe:
+    """A permit from a `PreparedRecord`; by default with the profile that citizens' permits have."""
+    made = profile or permit_profile()
+    card_keys = CardKeys(made, keys)
 
     def groupings(record: object, card_number: bytes) -> list[DataGrouping]:
         if not isinstance(record, PreparedRecord):
             raise TypeError(f"a permit is made from a PreparedRecord, not from {type(record).__name__}")
         return card_keys.permit_groupings(record, card_number)
 
-    return _recipe(permit_profile(), keys, groupings)
+    return _recipe(made, keys, groupings)
 
 
 def sam_recipe(keys: KeyStore) -> Recipe:

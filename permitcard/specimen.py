@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from card_os.hardware.chip import DEFAULT_CHIP
 from card_os.hardware.image import OWNER_ONLY, ImageError, NvmImage
 from permitcard.blanks import domain_keys, factory_keys, make_blank, room_on
-from permitcard.products import boot, permit_profile
+from permitcard.products import boot, permit_profile, specimen_profile
 from permitcard.recipes import SPECIMEN_PIN, permit_recipe, untimed
 from permitcard.testing.target import Target
 from personalization.errors import PersonalizationError
@@ -104,7 +104,7 @@ def specimen_applicant() -> Applicant:
 
 
 def make_specimen(
-    path: Path | None = None, serial: int = 1, *, chip: str = DEFAULT_CHIP
+    path: Path | None = None, serial: int = 1, *, chip: str = DEFAULT_CHIP, letter_pin: bool = False
 ) -> tuple[SimulatedCard, Target]:
     """Make a specimen; it stays open.
 
@@ -112,6 +112,7 @@ def make_specimen(
         path: card file; None keeps the card in memory.
         serial: IC serial number.
         chip: name of the chip geometry, or the file of another one.
+        letter_pin: the holder's PIN has to be changed first, as on a citizen's card.
 
     Raises:
         ReaderError: the file exists or cannot be made, no such chip, or no room on it.
@@ -120,7 +121,9 @@ def make_specimen(
     image, card_number = make_blank(path, keys, SPECIMEN_BATCH, serial, _FABRICATED, chip=chip)
     card = SimulatedCard(image, boot, "sim" if path is None else f"sim:{path}")
     with room_on(image), card.connect(Interface.CONTACT) as connection:
-        GlobalPlatformMaker(permit_recipe(keys)).make(connection, specimen_record(keys), card_number, untimed)
+        profile = permit_profile() if letter_pin else specimen_profile()
+        maker = GlobalPlatformMaker(permit_recipe(keys, profile))
+        maker.make(connection, specimen_record(keys), card_number, untimed)
     return card, specimen_target(card_number)
 
 

@@ -150,6 +150,7 @@ class PinRow(Row):
         name: its name in rules.
         try_limit: attempts, 1..15.
         digits: least and most digits, 4..12.
+        change_first: whether it comes in a letter and proves nothing before the holder has changed it.
         title: for people.
     """
 
@@ -158,6 +159,7 @@ class PinRow(Row):
     name: str
     try_limit: int = Field(ge=1, le=15)
     digits: tuple[Annotated[int, Field(ge=4, le=12)], Annotated[int, Field(ge=4, le=12)]]
+    change_first: bool = False
     title: Title
 
 

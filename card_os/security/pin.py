@@ -5,7 +5,7 @@ A PIN is an object of kind PIN, the identifier of which is its reference (P2 of 
 ```
 offset 0  1  tries left
 offset 1  1  try limit, 1..15
-offset 2  1  PIN number, 1..8: which `Proof.pin` it gives; b8 = 1: verification is not required
+offset 2  1  PIN number, 1..8: which `Proof.pin` it gives; b8 = 1: verification is not required; b7 = 1: to be changed
 offset 3  1  reference of the PIN that unblocks it, 00 none
 offset 4  8  PIN block
 ```
@@ -13,6 +13,10 @@ offset 4  8  PIN block
 PINs travel and rest as PIN blocks of format 2: control 2, number of digits (4 to 12), digits, filled with F.
 
 A PIN whose verification is not required gives its proof to every session from selection on.
+
+A PIN that is to be changed is one that came in a letter. It gives no proof: VERIFY of the right one is answered with
+6985, and so is the question for its state while no try is missing, so that a terminal asks for another and sends
+CHANGE REFERENCE DATA. From then on it is a PIN like any other.
 
 Source: ISO/IEC 7816-4:2020, clauses 11.6.6 (VERIFY), 11.6.7 (CHANGE REFERENCE DATA), 11.6.8 and 11.6.9 (ENABLE and
 DISABLE VERIFICATION REQUIREMENT), 11.6.10 (RESET RETRY COUNTER);
@@ -28,6 +32,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
 
 from card_os.iso7816.errors import (
+    ConditionsNotSatisfied,
     IncorrectP1P2,
     MethodBlocked,
     ReferenceDataNotFound,
@@ -60,14 +65,18 @@ _FORMAT_2: Final = 2
 _FILL: Final = "f"
 _MAX_NUMBER: Final = 8
 _NOT_REQUIRED: Final = 0x80
+TO_BE_CHANGED: Final = 0x40
+"""Beside a PIN's number: it gives no proof before it was changed."""
 _NUMBER_MASK: Final = 0x0F
 _PROOFS: Final = tuple(
-    int(Proof.pin(byte & _NUMBER_MASK)) if 1 <= byte & _NUMBER_MASK <= _MAX_NUMBER else 0
+    int(Proof.pin(byte & _NUMBER_MASK)) if byte & TO_BE_CHANGED == 0 and 1 <= byte & _NUMBER_MASK <= _MAX_NUMBER else 0
     for byte in range(_NOT_REQUIRED + _MAX_NUMBER + 1)
 )
-"""Proof by the byte at offset 2."""
+"""Proof by the byte at offset 2; none of a PIN that is to be changed."""
 _MAX_REFERENCE: Final = 0xFF
 _DGI_ENTRY: Final = 3 + PIN_BLOCK_LENGTH
+
+_UNCHANGED: Final = "the PIN has to be changed first"
 
 _P1_DEFAULT: Final = 0x00
 _P1_LOG_OUT: Final = 0xFF  # VERIFY: set the status to not verified
@@ -109,7 +118,7 @@ def create_pin(
         context: the application's context.
         reference: 1..255, P2 of the commands.
         block: PIN block of format 2, 8 bytes.
-        number: 1..8, the `Proof.pin` that it gives.
+        number: 1..8, the `Proof.pin` that it gives; plus `TO_BE_CHANGED` for one that has to be changed first.
         try_limit: 1..15.
         unblocking: reference of the PIN that RESET RETRY COUNTER asks for, 0 for none.
 
@@ -120,7 +129,7 @@ def create_pin(
     """
     if not (
         0 < reference <= _MAX_REFERENCE
-        and 1 <= number <= _MAX_NUMBER
+        and 1 <= number & ~TO_BE_CHANGED <= _MAX_NUMBER
         and 1 <= try_limit <= MAX_TRY_LIMIT
         and 0 <= unblocking <= _MAX_REFERENCE
         and is_pin_block(block)
@@ -132,6 +141,8 @@ def create_pin(
 
 def load_pins(context: Context, content: bytes, unblocking: Mapping[int, int] = NO_UNBLOCKING) -> None:
     """Create the PINs of a DGI: repeated reference 1 ‖ PIN number 1 ‖ try limit 1 ‖ PIN block 8.
+
+    Bit 7 of the number byte says that the PIN has to be changed before it is of use.
 
     Args:
         context: the application's context.
@@ -180,6 +191,7 @@ def verify_pin(context: Context, reference: int, block: bytes) -> None:
         WrongData: 6A80, no PIN block of format 2.
         VerificationFailed: 63CX, wrong PIN.
         MethodBlocked: 6983, no tries left.
+        ConditionsNotSatisfied: 6985, it is the right PIN and has to be changed first.
     """
     item = _find(context, reference)
     if not is_pin_block(block):
@@ -188,7 +200,10 @@ def verify_pin(context: Context, reference: int, block: bytes) -> None:
     body = store.content(item)
     _compare(context, item, body, block)
     store.count(item, body[1:2])
-    give_proof(context.session, _PROOFS[body[2]])
+    proof = _PROOFS[body[2]]
+    if not proof:
+        raise ConditionsNotSatisfied(_UNCHANGED)
+    give_proof(context.session, proof)
 
 
 def _compare(context: Context, item: StoredObject, body: bytes, block: bytes) -> None:
@@ -221,7 +236,8 @@ def _malformed(block: bytes) -> WrongLength | WrongData:
 def verify(context: Context, command: CommandApdu) -> bytes:
     """VERIFY (INS 20): P1 00, P2 reference, data PIN block.
 
-    Without data it tells the state: 9000 verified, 63CX not verified, 6983 blocked. P1 FF without data logs out.
+    Without data it tells the state: 9000 verified, 63CX not verified, 6983 blocked, 6985 to be changed first and no try
+    is missing. P1 FF without data logs out.
     """
     _, _, p1, reference, data, _, _ = command
     if p1 == _P1_DEFAULT and data:
@@ -238,7 +254,10 @@ def verify(context: Context, command: CommandApdu) -> bytes:
         return b""
     if body[TRIES_LEFT_AT] == 0:
         raise MethodBlocked("no tries left")
-    if not has_proof(context.session, proof):
+    unchanged = body[2] & TO_BE_CHANGED
+    if unchanged and body[TRIES_LEFT_AT] == body[1]:
+        raise ConditionsNotSatisfied(_UNCHANGED)
+    if unchanged or not has_proof(context.session, proof):
         raise VerificationFailed(body[TRIES_LEFT_AT], "not verified")
     return b""
 
@@ -246,7 +265,8 @@ def verify(context: Context, command: CommandApdu) -> bytes:
 def change_reference_data(context: Context, command: CommandApdu) -> bytes:
     """CHANGE REFERENCE DATA (INS 24): P1 00, P2 reference, data old PIN block ‖ new PIN block.
 
-    Whether the PIN counts as verified stays as it was; a wrong old PIN takes the proof away.
+    Whether the PIN counts as verified stays as it was; a wrong old PIN takes the proof away. One that is to be changed
+    is changed into another one (6A80 otherwise).
     """
     if command.p1 != _P1_DEFAULT:
         raise IncorrectP1P2("CHANGE REFERENCE DATA has P1 00")
@@ -256,6 +276,7 @@ def change_reference_data(context: Context, command: CommandApdu) -> bytes:
     session, proof = context.session, _PROOFS[body[2]]
     verified = has_proof(session, proof)
     _compare(context, item, body, old)
+    _require_another(context, item, body, body, new)
     _renew(context, item, body, new)
     if verified:
         give_proof(session, proof)
@@ -280,6 +301,7 @@ def reset_retry_counter(context: Context, command: CommandApdu) -> bytes:
     unblocking = _find(context, body[3])
     unblocking_body = store.read(unblocking)
     _compare(context, unblocking, unblocking_body, code)
+    _require_another(context, unblocking, unblocking_body, body, new)
     with store.transaction():
         _renew(context, item, body, new)
         store.write(unblocking, TRIES_LEFT_AT, unblocking_body[1:2])
@@ -317,7 +339,7 @@ class ResetWithoutCode:
             raise WrongLength("P1 03 has no data")
         body = context.store.read(item)
         take_proof(context.session, _PROOFS[body[2]])
-        _renew(context, item, body, new)
+        _renew(context, item, body, new, by_holder=False)
         return b""
 
 
@@ -331,9 +353,18 @@ def _two_blocks(data: bytes) -> tuple[bytes, bytes]:
     return first, second
 
 
-def _renew(context: Context, item: StoredObject, body: bytes, block: bytes | None) -> None:
-    """All tries, and a new PIN block unless None: both or neither."""
-    context.store.change(item, TRIES_LEFT_AT, body[1:2] + body[1:_BLOCK_AT] + (block or body[_BLOCK_AT:]))
+def _require_another(context: Context, spent: StoredObject, spent_body: bytes, body: bytes, new: bytes | None) -> None:
+    """Refuse to change a PIN that is to be changed into itself; the try of the right code is given back."""
+    if new is not None and body[2] & TO_BE_CHANGED and equal(body[_BLOCK_AT:], new):
+        context.store.count(spent, spent_body[1:2])
+        raise WrongData("the PIN has to be changed into another one")
+
+
+def _renew(context: Context, item: StoredObject, body: bytes, block: bytes | None, *, by_holder: bool = True) -> None:
+    """All tries, and a new PIN block unless None: both or neither. One of the holder's own choice is changed now."""
+    number = body[2] & ~TO_BE_CHANGED if by_holder and block is not None else body[2]
+    content = bytes((body[1], body[1], number, body[3])) + (block or body[_BLOCK_AT:])
+    context.store.change(item, TRIES_LEFT_AT, content)
 
 
 def _require_verification(context: Context, command: CommandApdu, *, required: bool) -> bytes:
@@ -342,6 +373,8 @@ def _require_verification(context: Context, command: CommandApdu, *, required: b
     item = _find(context, command.p2)
     _check_block(command.data)
     body = context.store.read(item)
+    if body[2] & TO_BE_CHANGED:
+        raise ConditionsNotSatisfied(_UNCHANGED)
     _compare(context, item, body, command.data)
     number = body[2] & _NUMBER_MASK | (0 if required else _NOT_REQUIRED)
     context.store.watched.add(item.slot)  # so that `standing_proofs` is asked again

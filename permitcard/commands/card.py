@@ -53,6 +53,9 @@ def new(
     sam: Annotated[
         bool, typer.Option("--sam", help="A SAM with the published keys, for who writes a terminal.")
     ] = False,
+    letter_pin: Annotated[
+        bool, typer.Option("--letter-pin", help="The holder's PIN has to be changed first, as on a citizen's card.")
+    ] = False,
     serial: Annotated[int, typer.Option(min=1, help="Serial number of the chip.")] = 1,
     chip: ChipOption = DEFAULT_CHIP,
     applets: Annotated[
@@ -71,6 +74,8 @@ def new(
     wanted = [WantedApplet.parse(text) for text in applets or ()]
     if profile is not None and (blank or wanted):
         raise PersonalizationError("profile-alone", exit_code=2)
+    if letter_pin and (profile is not None or blank or sam):
+        raise PersonalizationError("letter-pin-alone", exit_code=2)
     if sam and (profile is not None or blank or wanted):
         raise PersonalizationError("sam-alone", exit_code=2)
     if sam:
@@ -85,7 +90,7 @@ def new(
     elif blank:
         made, card_number = make_blank_specimen(card, serial, chip=chip)
     else:
-        made, target = make_specimen(card, serial, chip=chip)
+        made, target = make_specimen(card, serial, chip=chip, letter_pin=letter_pin)
         card_number = target.card_number
     try:
         with made:

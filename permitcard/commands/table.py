@@ -62,7 +62,7 @@ TABLE: Final[Mapping[str, Entry]] = MappingProxyType(
             ("batch", "orders", "papers", "faces", "letters", "prepare", "rehearse", "remake", "returns", "scan"),
         ),
         "audit": Entry("Verify, sign and export the audit trail.", ("audit",)),
-        "card": Entry("Make, show, read and serve single cards.", ("card",)),
+        "card": Entry("Make, show, read and serve single cards.", ("card", "holder")),
         "gp": Entry("Manage a GlobalPlatform card.", ("gp",)),
         "permit": Entry("Judge applications, count terms and points under dated policies.", ("permit",)),
         "pass": Entry("Issue and verify electronic permits; publish the status list.", ("electronic",)),

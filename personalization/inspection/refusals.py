@@ -62,13 +62,17 @@ def before_authentication(checks: CheckList, channel: CardChannel, profile: Card
 
 
 def _try_counter(checks: CheckList, channel: CardChannel, profile: CardProfile, interface: Interface) -> None:
-    """VERIFY without data asks for the tries that are left and costs none; over the field not even that is told."""
+    """VERIFY without data asks for a PIN's state and costs no try; over the field not even that is told.
+
+    A PIN that the holder has to change first says so while no try is missing; another tells the tries that are left.
+    """
     pin = next((row for row in profile.pins if row.number == _HOLDER_PIN), None)
     if pin is None:
         return
     answered = _status(channel, CommandApdu(0x00, _VERIFY, 0, pin.reference))
     if interface is Interface.CONTACT:
-        checks.refused("pin.holder", answered, StatusWord.retries_left(pin.try_limit))
+        fresh = SW.CONDITIONS_NOT_SATISFIED if pin.change_first else StatusWord.retries_left(pin.try_limit)
+        checks.refused("pin.holder", answered, fresh)
     else:
         checks.refused("refused.pin-in-plain", answered, SW.SECURITY_STATUS_NOT_SATISFIED)
 

@@ -33,6 +33,7 @@ CARD_VERSION: Final = 0x01
 CARD_NUMBER_LENGTH: Final = 10
 
 _DOMAIN_KEY_LENGTH: Final = 16
+_TO_BE_CHANGED: Final = 0x40  # beside a PIN's number
 _ENC_LABEL: Final = "SCP03 ENC"
 _MAC_LABEL: Final = "SCP03 MAC"
 _DEK_LABEL: Final = "SCP03 DEK"
@@ -107,7 +108,7 @@ class CardKeys:
         """The PINs of one card."""
         blocks = dict(record.pin_blocks)
         value = b"".join(
-            bytes((row.reference, row.number, row.try_limit)) + blocks[row.number]
+            bytes((row.reference, row.number | _TO_BE_CHANGED * row.change_first, row.try_limit)) + blocks[row.number]
             for row in self._profile.pins
             if row.number in blocks
         )

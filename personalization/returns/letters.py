@@ -6,7 +6,7 @@ A page has the address where an envelope for DL paper has its window (left), and
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from reportlab.lib.pagesizes import A4
@@ -18,13 +18,13 @@ from personalization.returns.tables import Table
 from personalization.typeface import FACE, Typeface
 
 TITLE: Final = "浙江省居住证密码函"
-PIN_NAMES: Final = {"holder": "持证人密码", "unblocking": "解锁密码"}
-"""Words for the PINs of our profiles; those of others are called as their profile calls them."""
+Titles = Mapping[str, str]
+"""Words for PINs by their name in the profile; one without words is called by its name."""
 
 _HEADINGS: Final = ("行号", "姓名", "地址", "居住证号")
 _ADVICE: Final = (
     "首次使用时必须修改持证人密码。",
-    "密码连续输错将被锁定，须持卡并凭解锁密码到居住证受理点重置。",
+    "密码连续输错将被锁定，须持卡并凭解锁码到居住证受理点重置。",
     "请勿将密码与居住证一并存放或告知他人；工作人员不会索要密码。",
     "如收到时封口已破损，请勿使用，并立即联系发证机关。",
 )
@@ -42,33 +42,35 @@ _LINE: Final = 7 * mm
 _VALUE_AT: Final = 45 * mm
 
 
-def letter_texts(letter: PinLetter) -> tuple[str, ...]:
+def letter_texts(letter: PinLetter, titles: Titles) -> tuple[str, ...]:
     """All text of a letter that is not the same on each."""
-    return letter.name, letter.address, letter.permit_number, *letter.pins.values(), *map(_named, letter.pins)
+    own = (letter.name, letter.address, letter.permit_number)
+    return *own, *letter.pins.values(), *(titles.get(name, name) for name in letter.pins)
 
 
-def letters_pdf(letters: Sequence[PinLetter], typeface: Typeface) -> bytes:
+def letters_pdf(letters: Sequence[PinLetter], titles: Titles, typeface: Typeface) -> bytes:
     """One page of A4 a letter, with marks where it is folded.
 
     Args:
         letters: in the order of the pages.
+        titles: of PINs.
         typeface: has the glyphs of `letter_texts`.
 
     Raises:
         PersonalizationError: "font-lacks": the typeface has not the words that are the same on each letter.
     """
-    typeface.require((TITLE, *_ADVICE, *PIN_NAMES.values()))
+    typeface.require((TITLE, *_ADVICE))
     target = io.BytesIO()
     canvas = Canvas(target, pagesize=A4, invariant=True)
     canvas.setTitle(TITLE)
     for letter in letters:
-        _draw(canvas, typeface, letter)
+        _draw(canvas, typeface, letter, titles)
         canvas.showPage()
     canvas.save()
     return target.getvalue()
 
 
-def letters_table(letters: Sequence[PinLetter]) -> Table:
+def letters_table(letters: Sequence[PinLetter], titles: Titles) -> Table:
     """A row a letter; all is text, the PINs too."""
     names = list(dict.fromkeys(name for letter in letters for name in letter.pins))
     rows = [
@@ -81,10 +83,10 @@ def letters_table(letters: Sequence[PinLetter]) -> Table:
         )
         for letter in letters
     ]
-    return Table("letters", (*_HEADINGS, *map(_named, names)), rows)
+    return Table("letters", (*_HEADINGS, *(titles.get(name, name) for name in names)), rows)
 
 
-def _draw(canvas: Any, typeface: Typeface, letter: PinLetter) -> None:
+def _draw(canvas: Any, typeface: Typeface, letter: PinLetter, titles: Titles) -> None:
     height = A4[1]
     canvas.setLineWidth(0.3)
     for fold in _FOLDS:
@@ -103,7 +105,9 @@ def _draw(canvas: Any, typeface: Typeface, letter: PinLetter) -> None:
         y -= _LINE
         canvas.drawString(_LEFT, y, f"{number}. {advice}")
     canvas.setFont(FACE, _PIN_SIZE)
-    _draw_pairs(canvas, [(_named(name), " ".join(pin)) for name, pin in letter.pins.items()], height - _PINS_TOP)
+    _draw_pairs(
+        canvas, [(titles.get(name, name), " ".join(pin)) for name, pin in letter.pins.items()], height - _PINS_TOP
+    )
 
 
 def _draw_pairs(canvas: Any, pairs: Sequence[tuple[str, str]], y: float) -> float:
@@ -112,7 +116,3 @@ def _draw_pairs(canvas: Any, pairs: Sequence[tuple[str, str]], y: float) -> floa
         canvas.drawString(_LEFT + _VALUE_AT, y, value)
         y -= _LINE + 2 * mm
     return y
-
-
-def _named(name: str) -> str:
-    return PIN_NAMES.get(name, name)

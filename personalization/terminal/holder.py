@@ -29,6 +29,10 @@ _AT_READER: Final[Mapping[int, str]] = {0x6400: "pin-not-typed", 0x6401: "pin-en
 """What a reader answers instead of the card. Source: PC/SC part 10, clause 2.5.2."""
 
 
+_STATES: Final[Mapping[int, str]] = {SW.METHOD_BLOCKED: "pin-blocked", SW.CONDITIONS_NOT_SATISFIED: "pin-to-change"}
+"""Why a PIN is of no use now, whatever is typed."""
+
+
 def pin_block(digits: str) -> bytes:
     """PIN block of format 2: 2 ‖ number of digits ‖ digits ‖ F …, 8 bytes.
 
@@ -69,7 +73,8 @@ class HolderSession:
         """VERIFY a PIN; a wrong one costs a try.
 
         Raises:
-            PersonalizationError: "pin-wrong" with the tries left, "pin-blocked", "pin-format".
+            PersonalizationError: "pin-wrong" with the tries left, "pin-blocked", "pin-format"; "pin-to-change", it is
+                right and has to be changed first.
             CardRefused: any other status.
         """
         command = CommandApdu(0x00, _VERIFY, 0, self._reference(name), pin_block(digits))
@@ -96,6 +101,7 @@ class HolderSession:
         """VERIFY without data: tries left of a PIN, 0 when blocked; the highest number when it is verified.
 
         Raises:
+            PersonalizationError: "pin-to-change", it is that of the letter and has to be changed first.
             CardRefused: any other status.
         """
         response = self._channel.exchange(CommandApdu(0x00, _VERIFY, 0, self._reference(name)))
@@ -104,7 +110,7 @@ class HolderSession:
         if response.sw == SW.METHOD_BLOCKED:
             return 0
         if response.sw.tries_left is None:
-            raise CardRefused("VERIFY", response.sw)
+            raise _refusal(response, "VERIFY")
         return response.sw.tries_left
 
     def change(self, old: str, new: str, name: str = "holder") -> None:
@@ -153,10 +159,13 @@ class HolderSession:
 
 
 def _judge(response: ResponseApdu, name: str) -> None:
-    if response.sw.ok:
-        return
+    if not response.sw.ok:
+        raise _refusal(response, name)
+
+
+def _refusal(response: ResponseApdu, name: str) -> Exception:
     if (tries := response.sw.tries_left) is not None:
-        raise PersonalizationError("pin-wrong", tries=tries)
-    if response.sw == SW.METHOD_BLOCKED:
-        raise PersonalizationError("pin-blocked")
-    raise CardRefused(name, response.sw)
+        return PersonalizationError("pin-wrong", tries=tries)
+    if (code := _STATES.get(response.sw)) is not None:
+        return PersonalizationError(code)
+    return CardRefused(name, response.sw)

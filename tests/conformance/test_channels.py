@@ -41,6 +41,7 @@ def test_a_channel_selects_for_itself(permit: CardUnderTest) -> None:
 
 
 @pytest.mark.clause("ISO/IEC 7816-4:2020, 5.5 and 9.2: a channel has a security status of its own")
+@pytest.mark.holder_pin
 def test_a_pin_holds_on_its_channel_only(permit: CardUnderTest) -> None:
     permit.ok(0x00, 0x20, 0x00, HOLDER, permit.target.holder_pin_block)
     number = open_channel(permit)

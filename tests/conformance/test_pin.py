@@ -8,6 +8,8 @@ from card_os.iso7816.apdu import CommandApdu
 from permitcard.testing.card_under_test import CardUnderTest
 from permitcard.testing.terminal import terminal
 
+pytestmark = pytest.mark.holder_pin
+
 HOLDER = 0x81
 INSPECTION = 0x81
 """Reference of the inspection key; keys and PINs have numbers of their own."""

@@ -292,6 +292,7 @@ def test_the_issuer_updates_and_restores(card: CardUnderTest) -> None:
 
 
 @pytest.mark.clause("Card specification: the PIN over the field under secure messaging")
+@pytest.mark.holder_pin
 def test_the_pin_is_accepted_over_the_field_under_secure_messaging(contactless: CardUnderTest) -> None:
     channel = terminal(contactless, INSPECTION).channel
     verify = CommandApdu(0x00, 0x20, 0x00, 0x81, contactless.target.holder_pin_block)

@@ -52,7 +52,7 @@ def test_letters_are_written_once(released: SmallCentre, tmp_path: Path) -> None
     assert part == {"batch": batch, "file": "part.csv", "rows": [3, 4], "lacking": {}}
     drawn = pins(released, batch)
     for row in table((tmp_path / "part.csv").read_bytes()):
-        assert drawn[row["居住证号"]] == {"holder": row["持证人密码"], "unblocking": row["解锁密码"]}
+        assert drawn[row["居住证号"]] == {"holder": row["持证人密码"], "unblocking": row["解锁码"]}
     assert (tmp_path / "part.csv").stat().st_mode & 0o077 == 0
     before = released("batch", "letters", "all.pdf", code=2).error
     assert (before["code"], before["parameters"]) == ("letters-before", {"rows": "3-4"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 import stat
 from contextlib import closing
@@ -11,8 +12,12 @@ from typing import Any
 
 import pytest
 
+from permitcard.job import Job
+from permitcard.products import open_simulated, permit_profile
 from personalization.intake.applicant import Applicant
 from personalization.keys.keystore import KeyName
+from personalization.terminal.holder import HolderSession
+from reader_bridge.connection import Interface
 from tests.console.command_line import CommandLine, Outcome
 from tests.console.conftest import CARDS, MadeCentre
 
@@ -91,21 +96,38 @@ def test_status_in_words_is_the_same_in_both_languages(made_centre: MadeCentre) 
 
 @pytest.mark.parametrize(("language", "sections"), [("en", ENGLISH_SECTIONS), ("zh", CHINESE_SECTIONS)])
 def test_a_card_shows_its_applicant_to_holder_and_terminal(
-    made_centre: MadeCentre, language: str, sections: tuple[str, str]
+    made_centre: MadeCentre, language: str, sections: tuple[str, str], tmp_path: Path
 ) -> None:
     applicant = made_centre.applicants[0]
-    path, card_id = card_of(made_centre, applicant)
-    shown = made_centre.command("card", "show", path, "--centre", made_centre.centre.root, "--lang", language).out
+    made, card_id = card_of(made_centre, applicant)
+    path = shutil.copy(made, tmp_path)
+    line = ("card", "show", path, "--centre", made_centre.centre.root, "--lang", language)
+    face, fresh = made_centre.command(*line).out.split(sections[1])
+    assert sections[0] not in face, "the holder has not changed the PIN of the letter"
+    assert applicant.bank_account is not None
+    assert applicant.bank_account not in fresh
+    put_in_use(made_centre, Path(path), bytes.fromhex(card_id))
+    shown = made_centre.command(*line).out
     face, holder, terminal = shown.replace(sections[1], sections[0]).split(sections[0])
     assert card_id in face
     for view in (face, holder, terminal):
         for value in (applicant.name, applicant.citizen_number, applicant.permit_number, applicant.registered_address):
             assert value in view
-    assert applicant.bank_account is not None
     assert applicant.bank_account in holder
     assert applicant.bank_account not in terminal
     assert "6982" in terminal
     assert "6982" not in holder
+
+
+def put_in_use(made_centre: MadeCentre, path: Path, card_number: bytes) -> None:
+    """What a holder does first: change the PIN of the letter; here back again, which is a choice of one's own."""
+    with Job.open(made_centre.centre) as job:
+        letter = job.pin_letter(card_number).pins["holder"]
+    with open_simulated(path) as card, card.connect(Interface.CONTACT) as connection:
+        connection.power_on()
+        holder = HolderSession.open(connection, permit_profile())
+        holder.change(letter, "271828")
+        holder.change("271828", letter)
 
 
 def test_every_applicant_has_a_card_and_no_card_has_another_face(made_centre: MadeCentre) -> None:

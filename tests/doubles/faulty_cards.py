@@ -84,7 +84,7 @@ def writable(patch: Patch, tag: int, **changed: object) -> None:
 def around(patch: Patch, owner: Any, name: str, change: Callable[..., Any]) -> None:
     """Replace a function by one that gets the former one before its arguments."""
     former = getattr(owner, name)
-    patch.setattr(owner, name, lambda *arguments: change(former, *arguments))
+    patch.setattr(owner, name, lambda *arguments, **named: change(former, *arguments, **named))
 
 
 def with_every_proof(inner: Handler, when: Callable[[Any], bool]) -> Handler:

@@ -55,19 +55,22 @@ def _fault_of(item: pytest.Item) -> str | None:
 
 
 @pytest.fixture(scope="session")
-def sound_specimen() -> tuple[bytes, Target]:
-    """The image of a specimen, and what is known of it."""
-    card, target = make_specimen()
-    with card:
-        return card.image.snapshot(), target
+def sound_specimens() -> dict[bool, tuple[bytes, Target]]:
+    """Images of specimens, and what is known of them: with a PIN of the holder's own, and with that of a letter."""
+    made: dict[bool, tuple[bytes, Target]] = {}
+    for letter_pin in (False, True):
+        card, target = make_specimen(letter_pin=letter_pin)
+        with card:
+            made[letter_pin] = card.image.snapshot(), target
+    return made
 
 
 @pytest.fixture
 def card_access(
-    request: pytest.FixtureRequest, sound_specimen: tuple[bytes, Target]
+    request: pytest.FixtureRequest, sound_specimens: dict[bool, tuple[bytes, Target]]
 ) -> Generator[CardAccess, None, None]:
     """A fresh specimen in a firmware with the fault."""
-    image, target = sound_specimen
+    image, target = sound_specimens[request.node.get_closest_marker("letter_pin") is not None]
     with pytest.MonkeyPatch.context() as patch:
         request.param.put(patch)
         with (

@@ -13,6 +13,7 @@ from applet.permit.calendar_date import require_date
 from card_os.dispatch import Dispatcher
 from card_os.files import binary, records, select
 from card_os.iso7816.errors import (
+    ConditionsNotSatisfied,
     FileNotFound,
     NotEnoughMemory,
     RecordNotFound,
@@ -69,6 +70,44 @@ def what_is_no_pin_block_costs_a_try(patch: Patch) -> None:
             item = pin._find(context, reference)
             spend_try(context.store, item, context.store.content(item)[0])
         former(context, reference, block)
+
+    around(patch, pin, "verify_pin", verify)
+
+
+@fault("test_the_right_one_proves_nothing")
+def the_pin_of_a_letter_proves_the_holder(patch: Patch) -> None:
+    def verify(former: Any, context: Any, reference: int, block: bytes) -> None:
+        try:
+            former(context, reference, block)
+        except ConditionsNotSatisfied:
+            give_proof(context.session, int(Proof.pin(1)))
+
+    around(patch, pin, "verify_pin", verify)
+
+
+@fault("test_it_is_not_changed_into_itself")
+def the_pin_of_a_letter_is_changed_into_itself(patch: Patch) -> None:
+    patch.setattr(pin, "_require_another", nothing)
+
+
+@fault("test_unblocking_without_a_new_one_changes_nothing")
+def unblocking_makes_a_letters_pin_ones_own(patch: Patch) -> None:
+    def renew(former: Any, context: Any, item: Any, body: bytes, block: bytes | None, **how: bool) -> None:
+        former(context, item, body, block or body[4:], **how)
+
+    around(patch, pin, "_renew", renew)
+
+
+@fault("test_a_wrong_one_costs_a_try_which_the_right_one_gives_back")
+def the_pin_of_a_letter_keeps_what_was_spent(patch: Patch) -> None:
+    def verify(former: Any, context: Any, reference: int, block: bytes) -> None:
+        item = pin._find(context, reference)
+        spent = context.store.content(item)[:1]
+        try:
+            former(context, reference, block)
+        finally:
+            if context.store.content(item)[0] > spent[0]:
+                context.store.count(item, spent)
 
     around(patch, pin, "verify_pin", verify)
 

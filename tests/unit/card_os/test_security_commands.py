@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from typing import ClassVar, Final
 
@@ -39,12 +40,27 @@ from card_os.applet_api import (
 from card_os.card import Card
 from card_os.globalplatform.registry import Application, Privilege
 from card_os.hardware.image import NvmImage
+from card_os.hardware.power import CutMoment, PowerSupply
 from card_os.hardware.randomness import SeededRandomness
 from card_os.iso7816.apdu import CommandApdu
-from card_os.iso7816.errors import FileExists, MethodBlocked, ReferenceDataNotFound, VerificationFailed, WrongData
-from card_os.port import Port
+from card_os.iso7816.errors import (
+    ConditionsNotSatisfied,
+    FileExists,
+    MethodBlocked,
+    ReferenceDataNotFound,
+    VerificationFailed,
+    WrongData,
+)
+from card_os.port import Port, PortMute
 from card_os.security.keys import Key
-from card_os.security.pin import is_pin_block, verify_pin
+from card_os.security.pin import (
+    TO_BE_CHANGED,
+    ResetWithoutCode,
+    is_pin_block,
+    standing_proofs,
+    verification_requirement_instructions,
+    verify_pin,
+)
 from card_os.security.proofs import has_proof
 
 AID: Final = bytes.fromhex("F0544553540101")
@@ -83,7 +99,8 @@ class Purse:
     )
 
     def install(self, context: Context, parameters: bytes) -> None:
-        load_pins(context, pin_entry(0x81, 1, 3, PIN) + pin_entry(0x82, 2, 2, PUK), {0x81: 0x82})
+        letter = pin_entry(0x84, 4 | TO_BE_CHANGED, 3, PIN)
+        load_pins(context, pin_entry(0x81, 1, 3, PIN) + pin_entry(0x82, 2, 2, PUK) + letter, {0x81: 0x82, 0x84: 0x82})
         load_keys(context, key_entry(0x82, 2, 4, DESK) + key_entry(0x83, 3, 15, CLERK) + key_entry(0x90, 0, 0, DESK))
         load_chip_key(context, CHIP)
 
@@ -374,6 +391,96 @@ def test_malformed_unblocking_costs_no_try(port: Port, p1: int, data: bytes, sta
 
 
 # -------------------------------------------------------------------------------- creating PINs and keys
+
+
+# ------------------------------------------------------------------ a PIN that came in a letter
+
+LETTER: Final = 0x84
+LETTER_BIT: Final = int(Proof.pin(4))
+
+
+def test_the_pin_of_a_letter_proves_nothing(port: Port) -> None:
+    assert verify(port, reference=LETTER) == 0x6985
+    assert verify(port, PIN, LETTER) == 0x6985
+    assert proofs(port) & LETTER_BIT == 0
+    assert verify(port, reference=LETTER, p1=0xFF) == 0x9000
+    assert verify(port, reference=LETTER) == 0x6985
+
+
+def test_a_wrong_one_costs_a_try_as_ever(port: Port) -> None:
+    assert [verify(port, WRONG, LETTER), verify(port, reference=LETTER)] == [0x63C2, 0x63C2]
+    assert [verify(port, PIN, LETTER), verify(port, reference=LETTER)] == [0x6985, 0x6985], "all tries are back"
+    assert [verify(port, WRONG, LETTER) for _ in range(4)] == [0x63C2, 0x63C1, 0x63C0, 0x6983]
+    assert verify(port, PIN, LETTER) == 0x6983
+    assert send(port, 0x24, 0, LETTER, PIN + NEW)[1] == 0x6983
+
+
+def test_it_is_changed_into_another_one_and_then_like_any_other(port: Port, card: Card) -> None:
+    for _ in range(5):
+        assert send(port, 0x24, 0, LETTER, PIN + PIN)[1] == 0x6A80
+    assert verify(port, reference=LETTER) == 0x6985, "no try was lost"
+    assert send(port, 0x24, 0, LETTER, WRONG + NEW)[1] == 0x63C2
+    assert verify(port, PIN, LETTER) == 0x6985
+    assert send(port, 0x24, 0, LETTER, PIN + NEW)[1] == 0x9000
+    assert proofs(port) & LETTER_BIT == 0, "it was changed and not verified"
+    assert verify(port, reference=LETTER) == 0x63C3
+    assert verify(port, NEW, LETTER) == 0x9000
+    assert proofs(port) & LETTER_BIT
+    assert send(port, 0x24, 0, LETTER, NEW + NEW)[1] == 0x9000, "a PIN of one's own may stay"
+    assert send(port, 0x24, 0, LETTER, NEW + PIN)[1] == 0x9000, "nor is the letter's PIN remembered"
+    port.reset()
+    selected(port)
+    assert verify(port, PIN, LETTER) == 0x9000
+
+
+def test_unblocking_changes_it_into_another_one_too(port: Port) -> None:
+    for _ in range(3):
+        assert send(port, 0x2C, 0, LETTER, PUK + PIN)[1] == 0x6A80
+    assert send(port, 0x2C, 1, LETTER, PUK)[1] == 0x9000
+    assert verify(port, PIN, LETTER) == 0x6985, "nobody has changed it"
+    assert send(port, 0x2C, 0, LETTER, pin_block("87654320") + NEW)[1] == 0x63C1
+    assert send(port, 0x2C, 0, LETTER, PUK + NEW)[1] == 0x9000
+    assert verify(port, NEW, LETTER) == 0x9000
+
+
+def test_whoever_may_reset_it_without_a_code_does_not_make_it_the_holders_own(card: Card) -> None:
+    reset = ResetWithoutCode(AccessRule((0,)))
+    reset(context_of(card), CommandApdu(0, 0x2C, 2, LETTER, NEW))
+    with pytest.raises(ConditionsNotSatisfied):
+        verify_pin(context_of(card), LETTER, NEW)
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_it_cannot_be_made_needless(card: Card, at: int) -> None:
+    """DISABLE VERIFICATION REQUIREMENT would give the proof of a PIN that nobody has changed."""
+    context = context_of(card)
+    row = verification_requirement_instructions()[at]
+    for block in (PIN, WRONG):
+        with pytest.raises(ConditionsNotSatisfied):
+            row.handler(context, CommandApdu(0, row.ins, 0, LETTER, block))
+    assert standing_proofs(context.store, context.application.owner) == 0
+    assert pin_tries_left(context, LETTER) == 3
+
+
+def test_every_cut_of_a_change_leaves_the_letters_pin_or_the_holders(master: NvmImage) -> None:
+    outcomes: set[tuple[int, int]] = set()
+    change = CommandApdu(0, 0x24, 0, LETTER, PIN + NEW).encode()
+    whole = False
+    for unit, moment in ((unit, moment) for unit in itertools.count(1) for moment in CutMoment):
+        image, supply = master.fork(), PowerSupply()
+        port = selected(Card(image.nvm(power=supply), [Purse]).contact)
+        supply.arm(unit, moment)
+        try:
+            whole = port.process(change) == b"\x90\x00"
+        except PortMute:
+            supply.restore()
+        port = selected(Card(image.nvm(), [Purse]).contact)
+        found = verify(port, NEW, LETTER), verify(port, PIN, LETTER)
+        assert found in {(0x9000, 0x63C2), (0x63C2, 0x6985), (0x63C1, 0x6985)}
+        outcomes.add(found)
+        if whole:
+            break
+    assert {first for first, _ in outcomes} >= {0x9000, 0x63C1}, "before and after the compare"
 
 
 @pytest.mark.parametrize(

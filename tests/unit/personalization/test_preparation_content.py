@@ -471,7 +471,7 @@ def test_key_groupings_are_as_the_card_specification_says(store: FileKeyStore, r
     assert [row[4:36] for row in rows] == wanted
     assert [row[36:] for row in rows] == [key_check_value(key) for key in wanted]
     blocks = dict(record.pin_blocks)
-    assert pins.value == b"\x81\x01\x03" + blocks[1] + b"\x82\x02\x0a" + blocks[2]
+    assert pins.value == b"\x81\x41\x03" + blocks[1] + b"\x82\x02\x0a" + blocks[2]
     assert chip.value == record.chip_private_key
 
 

@@ -1,0 +1,64 @@
+"""From the letter to the holder's own PIN, on a card that a centre has made."""
+
+from __future__ import annotations
+
+import csv
+import io
+from typing import Any
+
+import pytest
+
+from tests.console.command_line import Prompt
+from tests.console.conftest import SmallCentre
+
+
+def test_a_holder_changes_the_pin_of_the_letter_first(
+    small_centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    centre = small_centre
+    centre.make()
+    centre("batch", "release")
+    centre("batch", "letters", "letters.csv")
+    card = f"sim:{min((centre.centre.root / 'cards').glob('*.card'))}"
+    fresh: Any = centre("card", "read", "--card", card).document
+    assert fresh["pin_to_change"] is True
+    assert [view["seen_by"] for view in fresh["views"]] == ["inspection"]
+    number = next(
+        str(item["value"])
+        for file in fresh["views"][0]["files"]
+        for record in file["records"]
+        for item in record
+        if item["name"] == "permit_number"
+    )
+    text = (centre.prompt.folder / "letters.csv").read_text("utf-8-sig")
+    letter = next(row for row in csv.DictReader(io.StringIO(text)) if row["居住证号"] == number)
+    change = ("card", "change-pin", "--card", card)
+    for old, new, code, told in (
+        (letter["持证人密码"], letter["持证人密码"], 2, "pin-same"),
+        ("12", "271828", 2, "pin-format"),
+        (letter["持证人密码"], "271828", 0, None),
+        (letter["持证人密码"], "314159", 1, "pin-wrong"),
+        ("271828", letter["持证人密码"], 0, None),
+    ):
+        monkeypatch.setenv("PERMITCARD_PIN", old)
+        monkeypatch.setenv("PERMITCARD_NEW_PIN", new)
+        done = centre.prompt("--json", *change, code=code)
+        assert (done.error["code"] if told else done.document) == (told or {"card": card, "changed": True})
+    changed: Any = centre("card", "read", "--card", card).document
+    assert changed["pin_to_change"] is False
+    assert [view["seen_by"] for view in changed["views"]] == ["holder", "inspection"]
+
+
+@pytest.mark.parametrize("other", ["--blank", "--sam", "--profile=default"])
+def test_a_letters_pin_is_for_a_permit(prompt: Prompt, other: str) -> None:
+    assert prompt("--json", "card", "new", "x.card", "--letter-pin", other, code=2).error["code"] == "letter-pin-alone"
+    assert not (prompt.folder / "x.card").exists()
+
+
+def test_the_suite_knows_a_card_with_the_pin_of_a_letter(prompt: Prompt) -> None:
+    """Its own tests run, and those that verify a holder's PIN are left out; nothing fails."""
+    prompt("card", "new", "letter.card", "--letter-pin")
+    assert "has not changed the PIN of the letter" in prompt("card", "show", "letter.card", "--lang", "en").out
+    told: Any = prompt("--json", "test", "--card", "sim:letter.card", "-k", "test_letter_pin or test_pin").document
+    assert (told["passed"], told["failed"]) == (7, 0)
+    assert {name.partition("::")[0] for name in told["skips"]} == {"test_pin.py"}
