@@ -6,12 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from permitcard.blank_list import read_blank_list
 from personalization.formula_guard import without_formula
 from personalization.keys.keystore import KeyName
+from personalization.preparation.sealed_file import Purpose
+from personalization.preparation.sealed_records import open_records
 from personalization.production.acts import Act, Role
 from personalization.production.disposal import (
     destroy_cards,
@@ -64,7 +68,8 @@ def remake(job: Job, identifier: str, row: int, reason: RejectReason) -> Rejecte
     """Reject a row's good card and have the row made again at the next resume; takes two.
 
     Raises:
-        PersonalizationError: exit 2: "role-missing", "approval-missing", and as `reject_card`.
+        PersonalizationError: exit 2: "role-missing", "approval-missing", and as `reject_card`; nothing is rejected when
+            the row's sealed records cannot be read.
     """
     job.operator.require(Role.RUN)
     subject = subject_of(identifier, row)
@@ -72,9 +77,18 @@ def remake(job: Job, identifier: str, row: int, reason: RejectReason) -> Rejecte
     approval = require_two(job.journal, job.roster, job.operator, Act.REMAKE, subject)
     try:
         tools = job.outfit(identifier)()
-        return reject_card(job.journal, identifier, row, reason, job.operator.name, approval, tools)
+        look = partial(_read_records, job, identifier, row)
+        return reject_card(job.journal, identifier, row, reason, job.operator.name, approval, tools, look)
     finally:
         job.checkpoint_if_possible()
+
+
+def _read_records(job: Job, identifier: str, row: int) -> None:
+    """Read what a row is made and inspected from: a card that cannot be made again is better than none."""
+    keys = job.keys.of_batch(identifier)
+    for purpose in (Purpose.PREPARED, Purpose.SOURCE, Purpose.FACES):
+        with closing(open_records(job.sealed(identifier, purpose), purpose, keys, batch=identifier)) as records:
+            records.record_of_row(row)
 
 
 def destroyed_master(job: Job, rejected: Rejected) -> str | None:

@@ -8,7 +8,7 @@ old card, its evidence and its trace stay as they were.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import Final, NamedTuple
 
@@ -84,6 +84,7 @@ def reject_card(
     who: str,
     approval: Approval | None,
     equipment: AbstractContextManager[Equipment],
+    look: Callable[[], None] = lambda: None,
 ) -> Rejected:
     """Bar a row's good card and have the row made again when the batch is resumed.
 
@@ -97,16 +98,18 @@ def reject_card(
         who: operator.
         approval: of the second operator; None in a rehearsal of one person.
         equipment: to reach and terminate the card with; entered after the rejection is durable.
+        look: sees that the row can be made again, before anything is decided.
 
     Raises:
-        PersonalizationError: exit 2: "batch-unknown", "batch-erased", "batch-at-work", "row-not-good"; what entering
-            ``equipment`` meets, and the rejection is durable then.
+        PersonalizationError: exit 2: "batch-unknown", "batch-erased", "batch-at-work", "row-not-good"; what ``look``
+            finds; what entering ``equipment`` meets, and the rejection is durable then.
     """
     batch = find_batch(journal, identifier)
     if is_erased(journal, batch.id):
         raise PersonalizationError("batch-erased", exit_code=_USAGE, batch=identifier)
     if batch.state is BatchState.RUNNING:
         raise PersonalizationError("batch-at-work", exit_code=_USAGE, batch=identifier)
+    look()
     with journal.transaction() as connection:
         card = good_card(connection, batch.id, row)
         if card is None:

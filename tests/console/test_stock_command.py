@@ -128,6 +128,23 @@ def as_operator(job: Job, who: Operator) -> Job:
     return replace(job, roster=ROSTER, operator=who)
 
 
+@pytest.mark.parametrize("ending", ["prepared", "source", "faces"])
+def test_a_card_that_cannot_be_made_again_is_not_rejected(small_centre: SmallCentre, ending: str) -> None:
+    batch = str(small_centre.make()["batch"])
+    sealed = small_centre.centre.batch(batch) / f"{batch}.{ending}"
+    whole = sealed.read_bytes()
+    remake = ("batch", "remake", "--row", "3", "--reason", "printing")
+    sealed.write_bytes(bytes(byte ^ 1 for byte in whole))
+    damaged = small_centre(*remake, code=1).error
+    sealed.unlink()
+    gone = small_centre(*remake, code=3).error
+    sealed.write_bytes(whole)
+    assert (damaged["code"], gone["code"]) == ("sealed-file-malformed", "sealed-file-missing")
+    status: Any = small_centre("batch", "status").document
+    assert (status["good"], status["next"]) == (4, ["release"])
+    assert small_centre(*remake).document["terminated"] is True
+
+
 def test_re_making_and_destroying_take_two(job: Job) -> None:
     with job:
         li, wang, batch = as_operator(job, LI), as_operator(job, WANG), job.latest()
