@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from permitcard.commands.options import CentreOption, console_of
+from personalization.production.row_ranges import write_rows
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -43,7 +44,7 @@ def verify(
             entries, head = read_trail(job.journal)
             verdict = verify_trail(entries, read_checkpoints(job.centre.checkpoints, root), head)
     _show(console, verdict)
-    if verdict.findings:
+    if verdict.findings or verdict.newest_missing:
         raise typer.Exit(_FAILURES)
 
 
@@ -52,6 +53,8 @@ def _show(console: Console, verdict: Verdict) -> None:
         console.say(f"audit.fault.{finding.fault.value}", number=finding.number)
     console.say("audit.covered", covered=verdict.covered, checkpoints=verdict.checkpoints)
     console.say("audit.uncovered", uncovered=verdict.uncovered)
+    if verdict.missing:
+        console.say("audit.missing", count=len(verdict.missing), entries=write_rows(verdict.missing))
     console.result(
         {
             "genuine": not verdict.findings,
@@ -59,6 +62,7 @@ def _show(console: Console, verdict: Verdict) -> None:
             "covered": verdict.covered,
             "uncovered": verdict.uncovered,
             "checkpoints": verdict.checkpoints,
+            "missing": list(verdict.missing),
             "findings": [{"fault": finding.fault.value, "entry": finding.number} for finding in verdict.findings],
         }
     )

@@ -8,10 +8,13 @@ what lies after it is linked, but not signed yet, and is reported as not covered
 from __future__ import annotations
 
 import re
+import sys
+from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -91,12 +94,19 @@ class Verdict:
         covered: number of the last entry that a checkpoint covers.
         checkpoints: genuine checkpoints.
         findings: what is wrong, first in order; empty when all is as it was signed.
+        missing: entries that tell of a checkpoint which is not there: it was taken away, or its making was interrupted.
     """
 
     entries: int
     covered: int
     checkpoints: int
     findings: tuple[Finding, ...]
+    missing: tuple[int, ...] = ()
+
+    @property
+    def newest_missing(self) -> bool:
+        """Whether the trail tells of a checkpoint after the last one that is there."""
+        return bool(self.missing) and self.missing[-1] > self.covered
 
     @property
     def uncovered(self) -> int:
@@ -116,6 +126,7 @@ def verify_trail(
     """
     findings: list[Finding] = []
     signed = {checkpoint.number: checkpoint.link for checkpoint in checkpoints}
+    told: list[int] = []
     link, number, ordered = FIRST_LINK, 0, True
     for number, entry in enumerate(entries, start=1):
         if entry["id"] != number and ordered:
@@ -126,6 +137,8 @@ def verify_trail(
             findings.append(Finding(Fault.CHANGED, number))
             kept = entry["link"]
             link = kept if isinstance(kept, bytes) else link  # one change is one finding, not one for each that follows
+        if entry["what"] == What.CHECKPOINT.value:
+            told.append(number)
         if number in signed and signed[number] != link:
             findings.append(Finding(Fault.NOT_AS_SIGNED, number))
     covered = max(signed, default=0)
@@ -133,7 +146,13 @@ def verify_trail(
         findings.append(Finding(Fault.CUT, number))
     if head is not None and head != (number, link):
         findings.append(Finding(Fault.HEAD, number))
-    return Verdict(number, covered, len(checkpoints), tuple(findings))
+    return Verdict(number, covered, len(checkpoints), tuple(findings), _missing(told, sorted(signed)))
+
+
+def _missing(told: Sequence[int], signed: Sequence[int]) -> tuple[int, ...]:
+    """Entries that tell of a checkpoint, without one: it covers its own entry, and may cover some that came after."""
+    spans = pairwise((*told, sys.maxsize))
+    return tuple(number for number, end in spans if bisect_left(signed, number) == bisect_left(signed, end))
 
 
 def read_trail(journal: Journal) -> tuple[list[dict[str, object]], tuple[int, bytes]]:

@@ -25,6 +25,7 @@ from personalization.keys.signed_document import read_signed, sign_document, wri
 from personalization.production.audit import (
     Checkpoint,
     Fault,
+    Verdict,
     export_trail,
     make_checkpoint,
     read_checkpoints,
@@ -223,6 +224,32 @@ def test_a_transaction_that_fails_leaves_no_entry_and_no_gap(journal_place: Jour
         entries, head = read_trail(journal)
     assert [entry["id"] for entry in entries] == [1, 2]
     assert verify_trail(entries, [], head).findings == ()
+
+
+def test_checkpoints_that_the_trail_tells_of_and_that_are_not_there(tmp_path: Path, keys: FileKeyStore) -> None:
+    """Whoever takes the newest ones away lets what they covered look as if it had never been signed."""
+    folder, authority = tmp_path / "checkpoints", keys.certificate(KeyName.AUTHORITY)
+    with open_journal(tmp_path / "journal.sqlite") as journal:
+        paths: list[Path] = []
+        for who in ("li", "wang", "zhao"):
+            with journal.transaction() as connection:
+                record(connection, who, [Entry(What.REFUSED)])
+            paths.append(make_checkpoint(journal, folder, keys, who))
+        entries, head = read_trail(journal)
+
+        def verdict() -> Verdict:
+            return verify_trail(entries, read_checkpoints(folder, authority), head)
+
+        assert (verdict().missing, verdict().newest_missing) == ((), False)
+        paths[1].unlink()
+        assert (verdict().missing, verdict().newest_missing, verdict().findings) == ((4,), False, ())
+        paths[2].unlink()
+        assert (verdict().missing, verdict().newest_missing, verdict().covered) == ((4, 6), True, 2)
+        paths[0].unlink()
+        assert (verdict().missing, verdict().newest_missing, verdict().covered) == ((2, 4, 6), True, 0)
+        make_checkpoint(journal, folder, keys, "li")
+        entries, head = read_trail(journal)
+        assert (verdict().missing, verdict().newest_missing) == ((2, 4, 6), False), "signed anew up to now"
 
 
 def test_a_trail_that_was_changed_gets_no_new_checkpoint(tmp_path: Path, keys: FileKeyStore) -> None:
