@@ -183,4 +183,18 @@ def test_the_suite_passes_through_the_module(tmp_path: Path, type_: str) -> None
         assert module.failure is None
     passed = [name for name, outcome in outcomes.items() if outcome == "passed" and "contactless" in name]
     assert len(passed) >= LEAST_CONTACTLESS
-    assert "skipped" not in outcomes.values()
+    left_out = {name.partition("::")[0] for name, outcome in outcomes.items() if outcome == "skipped"}
+    assert left_out == {"test_letter_pin"}, "which is about another card"
+
+
+def test_the_pin_of_a_letter_through_the_module(tmp_path: Path) -> None:
+    card, _ = make_specimen(letter_pin=True)
+    field = card.connect(Interface.CONTACTLESS)
+    with card, VirtualCcidReader(card.connect()) as reader, VirtualPn532(field) as module:
+        outcomes = run_suite(
+            tmp_path / "suite.xml",
+            *("--card", f"serial,ccid:{reader.path}", "--contactless", f"serial,pn532:{module.path}"),
+            *("-k", "test_letter_pin"),
+        )
+        assert module.failure is None
+    assert list(outcomes.values()) == ["passed"] * 7
