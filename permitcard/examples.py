@@ -1,4 +1,4 @@
-"""The example batch of a checkout, or one made on the spot."""
+"""The batch of the demonstration: residents of these days, so that desks take their cards."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from personalization.intake.sample import write_sample
 
 EXAMPLE_SIZE: Final = 200
 _SEED: Final = 1
-
-
 _BEFORE: Final = dt.timedelta(days=60)
 
 
@@ -24,9 +22,6 @@ def first_issue(today: dt.date) -> dt.date:
 
 
 def example_batch(count: int, folder: Path) -> Path:
-    """The delivered file to make: the checkout's example for 200 cards, else a new sample in ``folder``."""
-    committed = sorted((Path(__file__).parent.parent / "examples" / "ruian").glob("*.zip"))
-    if count == EXAMPLE_SIZE and committed:
-        return committed[0]
+    """Write the delivered file to make into ``folder``; the same residents each day, with the dates of the day."""
     issued = first_issue(dt.datetime.now(dt.UTC).date())
     return write_sample(folder / "delivered", count, _SEED, issued=issued)
