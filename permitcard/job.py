@@ -60,6 +60,7 @@ from personalization.production.journal.cards import find_card
 from personalization.production.journal.database import Journal, open_journal
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.history import JournalHistory
+from personalization.production.journal.ownership import require_keys_of
 from personalization.production.operators import Approval, Operator, Roster, approve, approved, require_two
 from personalization.production.policy import Policy
 from personalization.production.remake import require_old_cards_dead, require_row
@@ -107,7 +108,7 @@ class Job:
 
         Raises:
             PersonalizationError: no such centre, no passphrase or a wrong one, journal unreadable, an operator whom
-                the centre does not know; "journal-behind", exit 3.
+                the centre does not know; exit 3: "journal-behind", "journal-of-other-keys".
         """
         keys = centre.key_store().open()
         try:
@@ -117,6 +118,7 @@ class Job:
             try:
                 if not any_journal:
                     require_journal_of(journal, centre.checkpoints)
+                    require_keys_of(journal, keys.check_value(KeyName.RECOGNITION), keys.check_value(KeyName.AUDIT))
             except BaseException:
                 journal.close()
                 raise

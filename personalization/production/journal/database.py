@@ -24,7 +24,7 @@ from personalization.production.journal.place import JournalPlace, SqliteFile
 
 __all__ = ["AUDIT_ENTRIES", "HEAD_REVISION", "Journal", "JournalUnavailable", "now_us", "open_journal"]
 
-HEAD_REVISION: Final = "0007"
+HEAD_REVISION: Final = "0008"
 """Newest migration in `personalization.production.journal.migrations`; a test holds it there."""
 
 AUDIT_ENTRIES: Final = "audit_entries"

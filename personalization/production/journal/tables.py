@@ -241,6 +241,15 @@ class AuditHead(Base):
     link: Mapped[bytes] = mapped_column(_Digest)
 
 
+class JournalKeys(Base):
+    """Whose keys the journal is of, one row: check value of the key that knows permits, which is never replaced."""
+
+    __tablename__ = "journal_keys"
+
+    id: Mapped[int] = mapped_column(_Identity, primary_key=True)
+    recognition: Mapped[bytes] = mapped_column(LargeBinary(3))
+
+
 class Shift(Base):
     """One run of the coordinator over a batch; a batch has at most one that has not ended.
 
