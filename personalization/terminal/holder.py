@@ -6,7 +6,7 @@ Source: ISO 9564-1:2017, clause 9.3.3 (PIN block format 2); ISO/IEC 7816-4:2020,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from card_os.iso7816.apdu import CommandApdu, ResponseApdu
 from card_os.iso7816.status import SW
@@ -28,9 +28,18 @@ _EMPTY_BLOCK: Final = bytes((_FORMAT_2,)) + b"\xff" * 7
 _AT_READER: Final[Mapping[int, str]] = {0x6400: "pin-not-typed", 0x6401: "pin-entry-cancelled", 0x6403: "pin-format"}
 """What a reader answers instead of the card. Source: PC/SC part 10, clause 2.5.2."""
 
+_TO_BE_CHANGED: Final = "pin-to-change"
 
-_STATES: Final[Mapping[int, str]] = {SW.METHOD_BLOCKED: "pin-blocked", SW.CONDITIONS_NOT_SATISFIED: "pin-to-change"}
-"""Why a PIN is of no use now, whatever is typed."""
+
+class _Secret(NamedTuple):
+    """What the holder types, by the codes of what can be the matter with it."""
+
+    wrong: str
+    blocked: str
+
+
+_PIN: Final = _Secret("pin-wrong", "pin-blocked")
+_UNBLOCKING_PIN: Final = _Secret("unblocking-pin-wrong", "unblocking-pin-blocked")
 
 
 def pin_block(digits: str) -> bytes:
@@ -73,8 +82,8 @@ class HolderSession:
         """VERIFY a PIN; a wrong one costs a try.
 
         Raises:
-            PersonalizationError: "pin-wrong" with the tries left, "pin-blocked", "pin-format"; "pin-to-change", it is
-                right and has to be changed first.
+            PersonalizationError: "pin-wrong" with the tries left, "pin-blocked" when none is left, "pin-format";
+                "pin-to-change", it is right and has to be changed first.
             CardRefused: any other status.
         """
         command = CommandApdu(0x00, _VERIFY, 0, self._reference(name), pin_block(digits))
@@ -123,13 +132,15 @@ class HolderSession:
         _judge(self._channel.exchange(command), "CHANGE REFERENCE DATA")
 
     def unblock(self, unblocking: str, new: str, name: str = "holder") -> None:
-        """RESET RETRY COUNTER with the unblocking PIN, which sets a new PIN.
+        """RESET RETRY COUNTER with the unblocking PIN, which sets a new PIN; a wrong one costs a try of its own.
 
         Raises:
-            PersonalizationError: as `verify`.
+            PersonalizationError: "unblocking-pin-wrong" with the tries that the unblocking PIN has left,
+                "unblocking-pin-blocked" when it has none, "pin-format".
+            CardRefused: any other status.
         """
         command = CommandApdu(0x00, _RESET_COUNTER, 0, self._reference(name), pin_block(unblocking) + pin_block(new))
-        _judge(self._channel.exchange(command), "RESET RETRY COUNTER")
+        _judge(self._channel.exchange(command), "RESET RETRY COUNTER", _UNBLOCKING_PIN)
 
     def read(self, name: str) -> bytes:
         """Content of a transparent file by its name in the profile.
@@ -158,14 +169,17 @@ class HolderSession:
         return "HolderSession()"
 
 
-def _judge(response: ResponseApdu, name: str) -> None:
+def _judge(response: ResponseApdu, name: str, secret: _Secret = _PIN) -> None:
     if not response.sw.ok:
-        raise _refusal(response, name)
+        raise _refusal(response, name, secret)
 
 
-def _refusal(response: ResponseApdu, name: str) -> Exception:
-    if (tries := response.sw.tries_left) is not None:
-        return PersonalizationError("pin-wrong", tries=tries)
-    if (code := _STATES.get(response.sw)) is not None:
-        return PersonalizationError(code)
+def _refusal(response: ResponseApdu, name: str, secret: _Secret = _PIN) -> Exception:
+    tries = response.sw.tries_left
+    if tries == 0 or response.sw == SW.METHOD_BLOCKED:
+        return PersonalizationError(secret.blocked)
+    if tries is not None:
+        return PersonalizationError(secret.wrong, tries=tries)
+    if response.sw == SW.CONDITIONS_NOT_SATISFIED:
+        return PersonalizationError(_TO_BE_CHANGED)
     return CardRefused(name, response.sw)

@@ -67,7 +67,8 @@ def test_a_permit_from_its_desk_to_its_end(made_centre: MadeCentre, office: Path
     active = shown(prompt, "activate-account", "--card", card, *base, "--on", f"{window}")
     assert (active["status"], active["mended"]) == ("valid", False)
     wrong = ("unlock-pin", "--card", card, "--unblocking", "00000000", "--new", "271828", *base, "--on", f"{window}")
-    assert prompt("--json", "desk", *wrong, code=1).error["code"] == "pin-wrong"
+    for language, secret in (("en", "The unblocking PIN is wrong; 9 more"), ("zh", "解锁码错误，还可尝试 8 次")):
+        assert secret in prompt("--lang", language, "desk", *wrong, code=1).err
     lost = shown(prompt, "withdraw", "lost", "--permit", number, *base, "--on", f"{window}")
     assert (lost["status"], lost["waiting"]) == ("cancelled", [{"what": "lost", "day": f"{window}"}])
     assert Path(lost["status_list"]).is_file()

@@ -249,8 +249,8 @@ class Desk:
         unblocking PIN is good for another time.
 
         Raises:
-            PersonalizationError: "permit-cancelled", "pin-format" (exit 2), "pin-wrong" with the tries left of the
-                unblocking PIN, "pin-blocked" when it has none.
+            PersonalizationError: "permit-cancelled", "pin-format" (exit 2), "unblocking-pin-wrong" with its tries left,
+                "unblocking-pin-blocked" when it has none.
         """
         met = self._met(tap, today, "unlock")
         if met.dossier.withdrawal is not None:

@@ -193,12 +193,14 @@ def test_pin_blocks() -> None:
 
 def test_wrong_pins_are_counted_down_to_the_block(holder: HolderSession) -> None:
     assert holder.tries_left() == 3
-    for left in (2, 1, 0):
-        with pytest.raises(PersonalizationError, match=f"pin-wrong: tries={left}"):
+    for told in ("pin-wrong: tries=2", "pin-wrong: tries=1", "pin-blocked"):
+        with pytest.raises(PersonalizationError, match=rf"^{told}$"):
             holder.verify("111111")
     assert holder.tries_left() == 0
-    with pytest.raises(PersonalizationError, match="pin-blocked"):
+    with pytest.raises(PersonalizationError, match=r"^pin-blocked$"):
         holder.verify(HOLDER_PIN)
+    with pytest.raises(PersonalizationError, match=r"^pin-blocked$"):
+        holder.change(HOLDER_PIN, "97531")
     holder.unblock(UNBLOCKING_PIN, "97531")
     holder.verify("97531")
     assert holder.tries_left() == 3
@@ -220,8 +222,19 @@ def test_a_pin_is_changed_by_who_knows_it(holder: HolderSession) -> None:
         holder.verify(HOLDER_PIN)
 
 
+def test_wrong_unblocking_pins_are_counted_down_and_are_not_those_of_the_holder(holder: HolderSession) -> None:
+    """ISO/IEC 7816-4:2020, 11.6.9: 63CX counts what is compared, which is the resetting code."""
+    told = [f"unblocking-pin-wrong: tries={left}" for left in range(9, 0, -1)]
+    for expected in (*told, "unblocking-pin-blocked", "unblocking-pin-blocked"):
+        with pytest.raises(PersonalizationError, match=rf"^{expected}$"):
+            holder.unblock("00000000", "97531")
+    with pytest.raises(PersonalizationError, match=r"^unblocking-pin-blocked$"):
+        holder.unblock(UNBLOCKING_PIN, "97531")
+    holder.verify(HOLDER_PIN)
+
+
 def test_the_unblocking_pin_opens_no_file(holder: HolderSession) -> None:
-    with pytest.raises(PersonalizationError, match="pin-wrong"):
+    with pytest.raises(PersonalizationError, match=r"^unblocking-pin-wrong: tries=9$"):
         holder.unblock("00000000", "97531")
     with pytest.raises(CardRefused, match="6982"):
         holder.read("EF.IDENTITY")

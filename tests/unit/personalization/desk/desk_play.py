@@ -140,7 +140,7 @@ EXPECTED: Final = (
     Shown("move", "valid", "valid", "2027-01-01", AREA, 1, 0),
     Shown("correct", "valid", "valid", "2027-01-01", AREA, 2, 0),
     Shown("entitle", "valid", "valid", "2027-01-01", AREA, 3, 0),
-    Shown("wrong-pin", "pin-wrong", "valid", "2027-01-01", AREA, 3, 0),
+    Shown("wrong-pin", "unblocking-pin-wrong", "valid", "2027-01-01", AREA, 3, 0),
     Shown("unlock", "valid", "valid", "2027-01-01", AREA, 3, 0),
     Shown("activate", "valid", "valid", "2027-01-01", AREA, 3, 0),
     Shown("activate-again", "account-active", "valid", "2027-01-01", AREA, 3, 0),

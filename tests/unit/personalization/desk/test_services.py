@@ -105,7 +105,11 @@ def test_a_blocked_pin_is_unlocked(card: BenchCard, dossiers: Audited, interface
 
 @pytest.mark.parametrize(
     ("unblocking", "new", "code", "exit_code"),
-    [("11111111", NEW_PIN, "pin-wrong", 1), (UNBLOCKING_PIN, "12", "pin-format", 2), ("1x", NEW_PIN, "pin-format", 2)],
+    [
+        ("11111111", NEW_PIN, "unblocking-pin-wrong", 1),
+        (UNBLOCKING_PIN, "12", "pin-format", 2),
+        ("1x", NEW_PIN, "pin-format", 2),
+    ],
     ids=["wrong-unblocking-pin", "new-pin-too-short", "no-digits"],
 )
 def test_a_pin_that_is_not_unlocked(
