@@ -16,19 +16,20 @@ SHORTEST = 6
 """Shorter byte strings turn up by chance in megabytes of ciphertext and prove nothing."""
 
 SHORTEST_IN_TEXT = 4
-"""In a text file a name of two characters in GB 18030 is no accident."""
+"""In a text file a name of two characters in GB 18030 is no accident, unless its four bytes are letters of base64."""
 
 ENCODINGS = ("utf-8", "utf-16-le", "gb18030")
 PIN = "PIN"
-"""Labels of secrets that are a few digits begin with this: a bare JSON number may equal one, see `search`."""
+"""Labels of secrets that are a few digits drawn at random begin with this: what may equal one, see `search`."""
 
 _ZLIB_HEADERS = (b"\x78\x01", b"\x78\x5e", b"\x78\x9c", b"\x78\xda")
 _MOST_UNPACKED = 1 << 22
 _START = 4
 _SQLITE = b"SQLite format 3\x00"
 _CONTROLS = re.compile(rb"[\x00-\x08\x0e-\x1f]")
-_LONG_HEX = re.compile(rb"[0-9a-fA-F]{64,}")
-_JSON_NUMBER = re.compile(rb"(?<=[:\[,\s])\d+(?=[,\s\]}])")
+_JSON_NUMBERS = re.compile(rb'(?<=":)\s*\d+(?=\s*[,}])|\[[\d.,\s]+\]')
+_HEX_OF_DER_TIME = re.compile(rb"(?:3\d){12,14}5a", re.IGNORECASE)
+_SHORT_WORD = re.compile(rb"[0-9A-Fa-f]{1,10}")
 
 
 def forms(secret: str | bytes) -> dict[str, bytes]:
@@ -96,11 +97,14 @@ def _cells(path: Path) -> Iterator[tuple[str, bytes]]:
     with contextlib.closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as connection:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         for (table,) in tables:
+            texts: list[str] = []
             for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608 - names of the database itself
+                texts += (value for value in row if isinstance(value, str))
                 for value in row:
                     if isinstance(value, bytes):
                         yield f"{path}#{table}", value
                         yield from _unpacked(f"{path}#{table}", value)
+            yield f"{path}#{table}", "\n".join(texts).encode()
 
 
 class Needles:
@@ -120,8 +124,17 @@ class Needles:
             words
             for start in self._by_start.keys() & _starts(data)
             for words, value in self._by_start[start]
-            if len(value) >= shortest and value in data
+            if len(value) >= (SHORTEST if value.isascii() else shortest) and _lies_in(data, value)
         ]
+
+
+def _lies_in(data: bytes, value: bytes) -> bool:
+    """Whether ``data`` has ``value``; few digits as a word alone: numbers of cards and hashes have such digits too."""
+    if value not in data:
+        return False
+    if not _SHORT_WORD.fullmatch(value):
+        return True
+    return re.search(rb"(?<![0-9A-Fa-f])(?<![0-9][.,])" + value + rb"(?![0-9A-Fa-f])", data) is not None
 
 
 def _starts(data: bytes) -> set[int]:
@@ -132,25 +145,26 @@ def _starts(data: bytes) -> set[int]:
     return found
 
 
-def search(roots: Iterable[Path], secrets: Mapping[str, str | bytes]) -> list[str]:
+def search(roots: Iterable[Path], secrets: Mapping[str, str | bytes], public: Iterable[str] = ()) -> list[str]:
     """Where any form of any secret lies below ``roots``; the findings name the secret, never show it.
 
-    Times in microseconds are bare JSON numbers and may equal a PIN by chance; PINs themselves are text wherever they
-    occur. So bare numbers are left out where PINs are looked for, and where their digits themselves are, so are
-    certificates and signatures in hexadecimal.
+    A PIN may equal by chance what is no PIN: a time in microseconds, which is a bare JSON number (a PIN is text
+    wherever it occurs), a part of a certificate's time in hexadecimal, or one of the ``public`` words, which many know.
     """
-    anywhere, in_words, in_spelling = Needles(), Needles(), Needles()
+    known = frozenset(public)
+    anywhere, of_pins = Needles(), Needles()
     for label, secret in secrets.items():
         for form, value in forms(secret).items():
-            kind = anywhere if not label.startswith(PIN) else in_spelling if form in ENCODINGS else in_words
-            kind.add(f"{label} as {form}", value)
+            if not label.startswith(PIN):
+                anywhere.add(f"{label} as {form}", value)
+            elif secret not in known:
+                of_pins.add(f"{label} as {form}", value)
     findings: list[str] = []
     for root in roots:
         for path in [root] if root.is_file() else sorted(p for p in root.rglob("*") if p.is_file()):
             for name, data in contents(path):
                 shortest = SHORTEST if _CONTROLS.search(data) else SHORTEST_IN_TEXT
-                worded = _JSON_NUMBER.sub(b"", data)
-                spelled = _LONG_HEX.sub(b"", worded)
-                for needles, text in ((anywhere, data), (in_words, worded), (in_spelling, spelled)):
+                without_numbers = _HEX_OF_DER_TIME.sub(b"", _JSON_NUMBERS.sub(b"", data))
+                for needles, text in ((anywhere, data), (of_pins, without_numbers)):
                     findings += [f"{words} in {name}" for words in needles.within(text, shortest)]
     return findings

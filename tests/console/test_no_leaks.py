@@ -17,7 +17,7 @@ import sqlite3
 import time
 import zipfile
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from personalization.intake.applicant import Applicant
 from personalization.intake.history import RememberedBatches
 from personalization.intake.receipt import receive_batch
 from personalization.keys.file_store import FileKeyStore
-from personalization.keys.keystore import KeyName
+from personalization.keys.keystore import KeyName, KeyStore
 from personalization.preparation.card_keys import issuer_domain_keys
 from personalization.preparation.mailer import MailerFile
 from personalization.preparation.prepared_file import PreparedFile
@@ -141,6 +141,12 @@ def personal(applicant: Applicant) -> dict[str, str]:
     return {label: value for label, value in found.items() if len(value) > 1}
 
 
+def public_words(keys: KeyStore, batch: str, applicants: Iterable[Applicant]) -> set[str]:
+    """Six digits that stand in reports and that a PIN may equal by chance: codes of areas, check values of keys."""
+    values = {store.check_value(name) for store in (keys, keys.of_batch(batch)) for name in KeyName}
+    return {value.hex() for value in values} | {one.area_code for one in applicants}
+
+
 def portraits(applicants: tuple[Applicant, ...]) -> dict[str, bytes]:
     return {f"row {one.row_number} portrait": one.portrait[-600:-560] for one in applicants}
 
@@ -192,6 +198,16 @@ def pins(run: Run, keys: FileKeyStore, applicants: tuple[Applicant, ...]) -> dic
 
 
 @pytest.fixture(scope="module")
+def public(run: Run) -> set[str]:
+    """Words that a PIN may equal by chance: of keys and areas, and the numbers in the names of cards' files."""
+    delivered = next((run.centre.root / "delivered").glob("*.zip"))
+    applicants = receive_batch(delivered, RememberedBatches(), dt.datetime.now(dt.UTC)).applicants
+    numbers = {part for path in run.centre.cards.iterdir() for part in path.name.partition(".")[0].split("-")}
+    assert f"{CARDS:06d}" in numbers
+    return public_words(run.centre.key_store().open(), run.batch, applicants) | numbers
+
+
+@pytest.fixture(scope="module")
 def secrets(run: Run) -> dict[str, str | bytes]:
     delivered = next((run.centre.root / "delivered").glob("*.zip"))
     applicants = receive_batch(delivered, RememberedBatches(), dt.datetime.now(dt.UTC)).applicants
@@ -216,23 +232,23 @@ def searched(root: Path) -> list[Path]:
     return [path for path in sorted(root.iterdir()) if path.name not in spared]
 
 
-def test_a_killed_run_leaves_nothing_readable(run: Run, secrets: dict[str, str | bytes]) -> None:
+def test_a_killed_run_leaves_nothing_readable(run: Run, secrets: dict[str, str | bytes], public: set[str]) -> None:
     names = {path.name for path in run.crashed.iterdir()}
     assert (run.crashed / "journal.sqlite-wal").stat().st_size > 0
     assert {"journal.sqlite", "keys.json", "batches"} <= names
-    assert search(searched(run.crashed), secrets) == []
+    assert search(searched(run.crashed), secrets, public) == []
 
 
-def test_a_finished_run_leaves_nothing_readable(run: Run, secrets: dict[str, str | bytes]) -> None:
+def test_a_finished_run_leaves_nothing_readable(run: Run, secrets: dict[str, str | bytes], public: set[str]) -> None:
     assert (run.centre.report(run.batch) / "report.json").exists()
-    assert search(searched(run.centre.root), secrets) == []
+    assert search(searched(run.centre.root), secrets, public) == []
 
 
 def test_no_command_prints_a_secret_and_none_stays_in_temporary_files(
-    run: Run, secrets: dict[str, str | bytes]
+    run: Run, secrets: dict[str, str | bytes], public: set[str]
 ) -> None:
     assert f"{CARDS} cards made and inspected" in (run.outputs / "0").read_text("utf-8")
-    assert search([run.outputs, run.temporary], secrets) == []
+    assert search([run.outputs, run.temporary], secrets, public) == []
     assert list(run.temporary.iterdir()) == []
 
 
@@ -308,3 +324,33 @@ def test_a_pin_is_found_as_text_and_a_number_of_microseconds_is_no_pin(tmp_path:
     assert search([tmp_path], {f"{PIN} 1": "246802"}) == []
     (tmp_path / "log").write_text('{"pin": "246802"}', "utf-8")
     assert search([tmp_path], {f"{PIN} 1": "246802"}) != []
+    assert search([tmp_path], {f"{PIN} 1": "246802"}, {"246802"}) == []
+
+
+@pytest.mark.parametrize(
+    "around", ['"%s"', "PIN=%s;", "PIN%s", "(%s)", "%s\n", '["%s"]', "第%s号", "x,%s,y", "PIN %s is"]
+)
+def test_few_digits_are_found_where_they_stand_alone(tmp_path: Path, around: str) -> None:
+    (tmp_path / "log").write_text(around % "246802", "utf-8")
+    assert search([tmp_path], {f"{PIN} 1": "246802"}) != []
+    assert search([tmp_path], {"day of birth": "246802"}) != []
+
+
+@pytest.mark.parametrize("around", ["1%s", "%s1", "0.%s s", "a%s", "%sf", "50438a%s00", "RCO20261127%s"])
+def test_digits_of_longer_numbers_are_no_pin(tmp_path: Path, around: str) -> None:
+    (tmp_path / "log").write_text(around % "246802", "utf-8")
+    assert search([tmp_path], {f"{PIN} 1": "246802"}) == []
+
+
+def test_the_time_of_a_certificate_is_no_pin_and_a_pin_in_hexadecimal_is_one(tmp_path: Path) -> None:
+    time_in_der = b"\x17\x0d261127246802Z"
+    (tmp_path / "log").write_text("30820200" + time_in_der.hex() + "0603", "utf-8")
+    assert search([tmp_path], {f"{PIN} 1": "246802"}) == []
+    (tmp_path / "log").write_text("30820200" + b"\x0c\x06246802".hex() + "0603", "utf-8")
+    assert search([tmp_path], {f"{PIN} 1": "246802"}) != []
+
+
+def test_four_letters_of_base64_are_no_name(tmp_path: Path) -> None:
+    assert "界书".encode("utf-16-le") == b"LufN"
+    (tmp_path / "log").write_text("AAAALufNAAAA", "utf-8")
+    assert search([tmp_path], {"name": "界书"}) == []

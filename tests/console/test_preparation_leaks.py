@@ -29,7 +29,7 @@ from personalization.keys.keystore import KEY_LENGTHS, KeyStore
 from personalization.keys.passphrase import PassphraseSource
 from tests.console.command_line import CommandLine
 from tests.console.needles import PIN, search
-from tests.console.test_no_leaks import personal, portraits
+from tests.console.test_no_leaks import personal, portraits, public_words
 from tests.doubles.prepared_batches import judge, rows_of
 from tests.doubles.softhsm import OFFICER_PIN, USER_PIN, fresh_token
 
@@ -124,7 +124,8 @@ def test_nothing_lies_in_clear_after_a_kill_nor_at_the_end_nor_after_erasing(
             secrets |= portraits((row.applicant,))
             secrets |= {f"{PIN} {row.index} {name}": pin for name, pin in row.letter.pins.items()}
             secrets[f"chip key {row.index}"] = row.record.chip_private_key
-    assert search(roots, secrets) == []
+    public = public_words(keys, batch, (row.applicant for row in rows_of(manifest, keys.of_batch(batch), batch)))
+    assert search(roots, secrets, public) == []
 
     erased = place.command(
         "batch", "erase", batch, "--centre", centre.root, "--input", tmp_path / "delivered", "--json"
@@ -134,5 +135,5 @@ def test_nothing_lies_in_clear_after_a_kill_nor_at_the_end_nor_after_erasing(
     assert not centre.batch(batch).exists()
     with pytest.raises(PersonalizationError, match="batch-keys-missing"):
         keys.of_batch(batch)
-    assert search([centre.root, temporary, outputs], secrets) == []
+    assert search([centre.root, temporary, outputs], secrets, public) == []
     keys.close()

@@ -30,7 +30,7 @@ from personalization.keys.keystore import KEY_LENGTHS
 from personalization.preparation.bulk.workers import Order, Stage, Workplace, carry_out
 from tests.console.command_line import ROOT
 from tests.console.needles import PIN, search
-from tests.console.test_no_leaks import personal, portraits, store_keys
+from tests.console.test_no_leaks import personal, portraits, public_words, store_keys
 from tests.doubles.prepared_batches import judge, rows_of
 from tests.doubles.recording_proxy import RecordingProxy
 
@@ -128,7 +128,7 @@ def test_a_cluster_makes_what_one_process_makes_and_says_nothing_of_it(
         refused = client.submit(carry_out, Order(place, Stage.MAKE, 1 + RESIDENTS // CHUNK), pure=False)
         with pytest.raises(PersonalizationError, match="work-file-damaged"):
             refused.result()  # an error comes back over the line with its traceback
-        assert search([lines.recorded, lines.workers], secrets_of(centre, found)) == []
+        assert search([lines.recorded, lines.workers], secrets_of(centre, found), public_of(centre, found)) == []
 
         planted = client.submit(str, PLANTED)
         assert planted.result() == PLANTED
@@ -138,6 +138,12 @@ def test_a_cluster_makes_what_one_process_makes_and_says_nothing_of_it(
     assert any("recorded/scheduler/" in finding for finding in heard)
     assert any("/storage/" in finding for finding in kept), "what a worker holds is on its disk"
     assert b"carry_out" in b"".join(path.read_bytes() for path in lines.recorded.glob("scheduler/*"))
+
+
+def public_of(centre: Centre, found: Loaded) -> set[str]:
+    keys = centre.key_store().open()
+    rows = rows_of(found.manifest, keys.of_batch(found.identifier), found.identifier)
+    return public_words(keys, found.identifier, (row.applicant for row in rows))
 
 
 def secrets_of(centre: Centre, found: Loaded) -> dict[str, str | bytes]:
