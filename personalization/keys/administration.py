@@ -11,7 +11,7 @@ Source: ICAO Doc 9303 part 12, clause 4.1.2 (periods that overlap); RFC 4210, cl
 
 from __future__ import annotations
 
-import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple, Protocol
@@ -128,11 +128,11 @@ class FileKeyAdministration:
     def replace(self, name: KeyName) -> Change:
         """See `KeyAdministration.replace`."""
         if name in ROTATED_PAIRS:
-            return self._put_pair(name)
+            return self._save(name, FileKeyStore.with_new_pair)
         require_replaceable(name)
         if name is KeyName.SAM_LOAD:
             return self._put(name, rehearsal_load_key(self._open()))
-        return self._put(name, os.urandom(KEY_LENGTHS[name]))
+        return self._save(name, FileKeyStore.with_new_key)
 
     def export(self, name: KeyName) -> bytes:
         """See `KeyAdministration.export`."""
@@ -163,14 +163,11 @@ class FileKeyAdministration:
         return value
 
     def _put(self, name: KeyName, value: bytes) -> Change:
-        store = self._open()
-        changed = store.with_key(name, value)
-        changed.save(self.path, self.passphrase.read())
-        return Change(store.check_value(name), changed.check_value(name))
+        return self._save(name, lambda store, _: store.with_key(name, value))
 
-    def _put_pair(self, name: KeyName) -> Change:
+    def _save(self, name: KeyName, change: Callable[[FileKeyStore, KeyName], FileKeyStore]) -> Change:
         store = self._open()
-        changed = store.with_new_pair(name)
+        changed = change(store, name)
         changed.save(self.path, self.passphrase.read())
         return Change(store.check_value(name), changed.check_value(name))
 

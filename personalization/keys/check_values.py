@@ -18,7 +18,7 @@ import hashlib
 import hmac
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.types import CertificatePublicKeyTypes
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
@@ -45,7 +45,7 @@ def hmac_check_value(key: bytes) -> bytes:
     return hmac.digest(key, HMAC_CHECK_INPUT, "sha256")[:CHECK_VALUE_LENGTH]
 
 
-def pair_check_value(public: ec.EllipticCurvePublicKey) -> bytes:
+def pair_check_value(public: CertificatePublicKeyTypes) -> bytes:
     """Check value of a key pair."""
     encoded = public.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(encoded).digest()[:CHECK_VALUE_LENGTH]

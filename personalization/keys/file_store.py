@@ -229,10 +229,17 @@ class FileKeyStore:
         former = {**self._former, name: [self._held(self._symmetric, name), *self._former.get(name, [])]}
         return self._with({**self._symmetric, name: value}, former)
 
+    def with_new_key(self, name: KeyName) -> Self:
+        """The same store with another key in use, at random; its check value is that of none before it."""
+        while _value_of(name, value := os.urandom(KEY_LENGTHS[name])) in self.check_values(name):
+            pass
+        return self.with_key(name, value)
+
     def with_new_pair(self, name: KeyName, now: dt.datetime | None = None) -> Self:
         """The same store with a new pair of a signer, certified by the authority, or of the authority itself.
 
         The private half before is gone, but that of a pair whose public half is in cards, which is a former one then.
+        Its check value is that of none before it.
 
         Args:
             name: a signer under the authority, or the authority, which signs its successor before it goes.
@@ -240,7 +247,9 @@ class FileKeyStore:
         """
         authority = x509.load_der_x509_certificate(self.certificate(KeyName.AUTHORITY))
         issuer = self._held(self._pairs, KeyName.AUTHORITY)
-        key = ec.generate_private_key(ec.SECP256R1())
+        before = {pair_check_value(x509.load_der_x509_certificate(one).public_key()) for one in self.certificates(name)}
+        while pair_check_value((key := ec.generate_private_key(ec.SECP256R1())).public_key()) in before:
+            pass
         start, organization, links = start_of_validity(now), organization_of(authority), list[bytes]()
         if name is KeyName.AUTHORITY:
             certificate = make_authority(key, start, organization=organization)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,9 @@ def test_a_batch_is_made_with_keys_in_a_token_that_goes_away_and_comes_back(
     assert outcome.document["good"] == 6
     shown = run("keys", "show", "--centre", "centre", "--json").document
     assert shown["production"] is False
-    assert len(set(shown["check_values"].values())) == len(KeyName)  # type: ignore[attr-defined]  # a JSON object
+    values: Any = shown["check_values"]
+    assert len(values) == len(KeyName)
+    assert len(set(values.values())) >= len(KeyName) - 1, "three bytes of two keys may be the same ones"
     everything = made.out + outcome.out + outcome.err
     for path in (path for path in (tmp_path / "centre").rglob("*") if path.is_file()):
         content = path.read_bytes()

@@ -11,6 +11,9 @@ import pytest
 from tests.console.command_line import Prompt
 from tests.console.conftest import SmallCentre
 
+OWN_PIN = "2718281"
+"""Longer than that of a letter, so that it is another one."""
+
 
 def test_a_holder_changes_the_pin_of_the_letter_first(
     small_centre: SmallCentre, monkeypatch: pytest.MonkeyPatch
@@ -35,10 +38,10 @@ def test_a_holder_changes_the_pin_of_the_letter_first(
     change = ("card", "change-pin", "--card", card)
     for old, new, code, told in (
         (letter["持证人密码"], letter["持证人密码"], 2, "pin-same"),
-        ("12", "271828", 2, "pin-format"),
-        (letter["持证人密码"], "271828", 0, None),
-        (letter["持证人密码"], "314159", 1, "pin-wrong"),
-        ("271828", letter["持证人密码"], 0, None),
+        ("12", OWN_PIN, 2, "pin-format"),
+        (letter["持证人密码"], OWN_PIN, 0, None),
+        (letter["持证人密码"], "3141592", 1, "pin-wrong"),
+        (OWN_PIN, letter["持证人密码"], 0, None),
     ):
         monkeypatch.setenv("PERMITCARD_PIN", old)
         monkeypatch.setenv("PERMITCARD_NEW_PIN", new)

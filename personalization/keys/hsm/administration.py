@@ -11,7 +11,7 @@ from pkcs11 import Attribute, Mechanism, ObjectClass, Session, exceptions
 
 from personalization.errors import PersonalizationError
 from personalization.keys.administration import ROTATED_PAIRS, Change, rehearsal_load_key, require_replaceable
-from personalization.keys.check_values import AES_CHECK_INPUT, CHECK_VALUE_LENGTH, pair_check_value
+from personalization.keys.check_values import AES_CHECK_INPUT, CHECK_VALUE_LENGTH, aes_check_value, pair_check_value
 from personalization.keys.hsm.making import (
     WRAPPING_KEYS,
     Maker,
@@ -55,17 +55,21 @@ class HsmKeyAdministration:
         if name in ROTATED_PAIRS:
             return self._replace_pair(name)
         require_replaceable(name)
-        before = self._check_value(name)
+        in_use = self._check_value(name)
         generation = self._generations(name)[-1] + 1
         if name not in WRAPPING_KEYS:
             with self._user() as session:
+                before = {_aes_check_value(self._key(session, name, one)) for one in self._found(session, name)}
                 make_symmetric(session, name, generation)
+                while _aes_check_value(key := self._key(session, name, generation)) in before:
+                    key.destroy()
+                    make_symmetric(session, name, generation)
         else:
             officer = self.maker.security_officer.read()
             value = self._wrapping_value(name)
             with logged_in(self.maker.place, officer, Login.SECURITY_OFFICER, write=True) as session:
                 make_wrapping(session, name, generation, value)
-        return Change(before, self._check_value(name))
+        return Change(in_use, self._check_value(name))
 
     def export(self, name: KeyName) -> bytes:
         """See `KeyAdministration.export`; the token lets none but role masters leave."""
@@ -137,7 +141,10 @@ class HsmKeyAdministration:
             finally:
                 store.close()
         with self._user() as session:
-            return bytes(session.generate_random(KEY_LENGTHS[name] * _BITS))
+            before = {_aes_check_value(self._key(session, name, one)) for one in self._found(session, name)}
+            while aes_check_value(value := bytes(session.generate_random(KEY_LENGTHS[name] * _BITS))) in before:
+                pass
+            return value
 
     def _destroy_former_pair(self, name: KeyName, check_value: bytes) -> None:
         """Destroy the private half of a former pair; that of the one in use stays."""

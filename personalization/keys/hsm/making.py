@@ -27,6 +27,7 @@ from personalization.keys.certificates import (
     organization_of,
     start_of_validity,
 )
+from personalization.keys.check_values import pair_check_value
 from personalization.keys.derivation import derivation_inputs
 from personalization.keys.hsm.store import descriptor, label_of
 from personalization.keys.hsm.templates import (
@@ -203,7 +204,7 @@ def make_next_pair(session: Session, name: KeyName, generation: int, authority: 
         authority: generation of the authority.
     """
     issuer, certificate = _authority(session, authority)
-    key = _make_pair(session, label_of(name, generation)).public_key()
+    key = _make_another_pair(session, name, generation).public_key()
     organization = organization_of(certificate)
     made = make_signer(CERTIFIED[name], key, certificate, issuer, start_of_validity(), organization=organization)
     _keep(session, name, made, generation)
@@ -218,7 +219,7 @@ def make_next_authority(session: Session, generation: int, former: int) -> None:
         former: generation of the authority in use.
     """
     issuer, before = _authority(session, former)
-    key = _make_pair(session, label_of(KeyName.AUTHORITY, generation))
+    key = _make_another_pair(session, KeyName.AUTHORITY, generation)
     start = start_of_validity()
     link = make_link(key.public_key(), before, issuer, start)
     _keep(session, KeyName.AUTHORITY, link, generation, f".{LINK}")
@@ -246,6 +247,17 @@ def _make_pair(session: Session, label: str) -> _TokenKey:
         private_template=dict(PRIVATE_HALF),
     )
     return _TokenKey(public_half(public), private)
+
+
+def _make_another_pair(session: Session, name: KeyName, generation: int) -> _TokenKey:
+    """A pair whose check value is that of none before it; their public halves are all there."""
+    former = {label_of(name, one) for one in range(_FIRST, generation)}
+    halves = list(session.get_objects({Attribute.CLASS: ObjectClass.PUBLIC_KEY}))
+    before = {pair_check_value(public_half(one)) for one in halves if str(one[Attribute.LABEL]) in former}
+    while pair_check_value((pair := _make_pair(session, label_of(name, generation))).public_key()) in before:
+        for half in list(session.get_objects({Attribute.LABEL: label_of(name, generation)})):
+            half.destroy()
+    return pair
 
 
 def public_half(public: Any) -> ec.EllipticCurvePublicKey:

@@ -23,6 +23,7 @@ from pkcs11 import Attribute, ObjectClass
 
 from permitcard.specimen import specimen_keys
 from personalization.errors import PersonalizationError
+from personalization.keys import file_store
 from personalization.keys.administration import ROTATED_PAIRS, FileKeyAdministration, KeyAdministration
 from personalization.keys.authorities import Authorities, authorities_of, split_certificates
 from personalization.keys.ceremony import (
@@ -36,7 +37,7 @@ from personalization.keys.ceremony import (
 )
 from personalization.keys.certificates import CERTIFIED, Purpose, make_authority, make_link, make_signer
 from personalization.keys.file_store import FileKeyStore
-from personalization.keys.hsm import making
+from personalization.keys.hsm import administration, making
 from personalization.keys.hsm.administration import HsmKeyAdministration
 from personalization.keys.hsm.making import Maker, create_hsm_store
 from personalization.keys.hsm.store import HsmKeyStore
@@ -93,7 +94,7 @@ def test_a_component_comes_back_from_its_file_and_shows_nothing(tmp_path: Path, 
 
 
 def test_a_slip_of_the_finger_is_seen_by_the_check_value() -> None:
-    component = new_component(KeyName.CARD, "li")
+    component = Component(KeyName.CARD, "li", bytes(range(16)))
     value, check_value = component.value.hex(), component.check_value.hex()
     assert entered(KeyName.CARD, "li", value, check_value) == component
     slipped = ("0" if value[0] != "0" else "1") + value[1:]
@@ -265,6 +266,28 @@ def test_a_former_master_goes_on_deriving_until_it_is_destroyed(administered: Ad
     with pytest.raises(PersonalizationError, match="former-key-missing"):
         store.derive(name, *what, first.before)
     store.close()
+
+
+def few_bits(check_value: Callable[..., bytes]) -> Callable[..., bytes]:
+    return lambda *key: bytes((check_value(*key)[0] & 7,))
+
+
+@pytest.mark.parametrize("name", [KeyName.CARD, KeyName.EXCHANGE, KeyName.AUDIT, KeyName.AUTHORITY])
+def test_a_new_key_is_told_from_all_before_it(
+    administered: Administered, monkeypatch: pytest.MonkeyPatch, name: KeyName
+) -> None:
+    """Check values of three bits, which soon meet: what would be taken for another key is drawn again."""
+    for place, function in (
+        (file_store, "_value_of"),
+        (file_store, "pair_check_value"),
+        (administration, "_aes_check_value"),
+        (administration, "aes_check_value"),
+        (making, "pair_check_value"),
+    ):
+        monkeypatch.setattr(place, function, few_bits(getattr(place, function)))
+    first = administered.check_value(name)
+    values = [first, *(administered.administration.replace(name).after for _ in range(4))]
+    assert len({value[0] & 7 for value in values}) == len(values)
 
 
 def signed_by(store: KeyStore, name: KeyName, digest: bytes) -> bool:
