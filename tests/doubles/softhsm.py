@@ -88,13 +88,25 @@ TOKENS_A_PROCESS = 40
 
 @functools.cache
 def _of_this_process() -> tuple[SoftHsm, Iterator[int]]:
+    try:
+        hsm = _with_tokens()
+    except subprocess.CalledProcessError:
+        hsm = _with_tokens()
+    os.environ["SOFTHSM2_CONF"] = hsm.variables["SOFTHSM2_CONF"]
+    return hsm, itertools.count()
+
+
+def _with_tokens() -> SoftHsm:
+    """The library draws the number of a slot, 31 bits, and aborts in each process that finds one number twice."""
     folder = Path(tempfile.mkdtemp(prefix="permitcard-softhsm-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     hsm = SoftHsm.make(folder)
     for number in range(TOKENS_A_PROCESS):
         hsm.new_token(f"token {number}")
-    os.environ["SOFTHSM2_CONF"] = hsm.variables["SOFTHSM2_CONF"]
-    return hsm, itertools.count()
+    subprocess.run(
+        ["softhsm2-util", "--show-slots"], env={**os.environ, **hsm.variables}, check=True, capture_output=True
+    )
+    return hsm
 
 
 def fresh_token() -> tuple[SoftHsm, str]:
