@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import platform
 import signal
 import sys
 import tempfile
@@ -18,6 +19,7 @@ from typing import Annotated, Final, cast
 
 import typer
 
+from permitcard import __version__
 from permitcard.commands.table import CommandTable
 from permitcard.console import Console
 from permitcard.parser_words import in_own_words
@@ -79,10 +81,39 @@ _INTERRUPTED: Final = 130
 """What newer parsers return in place of KeyboardInterrupt."""
 
 
+def _tell_versions(context: typer.Context, wanted: bool) -> None:
+    """Print what a report of a fault should name, and end."""
+    if not wanted:
+        return
+    from cryptography.hazmat.backends.openssl import backend
+
+    versions = {
+        "permitcard": __version__,
+        "python": platform.python_version(),
+        "openssl": backend.openssl_version_text().removeprefix("OpenSSL "),
+        "platform": platform.platform(terse=True),
+    }
+    console = Console(Translator.load(Language.from_environment()), bool(context.params.get("as_json")))
+    console.write("permitcard {permitcard} (Python {python}, OpenSSL {openssl}, {platform})".format(**versions))
+    console.result(versions)
+    raise typer.Exit
+
+
 @application.callback()
 def frame(
     context: typer.Context,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON document instead of text.", is_eager=True)
+    ] = False,
+    version: Annotated[  # noqa: ARG001 - the callback does it
+        bool,
+        typer.Option(
+            "--version",
+            help="Print the versions that a report of a fault should name.",
+            is_eager=True,
+            callback=_tell_versions,
+        ),
+    ] = False,
     language: Annotated[
         Language | None, typer.Option("--lang", help="Language of texts; the locale's when absent.")
     ] = None,
