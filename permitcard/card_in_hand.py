@@ -61,7 +61,7 @@ class CardInHand:
         for view in self.views:
             lines += ["", say(f"view.{view.seen_by}")]
             for file in view.files:
-                lines += self._file(file)
+                lines += self._file(file, say)
         return "\n".join(lines)
 
     def document(self) -> dict[str, object]:
@@ -78,11 +78,14 @@ class CardInHand:
                     yield from (f"|  {self._line(item)}" for item in record)
         yield "+" + "-" * _FACE_WIDTH + "+"
 
-    def _file(self, file: ShownFile) -> Iterator[str]:
+    def _file(self, file: ShownFile, say: Say) -> Iterator[str]:
         title = file.title.zh if self.language is Language.CHINESE else file.title.en
         yield f"  {file.fid:04X} {file.name}  {title}"
-        if file.refused or file.problem:
-            yield f"       {file.refused or file.problem}"
+        if file.refused:
+            status, _, meaning = file.refused.partition(" ")
+            yield f"       {say('card.file-refused', sw=status, meaning=meaning)}"
+        elif file.problem:
+            yield f"       {say('card.file-unread', reason=file.problem)}"
         for record in file.records:
             yield from (f"       {self._line(item)}" for item in record)
 

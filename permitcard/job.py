@@ -400,9 +400,8 @@ class Job:
             raise TypeError("a certificate has a document")
         from personalization.reports.signed_page import signed_page
 
-        words = translate.extended(catalogue(translate.language.value))
         page = folder / f"{identifier}-erased.html"
-        write_atomically(page, signed_page(document, words, language=translate.language.value).encode())
+        write_atomically(page, signed_page(document, translate, language=translate.language.value).encode())
         self.checkpoint_if_possible()
         return page
 

@@ -12,7 +12,6 @@ from personalization.keys.signed_document import sign_document, written
 from personalization.production.acts import Role
 from personalization.reports.papers import order_document, paper_table, receipt_document
 from personalization.reports.signed_page import signed_page
-from personalization.reports.words import catalogue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -61,8 +60,7 @@ def write_paper(
     make_folder(folder)
     path = folder / f"{name}.json"
     write_atomically(path, written(sign_document(document, job.keys)))
-    words = translate.extended(catalogue(translate.language.value))
-    page = signed_page(document, words, language=translate.language.value)
+    page = signed_page(document, translate, language=translate.language.value)
     write_atomically(path.with_suffix(".html"), page.encode())
     write_atomically(path.with_suffix(".csv"), paper_table(document) if table is None else table)
     return path

@@ -9,7 +9,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from importlib.resources import files
-from typing import Self
+from typing import Final, Self
+
+_PARTS: Final = ("", "-reasons", "-said")
+"""Files of a catalogue."""
+
+_CAUSES: Final = frozenset({"cause", "meaning", "reason", "what"})
+"""Facts that are words of their own: a code of the group ``reason``, or what somebody else said in English."""
+
+_LIST: Final = ", "
 
 
 class Language(StrEnum):
@@ -36,6 +44,27 @@ class _Facts(dict[str, object]):
 
 
 @dataclass(frozen=True, slots=True)
+class _Coded:
+    """A fact that may be a code, or several with commas: ``{state:row}`` takes its words from the group ``row``.
+
+    Attributes:
+        code: the fact.
+        templates: of the catalogue.
+        facts: of the whole message, which the words of a code may name, too.
+    """
+
+    code: str
+    templates: Mapping[str, str]
+    facts: Mapping[str, object]
+
+    def __format__(self, group: str) -> str:
+        if not group[:1].isalpha():
+            return format(self.code, group)
+        words = (self.templates.get(f"{group}.{code}", code) for code in self.code.split(_LIST))
+        return _LIST.join(word.format_map(_Facts(self.facts)) for word in words)
+
+
+@dataclass(frozen=True, slots=True)
 class Translator:
     """One catalogue: message templates by code.
 
@@ -50,8 +79,9 @@ class Translator:
     @classmethod
     def load(cls, language: Language) -> Self:
         """Read the catalogue of ``language``."""
-        text = files("permitcard").joinpath("messages", f"{language.value}.toml").read_text("utf-8")
-        return cls(language, dict(flatten(tomllib.loads(text))))
+        folder = files("permitcard").joinpath("messages")
+        texts = (folder.joinpath(f"{language.value}{part}.toml").read_text("utf-8") for part in _PARTS)
+        return cls(language, dict(pair for text in texts for pair in flatten(tomllib.loads(text))))
 
     def extended(self, templates: Mapping[str, str]) -> Self:
         """With further templates, which come before ours where both have a code."""
@@ -61,9 +91,23 @@ class Translator:
         """The sentence for ``code``; an unknown code is shown with its parameters."""
         template = self.templates.get(code)
         if template is None:
-            facts = ", ".join(f"{name}={value}" for name, value in parameters.items())
-            return f"{code}: {facts}" if facts else code
-        return template.format_map(_Facts(parameters))
+            shown = ", ".join(f"{name}={value}" for name, value in parameters.items())
+            return f"{code}: {shown}" if shown else code
+        facts = _Facts(parameters)
+        for name, fact in parameters.items():
+            told = self._told(fact) if name in _CAUSES else fact
+            facts[name] = _Coded(told, self.templates, parameters) if isinstance(told, str) else told
+        return template.format_map(facts)
+
+    def _told(self, cause: object) -> object:
+        """A cause as people are told it."""
+        if not isinstance(cause, str):
+            return cause
+        if (words := self.templates.get(f"reason.{cause}")) is not None or self.language is Language.ENGLISH:
+            return words or cause
+        from permitcard.foreign_words import in_own_words
+
+        return in_own_words(cause, self)
 
 
 def flatten(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:

@@ -22,7 +22,7 @@ import typer
 from permitcard import __version__
 from permitcard.commands.table import CommandTable
 from permitcard.console import Console
-from permitcard.parser_words import in_own_words
+from permitcard.foreign_words import in_own_words
 from permitcard.translation import Language, Translator
 
 

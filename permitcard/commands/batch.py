@@ -12,7 +12,15 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
-from permitcard.commands.options import CentreOption, ChipOption, RecipientOption, SamOption, console_of, recipient_of
+from permitcard.commands.options import (
+    CentreOption,
+    ChipOption,
+    RecipientOption,
+    SamOption,
+    console_of,
+    recipient_of,
+    report_words,
+)
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -285,8 +293,9 @@ def _show_status(
     for state, number in found.rows.items():
         if number:
             console.write(f"    {console.translate('row.' + state.value):<28}{number:>8}")
+    said = report_words(console)
     for reason, number in reasons.items():
-        console.say("batch.unfinished", number=number, reason=reason)
+        console.say("batch.unfinished", number=number, reason=said.reason(reason))
     console.say("batch.done", good=found.good, made=found.made, left=found.left, rate=found.cards_per_second)
     for step in steps:
         console.say(f"next.{step.code}", **step.facts)

@@ -375,11 +375,12 @@ def _answer(console: Console, answered: Answered) -> None:
 def _say_faults(console: Console, faults: Iterable[Finding]) -> None:
     from personalization.intake.words import column_title, words
 
-    say = words(console.translate.language.value)
+    language = console.translate.language.value
+    say = words(language)
     for item in faults:
         console.say(
             "case.fault",
-            column=column_title(item.column),
+            column=column_title(item.column, language),
             finding=say(f"rule.{item.rule}.finding", **item.parameters),
             action=say(f"rule.{item.rule}.action", **item.parameters),
         )

@@ -134,7 +134,6 @@ def _write_transcript(
     from personalization.keys.ceremony import transcript
     from personalization.keys.signed_document import sign_document, written
     from personalization.reports.signed_page import signed_page
-    from personalization.reports.words import catalogue
 
     language = console.translate.language.value
     store = place.key_store().open()
@@ -146,8 +145,7 @@ def _write_transcript(
     make_folder(place.transcripts)
     path = place.transcripts / f"ceremony-{datetime.now(UTC):%Y%m%dT%H%M%S%f}.json"
     write_atomically(path, written(signed))
-    words = console.translate.extended(catalogue(language))
-    write_atomically(path.with_suffix(".html"), signed_page(document, words, language=language).encode())
+    write_atomically(path.with_suffix(".html"), signed_page(document, console.translate, language=language).encode())
     return path
 
 

@@ -132,6 +132,7 @@ def show(context: typer.Context, centre: CentreOption = Path("centre")) -> None:
         store.close()
     for name, value in values.items():
         before = ", ".join(former.get(name, ()))
-        console.write(f"{name:<18} {value}" + (console.translate("keys.former", values=before) if before else ""))
+        line = f"{name:<18} {value}  {console.translate(f'key-name.{name}')}"
+        console.write(line + (console.translate("keys.former", values=before) if before else ""))
     kept = {name: found for name, found in former.items() if found}
     console.result({"production": production, "check_values": values, "former": kept})

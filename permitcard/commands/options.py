@@ -11,6 +11,7 @@ import typer
 from permitcard.console import Console
 
 if TYPE_CHECKING:
+    from personalization.reports.reasons import ReportWords
     from personalization.returns.envelope import RecipientCertificate
 
 CentreOption = Annotated[
@@ -72,6 +73,13 @@ def console_of(context: typer.Context) -> Console:
     if not isinstance(console, Console):
         raise TypeError("the frame has made no console")
     return console
+
+
+def report_words(console: Console) -> ReportWords:
+    """Words for reasons of the journal, in the console's language."""
+    from personalization.reports.reasons import ReportWords
+
+    return ReportWords(console.translate, console.translate.language.value)
 
 
 def recipient_of(certificate: Path | None) -> RecipientCertificate | None:

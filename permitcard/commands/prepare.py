@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from permitcard.commands.batch import FileArgument
-from permitcard.commands.options import CentreOption, console_of
+from permitcard.commands.options import CentreOption, console_of, report_words
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -107,8 +107,9 @@ def _show_verdict(console: Console, file: Path, verdict: Verdict) -> None:
 
     if verdict.shown:
         console.write("\n".join(finding_lines(verdict.shown, console.translate.language.value)))
+    said = report_words(console)
     for rule, count in sorted(verdict.rules.items()):
-        console.write(f"    {rule:<32}{count:>8}")
+        console.say("batch.rule", count=count, rule=said.code(rule), name=rule)
     if verdict.errors:
         bad = verdict.rows - verdict.good
         console.say("batch.rejected", name=file.name, findings=verdict.errors, bad_rows=bad, rows=verdict.rows)

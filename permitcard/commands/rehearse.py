@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
-from permitcard.commands.options import ChipOption, console_of
+from permitcard.commands.options import ChipOption, console_of, report_words
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -54,11 +54,9 @@ def rehearse(
     _show(console, document)
     if html is not None:
         from personalization.reports.rehearsal_page import rehearsal_page
-        from personalization.reports.words import catalogue
 
         language = console.translate.language.value
-        words = console.translate.extended(catalogue(language))
-        html.write_text(rehearsal_page(document, words, language=language), encoding="utf-8")
+        html.write_text(rehearsal_page(document, console.translate, language=language), encoding="utf-8")
         console.say("rehearsal.page", path=html)
     console.result(document)
     if document["good"] < document["rehearsed"] or document["refused"]:
@@ -73,10 +71,11 @@ def _show(console: Console, document: dict[str, Any]) -> None:
         console.say(f"rehearsal.{stage}", **document[stage])
     console.say("rehearsal.time", **words)
     console.say("rehearsal.memory", **words)
+    said = report_words(console)
     for cause, count in document["failures"].items():
-        console.say("rehearsal.failure", cause=cause, count=count)
+        console.say("rehearsal.failure", cause=said.reason(cause), count=count)
     for row in document["failed_rows"][:_SHOWN]:
-        facts = ", ".join(f"{name} = {value}" for name, value in row["facts"].items())
-        console.say("rehearsal.row", row=row["row"], stage=row["stage"], reason=row["reason"], facts=facts)
+        why = said.failed_row(row["stage"], row["reason"], row["facts"])
+        console.say("rehearsal.row", row=row["row"], stage=said(f"report.rehearsal.stage-{row['stage']}"), reason=why)
     for rule, count in document["refused_by_rule"].items():
-        console.say("rehearsal.refused", rule=rule, count=count)
+        console.say("rehearsal.refused", rule=said.code(rule), count=count)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from permitcard.commands.options import CentreOption, SamOption, console_of
+from permitcard.commands.options import CentreOption, SamOption, console_of, report_words
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -66,7 +66,7 @@ def _tell(console: Console, found: Scan) -> None:
     elif found.good:
         console.say("scan.good", row=found.row)
     else:
-        console.say("scan.lost", row=found.row, reason=found.reason)
+        console.say("scan.lost", row=found.row, reason=report_words(console).reason(found.reason))
 
 
 def _document(console: Console, found: Scan) -> dict[str, object]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
-from permitcard.commands.options import CentreOption, ChipOption, console_of
+from permitcard.commands.options import CentreOption, ChipOption, console_of, report_words
 from personalization.errors import PersonalizationError
 from personalization.production.states import BlankState
 
@@ -231,9 +231,11 @@ def certificate(
 
 
 def _show_cards(console: Console, cards: list[StockCard], name: str, *, states: bool = False, **more: object) -> None:
+    said = report_words(console)
     for card in cards:
         more_of_it = f"{card.lot}  {console.translate('blank.' + card.state.value)}  " if states else ""
-        told = f"{card.card_number.upper()}  {card.location}  {more_of_it}{card.reason}  {card.disposal}"
+        disposal = said.label("disposals", card.disposal)
+        told = f"{card.card_number.upper()}  {card.location}  {more_of_it}{said.reason(card.reason)}  {disposal}"
         console.write(f"    {told}".rstrip())
     rows = [
         {

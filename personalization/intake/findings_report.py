@@ -30,14 +30,15 @@ class FindingLine:
     action: str
 
     @classmethod
-    def of(cls, found: Finding, say: Translator) -> FindingLine:
+    def of(cls, found: Finding, language: str) -> FindingLine:
         """The line of a finding."""
+        say = words(language)
         row = str(found.row) if found.row else say("report.whole")
         if found.column in RESIDENCE_COLUMNS:
             row = f"{say('report.sheet2')} {row}"
         return cls(
             row=row,
-            column=column_title(found.column),
+            column=column_title(found.column, language),
             value=found.masked,
             severity=say(f"report.{found.severity.value}"),
             severity_code=found.severity.value,
@@ -56,17 +57,15 @@ def findings_text(receipt: Receipt, language: str = "en") -> str:
 
 def finding_lines(findings: Iterable[Finding], language: str = "en") -> list[str]:
     """One line a finding."""
-    say = words(language)
-    lines = (FindingLine.of(found, say) for found in findings)
+    lines = (FindingLine.of(found, language) for found in findings)
     return [
-        f"{line.row} | {line.column} | {line.value} | {line.severity} {line.rule}: {line.finding} → {line.action}"
+        f"{line.row} | {line.column} | {line.value} | {line.severity}: {line.finding} → {line.action} [{line.rule}]"
         for line in lines
     ]
 
 
 def findings_json(receipt: Receipt, language: str = "en") -> str:
     """A JSON object: the batch, the counts, and the findings with codes, parameters and words."""
-    say = words(language)
     findings = [
         {
             "rule": found.rule,
@@ -79,7 +78,7 @@ def findings_json(receipt: Receipt, language: str = "en") -> str:
             "finding": line.finding,
             "action": line.action,
         }
-        for found, line in zip(receipt.findings, _lines(receipt, say), strict=True)
+        for found, line in zip(receipt.findings, _lines(receipt, language), strict=True)
     ]
     report = {
         "batch": receipt.identifier,
@@ -105,13 +104,13 @@ def findings_html(receipt: Receipt, language: str = "en") -> str:
         title=say("report.title", identifier=receipt.identifier),
         summary=_summary(receipt, say),
         headings=[say(f"report.{heading}") for heading in _HEADINGS],
-        findings=_lines(receipt, say),
+        findings=_lines(receipt, language),
         clean=say("report.clean"),
     )
 
 
-def _lines(receipt: Receipt, say: Translator) -> list[FindingLine]:
-    return [FindingLine.of(found, say) for found in receipt.findings]
+def _lines(receipt: Receipt, language: str) -> list[FindingLine]:
+    return [FindingLine.of(found, language) for found in receipt.findings]
 
 
 def _summary(receipt: Receipt, say: Translator) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -39,6 +40,7 @@ _ENGLISH: Final[Mapping[Column, str]] = {
     Column.PORTRAIT: "picture",
     Column.ROW: "row",
 }
+_PLACE: Final = re.compile(r"\{\w+\}")
 _NOT_IN_A_SHEET: Final = {Column.PORTRAIT: "照片", Column.ROW: "行"}
 
 
@@ -73,6 +75,11 @@ def words(language: str) -> Words:
     return Words(dict(_flat("", tomllib.loads(text))))
 
 
+def rule_title(code: str, language: str) -> str:
+    """What a rule finds, with … for what it is about in a row; empty when intake has no such rule."""
+    return _PLACE.sub("…", words(language).templates.get(f"rule.{code}.finding", ""))
+
+
 def column_place(column: Column) -> str:
     """The number of a column in its sheet as a person counts; "" for what is in no sheet."""
     if column in RESIDENCE_COLUMNS:
@@ -80,10 +87,10 @@ def column_place(column: Column) -> str:
     return "" if column in _NOT_IN_A_SHEET else str(int(column))
 
 
-def column_title(column: Column) -> str:
-    """Number, Chinese heading and English name of a column."""
+def column_title(column: Column, language: str = "en") -> str:
+    """Number and Chinese heading of a column, which is that of the sheet; in English its English name, too."""
     chinese = HEADINGS.get(column) or _NOT_IN_A_SHEET[column]
-    return f"{column_place(column)} {chinese} {_ENGLISH[column]}".strip()
+    return f"{column_place(column)} {chinese} {_ENGLISH[column] if language == 'en' else ''}".strip()
 
 
 def _flat(prefix: str, table: Mapping[str, object]) -> Iterator[tuple[str, str]]:

@@ -45,7 +45,7 @@ _PRODUCT: Final = slice(0, 4)
 _LOT: Final = slice(0, 6)
 """Of a card number: the same, and the vendor's batch."""
 
-_REFUSALS: Final = {
+REFUSALS: Final = {
     "card-cryptogram-wrong": 0,
     "key-set-blocked": 0,
     "authentication-stopped": 0,
@@ -53,7 +53,7 @@ _REFUSALS: Final = {
 }
 """Error codes of a session that does not open for its keys, and tries that it cost the card."""
 
-_FAULTS: Final = frozenset(
+FAULTS: Final = frozenset(
     {
         "card-refused",
         "response-not-authentic",
@@ -349,9 +349,9 @@ def _faults(step: str, untouched: Callable[[], bool] = lambda: False) -> Generat
     try:
         yield
     except PersonalizationError as error:
-        if error.code in _REFUSALS:
-            raise KeysRefused(step, _REFUSALS[error.code], untouched=untouched()) from error
-        if error.code in _FAULTS:
+        if error.code in REFUSALS:
+            raise KeysRefused(step, REFUSALS[error.code], untouched=untouched()) from error
+        if error.code in FAULTS:
             sw = error.parameters.get("sw")
             raise CardFault(step, f"{error.code} {sw}" if sw else error.code) from error
         raise

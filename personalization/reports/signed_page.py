@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from personalization.reports.writer import Translate
+from personalization.reports.reasons import ReportWords, Translate
+
+_BY_KEY: Final = frozenset({"check_values", "components", "destroyed_keys", "keys"})
+_BY_RULE: Final = frozenset({"refused_by_rule"})
+_IN_WORDS: Final[Mapping[str, Callable[[ReportWords, str], str]]] = {
+    "reason": ReportWords.reason,
+    "disposal": lambda words, value: words.label("disposals", value),
+}
 
 
 def signed_page(document: Mapping[str, object], translate: Translate, *, language: str) -> str:
@@ -14,7 +22,7 @@ def signed_page(document: Mapping[str, object], translate: Translate, *, languag
 
     Args:
         document: what `sign_document` signed; its ``kind`` chooses the title.
-        translate: words for ``document.KIND`` and ``document.field.NAME``.
+        translate: the front door's words, among them ``document.KIND`` and ``document.field.NAME``.
         language: of the page, such as "zh".
     """
     environment = Environment(
@@ -24,24 +32,46 @@ def signed_page(document: Mapping[str, object], translate: Translate, *, languag
         lstrip_blocks=True,
         undefined=StrictUndefined,
     )
-    title = translate(f"document.{str(document['kind']).replace(' ', '-')}")
-    rows = [(name, value) for name, value in _rows(document, translate) if name]
+    words = ReportWords(translate, language)
+    title = words(f"document.{str(document['kind']).replace(' ', '-')}")
+    rows = [row for row in _rows(document, words) if row[0]]
     template = environment.get_template("signed.html.j2")
-    return template.render(
-        t=translate, language=language, title=title, rows=rows, note=translate("document.signed-beside")
-    )
+    return template.render(t=words, language=language, title=title, rows=rows, note=words("document.signed-beside"))
 
 
-def _rows(document: Mapping[str, object], translate: Translate) -> Iterator[tuple[str, str]]:
+def _rows(document: Mapping[str, object], words: ReportWords) -> Iterator[tuple[str, str]]:
     for name, value in document.items():
         if name in {"kind", "version"}:
             continue
-        yield translate(f"document.field.{name}"), _shown(value)
+        yield words(f"document.field.{name}"), _shown(name, value, words)
 
 
-def _shown(value: object) -> str:
-    if isinstance(value, Mapping):
-        return "; ".join(f"{name}: {_shown(inner)}" for name, inner in value.items())
-    if isinstance(value, list | tuple):
-        return "; ".join(_shown(inner) for inner in value)
-    return "–" if value is None else str(value)
+def _shown(name: str, value: object, words: ReportWords) -> str:
+    """A value in words; what it is the value of says which words it has."""
+    match value:
+        case None:
+            return "–"
+        case bool():
+            return words("document.yes" if value else "document.no")
+        case Mapping():
+            return "; ".join(
+                f"{_named(name, inner, words)}: {_shown(inner, told, words)}" for inner, told in value.items()
+            )
+        case list() | tuple():
+            return "; ".join(_shown(name, inner, words) for inner in value)
+        case str() if name in _IN_WORDS and value:
+            return _IN_WORDS[name](words, value)
+        case _:
+            return str(value)
+
+
+def _named(name: str, inner: str, words: ReportWords) -> str:
+    """The word for a name inside a value: of a key, of a rule, or of a further field."""
+    if name in _BY_KEY:
+        code = f"key-name.{inner}"
+    elif name in _BY_RULE:
+        return words.code(inner)
+    else:
+        code = f"document.field.{inner}"
+    told = words(code)
+    return inner if told == code else told

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -28,20 +28,12 @@ from personalization.production.results import Results
 from personalization.production.states import RunState
 from personalization.reports import charts
 from personalization.reports.facts import BatchReport, CardEvidence, CardFacts, CheckResult, collect, evidence
-from personalization.reports.words import catalogue
+from personalization.reports.reasons import ReportWords, Translate
 
 _MICROSECONDS: Final = 1_000_000
 _WEAR_SAMPLE: Final = 64
 _JSON_VERSION: Final = 1
 _ON_CARD: Final = ("field", "residence", "bank", "linked", "entitlements", "status")
-
-
-class Translate(Protocol):
-    """Words for a code; an unknown code comes back as it is."""
-
-    def __call__(self, code: str, **parameters: object) -> str:
-        """The sentence for ``code``."""
-        ...
 
 
 class ReportFiles(NamedTuple):
@@ -100,22 +92,6 @@ def write_report(
     return ReportFiles(folder / "index.html", folder / "report.json", len(report.cards))
 
 
-class _Words:
-    """Our own words for the pages, the front door's for all other codes."""
-
-    def __init__(self, translate: Translate, language: str) -> None:
-        self._own = catalogue(language)
-        self._translate = translate
-
-    def __call__(self, code: str, **parameters: object) -> str:
-        own = self._own.get(code)
-        return own.format_map(parameters) if own is not None else self._translate(code, **parameters)
-
-    def label(self, kind: str, name: str) -> str:
-        """The word for a name of ``kind``, or the name itself: makers and inspectors bring names of their own."""
-        return self._own.get(f"report.{kind}.{name}", name)
-
-
 class CheckGroup(NamedTuple):
     """Checks whose names begin alike.
 
@@ -153,8 +129,14 @@ class _Pages:
             lstrip_blocks=True,
         )
         self._environment.filters.update(moment=_moment, us=_microseconds)
-        words = self._words = _Words(translate, language)
-        self._common: Mapping[str, object] = {"t": words, "label": words.label, "language": language}
+        words = self._words = ReportWords(translate, language)
+        self._common: Mapping[str, object] = {
+            "t": words,
+            "label": words.label,
+            "because": words.reason,
+            "detail": words.detail,
+            "language": language,
+        }
         self._batch = self._environment.get_template("batch.html.j2")
         self._card = self._environment.get_template("card.html.j2")
 
@@ -183,7 +165,7 @@ class _Pages:
     def _others(self, report: BatchReport, cycles: Sequence[int]) -> dict[str, str]:
         cards = self._words("report.chart.cards")
         return {
-            "failures": charts.failures(report.failures, cards, cards),
+            "failures": charts.failures(self._words.tally(report.failures), cards, cards),
             "wear": charts.histogram(cycles, cards, self._words("report.chart.wear", cards=len(cycles))),
         }
 

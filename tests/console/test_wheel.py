@@ -21,6 +21,8 @@ CARRIED = (
     "applet/sam/profile.toml",
     "permitcard/messages/en.toml",
     "permitcard/messages/zh.toml",
+    "permitcard/messages/zh-reasons.toml",
+    "permitcard/messages/zh-said.toml",
     "permitcard/conformance/suite.ini",
     "permitcard/conformance/test_selection.py",
     "personalization/intake/messages/zh.toml",

@@ -33,8 +33,8 @@ from personalization.production.states import BatchState, BlankState, RowState, 
 from personalization.production.stock import count_stock
 from personalization.production.tracing import unpack_trace
 from personalization.production.work import CardFault, Condition, KeysRefused, Superseded, WrongBlank
-from personalization.reports import write_report
 from personalization.reports.words import catalogue
+from personalization.reports.writer import write_report
 from reader_bridge.connection import Interface, ReaderError
 from reader_bridge.simulated import SimulatedCard, SimulatedConnection, open_card
 from tests.model.real_line import PASSPHRASE, Outfit, boot, load, new_blank, recipe

@@ -8,7 +8,6 @@ from __future__ import annotations
 import ast
 import functools
 import string
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from card_os.storage.wear import PageUse
 from permitcard.centre_group import Fault
 from permitcard.translation import Language, Translator
 from personalization.keys.hsm.token import CODES as TOKEN_CODES
+from personalization.keys.keystore import KeyName, KeyUse
 from personalization.permit.casework.states import CaseKind, CaseState, Step
 from personalization.permit.desk.dossier import Withdrawal
 from personalization.permit.electronic.passes import PassFault
@@ -28,8 +28,10 @@ from personalization.permit.evidence import Designation, Use
 from personalization.permit.findings import ReasonCode
 from personalization.permit.linked import LinkFault
 from personalization.permit.policy.model import Fact, Ground
-from personalization.permit.recognition import Route
+from personalization.permit.recognition import Opinion, Route
 from personalization.production.account import Place
+from personalization.production.acts import Act, Role
+from personalization.production.audit import Fault as TrailFault
 from personalization.production.states import BatchState, BlankState, Order, RowState, SamState, StationState
 from personalization.production.station import Ending
 from personalization.reports.words import catalogue
@@ -93,6 +95,12 @@ PARTS = {
     "case.step": {step.value for step in Step},
     "platform.faults": {fault.value for fault in LinkFault},
     "desk.waiting": {"endorsement", *(why.value for why in Withdrawal)},
+    "role": {role.value for role in Role},
+    "act": {act.value for act in Act},
+    "opinion": {opinion.value for opinion in Opinion},
+    "key-name": {name.value for name in KeyName},
+    "key-use": {use.value for use in KeyUse},
+    "audit.fault": {fault.value for fault in TrailFault},
     "pass.fault": {fault.value for fault in PassFault},
 }
 """Codes that are put together from a group and a state."""
@@ -135,10 +143,10 @@ class Site:
     parameters: frozenset[str] | None
 
 
-def sources() -> Iterator[tuple[Path, ast.Module]]:
-    for package in PACKAGES:
-        for path in sorted((ROOT / package).rglob("*.py")):
-            yield path, ast.parse(path.read_text("utf-8"))
+@functools.cache
+def sources() -> tuple[tuple[Path, ast.Module], ...]:
+    paths = (path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py")))
+    return tuple((path, ast.parse(path.read_text("utf-8"))) for path in paths)
 
 
 def name_of(function: ast.expr) -> str:
@@ -209,6 +217,12 @@ def places(template: str) -> frozenset[str]:
     return frozenset(name for _, name, _, _ in string.Formatter().parse(template) if name)
 
 
+def groups(template: str) -> frozenset[str]:
+    """Groups in which facts of a template have their words: ``{state:row}``."""
+    specs = (spec for _, _, spec, _ in string.Formatter().parse(template) if spec)
+    return frozenset(spec for spec in specs if spec[0].isalpha())
+
+
 def test_the_sites_are_seen() -> None:
     assert len(errors()) > 200
     assert len(words()) > 20
@@ -244,8 +258,27 @@ def test_codes_that_are_computed_have_words() -> None:
     assert {code for code, lacking in of_pcsc.items() if lacking} == set()
 
 
+def test_codes_among_the_facts_have_words() -> None:
+    named = {group for template in ENGLISH.values() for group in groups(template)}
+    assert named > {"row", "blank", "case.state"}
+    assert named <= PARTS.keys()
+
+
+def test_a_code_among_the_facts_is_told_in_words() -> None:
+    chinese, english = (Translator.load(language) for language in (Language.CHINESE, Language.ENGLISH))
+    told = {"card_id": "4A5A", "state": "barred", "wanted": "sample"}
+    assert chinese("card-not-so", **told) == "卡 4A5A 的状态为 禁用待查，不能由此变为 样卡。"
+    assert "is in doubt; it" in english("card-not-so", **told | {"state": "in doubt"})
+    faults = english("linked-number-wrong", faults="account-alone, linked-twice")
+    assert (faults.count("account"), faults.count(", ")) == (1, 1)
+    cut = english("checkpoint-not-of-trail", fault="cut", number=7)
+    assert "entry 7" in cut
+    assert english("reader-missing", location="x", reason="no-card").count("(there is no card") == 1
+
+
 def test_both_languages_have_the_same_codes_and_facts() -> None:
     assert set(ENGLISH) == set(CHINESE)
+    assert {code for code in ENGLISH if groups(ENGLISH[code]) != groups(CHINESE[code])} == set()
     different = {code for code in ENGLISH if places(ENGLISH[code]) != places(CHINESE[code])}
     assert different == set()
 
@@ -268,7 +301,8 @@ def test_no_words_are_left_over_from_codes_that_nobody_gives() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
-    beginnings = tuple(text for text in used if text.endswith("."))
+    named = {f"{group}." for template in ENGLISH.values() for group in groups(template)}
+    beginnings = (*(text for text in used if text.endswith(".")), *named)
     assert {code for code in ENGLISH if code not in used and not code.startswith(beginnings)} == set()
 
 

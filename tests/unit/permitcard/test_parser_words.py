@@ -17,7 +17,7 @@ import typer
 
 from permitcard.commands.application import run
 from permitcard.commands.table import TABLE, load
-from permitcard.parser_words import GROUP, in_own_words
+from permitcard.foreign_words import PARSER, in_own_words
 from permitcard.translation import Language, Translator
 
 CHINESE = Translator.load(Language.CHINESE)
@@ -149,7 +149,7 @@ def test_a_mistake_is_told_in_the_language_that_was_asked_for(
     assert run([*line, "--json"]) == 2
     text = json.loads(capsys.readouterr().err)["error"]["text"]
     assert not ENGLISH.search(text)
-    assert not text.startswith(GROUP)
+    assert not text.startswith(PARSER)
 
 
 def test_the_facts_of_a_mistake_stay_as_they_are() -> None:

@@ -83,7 +83,7 @@ def test_json_carries_codes_and_words(receipt: Receipt) -> None:
     assert report["declared_rows"] == 123
     assert len(report["findings"]) == len(receipt.findings)
     entry = next(each for each in report["findings"] if each["rule"] == "text-too-long")
-    assert entry["column_title"] == "2 姓名 name"
+    assert entry["column_title"] == "2 姓名"
     assert entry["parameters"] == {"length": 51, "limit": 50}
 
 
@@ -138,10 +138,11 @@ def test_masks(column: Column, value: str, masked: str) -> None:
     assert mask(column, value) == masked
 
 
-def test_titles_name_the_column_in_both_languages() -> None:
+def test_titles_name_the_column_as_the_sheet_does_and_in_english() -> None:
     assert column_title(Column.CITIZEN_NUMBER) == "6 身份证号 citizen number"
     assert column_title(Column.CURRENT_ADDRESS) == "2 现居住地址 current address"
     assert column_title(Column.PORTRAIT) == "照片 picture"
+    assert [column_title(column, "zh") for column in (Column.CITIZEN_NUMBER, Column.ROW)] == ["6 身份证号", "行"]
     assert len({column_title(column) for column in Column}) == len(Column)
 
 

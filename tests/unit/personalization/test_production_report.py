@@ -17,8 +17,8 @@ from personalization.production.recovery import recover
 from personalization.production.states import BatchState, BlankState, RowState, RunState
 from personalization.production.station import Line, Station
 from personalization.production.work import Condition
-from personalization.reports import write_report
 from personalization.reports.words import catalogue
+from personalization.reports.writer import write_report
 from tests.unit.personalization.scripted_line import (
     FAULTY,
     HONEST,

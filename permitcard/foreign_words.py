@@ -1,7 +1,7 @@
-"""What is wrong with a command line, in the console's language.
+"""What others say in English only, in the console's language: the option parser, the system, PC/SC, status words.
 
-The option parser's library says it in English only. Its sentences are taken for message identifiers, as gettext does:
-those of the group ``parser`` in the English catalogue are the library's own, and the same codes have them in Chinese.
+Their sentences are taken for message identifiers, as gettext does: those of the groups here are, in the English
+catalogue, what is said letter by letter, and the same codes have them in Chinese.
 """
 
 from __future__ import annotations
@@ -12,24 +12,26 @@ from typing import Final
 
 from permitcard.translation import Language, Translator
 
-GROUP: Final = "parser."
+PARSER: Final = "parser."
+"""About a command line."""
+
+SAID: Final = "said."
+"""Why something failed: it stands inside a sentence of ours."""
+
 _PLACE: Final = re.compile(r"\{(\w+)\}")
 _NOISE: Final = "Value error, "
-"""What the library's validation puts before the words of a wrong choice."""
+"""What the parser's validation puts before the words of a wrong choice."""
 
 _INNER: Final = "reason"
-"""The place of a template that holds another sentence of the library."""
+"""The place of a template that holds another sentence, whose words the translator finds."""
 
 
 def in_own_words(sentence: str, translate: Translator) -> str:
-    """The library's sentence in the translator's language; one that it never said before stays as it is."""
+    """The sentence in the translator's language; one that nobody said before stays as it is."""
     plain = sentence.replace(_NOISE, "")
     for code, pattern in _identifiers():
         if (found := pattern.fullmatch(plain)) is not None:
-            facts = found.groupdict()
-            if _INNER in facts:
-                facts[_INNER] = in_own_words(facts[_INNER], translate)
-            return translate(code, **facts)
+            return translate(code, **found.groupdict())
     return plain
 
 
@@ -37,7 +39,7 @@ def in_own_words(sentence: str, translate: Translator) -> str:
 def _identifiers() -> tuple[tuple[str, re.Pattern[str]], ...]:
     """Codes and English sentences: first those around other sentences, then those with more words of their own."""
     templates = Translator.load(Language.ENGLISH).templates
-    own = [(code, template) for code, template in templates.items() if code.startswith(GROUP)]
+    own = [(code, template) for code, template in templates.items() if code.startswith((PARSER, SAID))]
     own.sort(key=lambda item: (f"{{{_INNER}}}" not in item[1], -len(_PLACE.sub("", item[1]))))
     return tuple((code, _pattern(template)) for code, template in own)
 
