@@ -23,6 +23,7 @@ from permitcard import __version__
 from permitcard.commands.table import CommandTable
 from permitcard.console import Console
 from permitcard.foreign_words import in_own_words
+from permitcard.help_pages import help_pages
 from permitcard.translation import Language, Translator
 
 
@@ -135,7 +136,8 @@ def run(arguments: Sequence[str]) -> int:
     with contextlib.suppress(ValueError):
         signal.signal(signal.SIGTERM, _interrupt)
     try:
-        result = cast("object", application(args=line, standalone_mode=False, prog_name="permitcard"))
+        with help_pages(console.translate.language, line):
+            result = cast("object", application(args=line, standalone_mode=False, prog_name="permitcard"))
     except typer.TyperException as error:
         console.complain("usage", text=in_own_words(error.format_message(), console.translate))
         return ExitCode.USAGE

@@ -23,6 +23,8 @@ CARRIED = (
     "permitcard/messages/zh.toml",
     "permitcard/messages/zh-reasons.toml",
     "permitcard/messages/zh-said.toml",
+    "permitcard/messages/help/zh-frame.toml",
+    "permitcard/messages/help/zh-batch.toml",
     "permitcard/conformance/suite.ini",
     "permitcard/conformance/test_selection.py",
     "personalization/intake/messages/zh.toml",
