@@ -141,7 +141,7 @@ class ObjectStore:
 
     @property
     def free(self) -> int:
-        """Largest size in bytes that an object created now can have."""
+        """Largest size in bytes that an object created now can have; one with a tries counter needs its cells, too."""
         return self._heap.largest if self._free_slots else 0
 
     @property
