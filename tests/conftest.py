@@ -13,6 +13,7 @@ from typing import Final
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 from reader_bridge.pcscd import CLIENT_VARIABLE
 
@@ -29,7 +30,7 @@ settings.register_profile(
 settings.load_profile("suite")
 if not DRAWS_ANEW:
     # Else one value in twenty is a constant of ours, of the modules that the tests before happen to have imported.
-    vars(providers)["_get_local_constants"] = providers.Constants
+    vars(providers)["_get_local_constants"] = Constants
 
 PCSC_FOLDER: Final = Path(tempfile.mkdtemp(prefix="tests-pcscd-"))
 """Where this process starts a PC/SC service of its own, if it does."""
