@@ -1,8 +1,8 @@
 """A centre of a group: several system accounts work in one folder, each under its own name.
 
 `GROUP_FILE` in the centre's folder names the group; whoever owns the folder administers the centre. What is made in the
-centre gets the group's rights by itself (`personalization.folder_rights`). Here a centre is given to a group, whoever
-is not let in is told why, and what has other rights than it ought to have is found.
+centre gets the group's rights by itself (`personalization.folder_rights`). Here a centre is given to a group and taken
+back, whoever is not let in is told why, and what has other rights than it ought to have is found.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from permitcard.system_accounts import (
     group_name,
     group_number,
     is_member,
+    primary_group,
     system_user,
     whose,
 )
 from personalization.atomic_file import write_atomically
 from personalization.errors import PersonalizationError
-from personalization.folder_rights import GROUP_FILE, OWNER_ALONE, WHOLE_GROUP, WRITTEN_BY_ONE
+from personalization.folder_rights import GROUP_FILE, OWNER_ALONE, WHOLE_GROUP, WRITTEN_BY_ONE, is_locked
 
 SETTINGS: Final = frozenset({GROUP_FILE, "operators.toml", "hooks.toml", "hsm.toml", "journal.toml", "sams.toml"})
 """Files in the centre's folder that its owner alone may write, see `folder_rights.read_settings`."""
@@ -39,6 +40,8 @@ SETTINGS: Final = frozenset({GROUP_FILE, "operators.toml", "hooks.toml", "hsm.to
 _BY_OTHERS: Final = 0o007
 _BY_GROUP: Final = stat.S_ISGID | 0o070
 _WRITABLE: Final = 0o022
+_AS_IT_IS: Final = -1
+_LOCKS: Final = ".lock"
 _USAGE: Final = 2
 _ENVIRONMENT: Final = 3
 
@@ -151,26 +154,56 @@ def give(root: Path, group: str) -> int:
         group: its name at the operating system.
 
     Raises:
-        PersonalizationError: as `require_group`; "folder-missing", "centre-not-owner" (exit 2); "centre-file-of-other"
-            (exit 3), a file is another account's; nothing was changed then.
+        PersonalizationError: as `require_group`; "folder-missing", "centre-not-owner" (exit 2); exit 3, nothing was
+            changed: "centre-file-of-other", a file is another account's; "centre-at-work".
     """
     number = require_group(group)
-    status = _folder(root)
-    if not acts_for(status.st_uid):
-        owner = account_name(status.st_uid)
-        raise PersonalizationError("centre-not-owner", exit_code=_USAGE, path=str(root), owner=owner)
+    status = _own_folder(root)
     changes: list[tuple[Path, int]] = []
     for path, mode, found in _entries(root):
         if _rights(found) != (mode, number):
-            if not acts_for(found.st_uid):
-                raise PersonalizationError(
-                    "centre-file-of-other", exit_code=_ENVIRONMENT, path=str(path), **whose(path)
-                )
+            _require_mine(path, found)
             changes.append((path, mode))
+    if changes or _rights(status) != (WHOLE_GROUP.folder, number):
+        _require_rest(root)
     content = f"[group]\nname = {json.dumps(group, ensure_ascii=False)}\n"
     write_atomically(root / GROUP_FILE, content.encode(), settings=True)
     for path, mode in (*changes, (root / GROUP_FILE, WRITTEN_BY_ONE), (root, WHOLE_GROUP.folder)):
         _set(path, mode, number)
+    return len(changes)
+
+
+def take_back(root: Path) -> int:
+    """Make a centre its owner's alone again; returns how many files and folders were changed.
+
+    The centre's folder is closed first and its group's file goes last, so that it refuses everybody in between. Safe to
+    do again, also after a kill. What accounts of the group have copied, they keep.
+
+    Args:
+        root: the centre's folder.
+
+    Raises:
+        PersonalizationError: "folder-missing", "centre-not-owner", "centre-not-shared" (exit 2); exit 3, nothing was
+            changed: "centre-file-of-other", whose owner only the administrator can change; "centre-at-work";
+            "group-not-here".
+    """
+    _require_groups()
+    status = _own_folder(root)
+    if not (root / GROUP_FILE).exists():
+        raise PersonalizationError("centre-not-shared", exit_code=_USAGE, path=str(root))
+    owner, group = status.st_uid, primary_group(status.st_uid, status.st_gid)
+    changes: list[tuple[Path, int]] = []
+    for path, _, found in _entries(root):
+        mode = OWNER_ALONE.folder if stat.S_ISDIR(found.st_mode) else OWNER_ALONE.file
+        if (*_rights(found), found.st_uid) != (mode, group, owner):
+            _require_mine(path, found)
+            if found.st_uid != owner and not acts_for(ADMINISTRATOR):
+                raise _of_other(path)
+            changes.append((path, mode))
+    _require_rest(root)
+    for path, mode in ((root, OWNER_ALONE.folder), *changes):
+        _set(path, mode, group, owner)
+    (root / GROUP_FILE).unlink()
     return len(changes)
 
 
@@ -232,12 +265,12 @@ def _entries(root: Path) -> Iterator[tuple[Path, int, os.stat_result]]:
                 yield path, WRITTEN_BY_ONE if path.parent == root and name in SETTINGS else WHOLE_GROUP.file, status
 
 
-def _set(path: Path, mode: int, group: int) -> None:
-    """Give one file or folder its group and rights; nothing that a link leads to."""
+def _set(path: Path, mode: int, group: int, owner: int = _AS_IT_IS) -> None:
+    """Give one file or folder its owner, group and rights; nothing that a link leads to."""
     if sys.platform != "win32":
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
-            os.fchown(descriptor, -1, group)
+            os.fchown(descriptor, owner, group)
             os.fchmod(descriptor, mode)  # after the group, whose change takes bits away
         finally:
             os.close(descriptor)
@@ -247,6 +280,31 @@ def _closed(root: Path, status: os.stat_result) -> PersonalizationError:
     if status.st_mode & stat.S_ISGID and status.st_mode & 0o070:
         return PersonalizationError("centre-not-member", exit_code=_ENVIRONMENT, path=str(root), **whose(root))
     return PersonalizationError("centre-closed", exit_code=_ENVIRONMENT, path=str(root), **whose(root))
+
+
+def _own_folder(root: Path) -> os.stat_result:
+    """What a centre's folder is, whose owner this process acts for."""
+    status = _folder(root)
+    if not acts_for(status.st_uid):
+        owner = account_name(status.st_uid)
+        raise PersonalizationError("centre-not-owner", exit_code=_USAGE, path=str(root), owner=owner)
+    return status
+
+
+def _require_mine(path: Path, found: os.stat_result) -> None:
+    if not acts_for(found.st_uid):
+        raise _of_other(path)
+
+
+def _of_other(path: Path) -> PersonalizationError:
+    return PersonalizationError("centre-file-of-other", exit_code=_ENVIRONMENT, path=str(path), **whose(path))
+
+
+def _require_rest(root: Path) -> None:
+    """Refuse while a station, a coordinator or a preparation works here: each holds a lock for as long as it lives."""
+    for path, _, status in _entries(root):
+        if path.name.endswith(_LOCKS) and stat.S_ISREG(status.st_mode) and is_locked(path):
+            raise PersonalizationError("centre-at-work", exit_code=_ENVIRONMENT, path=str(root), lock=path.name)
 
 
 def _folder(root: Path) -> os.stat_result:

@@ -57,6 +57,18 @@ def group_number(name: str) -> int | None:
         return None
 
 
+def primary_group(account: int, unknown: int) -> int:
+    """Number of the group that an account logs in with; ``unknown`` where the system does not know the account."""
+    if sys.platform == "win32":
+        return unknown
+    import pwd
+
+    try:
+        return pwd.getpwuid(account).pw_gid
+    except KeyError:
+        return unknown
+
+
 def acts_for(owner: int) -> bool:
     """Whether this process may do what the owner of a file may."""
     return sys.platform == "win32" or os.geteuid() in {ADMINISTRATOR, owner}

@@ -148,6 +148,24 @@ def file_lock(path: Path, *, timeout: float = -1) -> FileLock:
     return FileLock(path, timeout=timeout, mode=rights_in(path.parent).file)
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a living process holds a lock of `file_lock`; asks for no more than others may hold at the same time.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    if sys.platform == "win32":
+        return False
+    import fcntl
+
+    with path.open("rb") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
 def read_settings(path: Path) -> str:
     """The text of a file that says what is run, or who may do what.
 

@@ -31,6 +31,17 @@ def share(
     console.result({"centre": str(centre), "group": name, "changed": changed})
 
 
+@group.command("unshare")
+def unshare(context: typer.Context, centre: CentreOption = Path("centre")) -> None:
+    """Take a centre back from its group: it is its owner's alone again, by its owner or the system's administrator."""
+    from permitcard.centre_group import take_back
+
+    console = console_of(context)
+    changed = take_back(centre)
+    console.say("centre.taken-back", path=centre, changed=changed)
+    console.result({"centre": str(centre), "changed": changed})
+
+
 @group.command("check")
 def check(context: typer.Context, centre: CentreOption = Path("centre")) -> int:
     """List files and folders of a centre that are more open, or more closed, than they ought to be."""

@@ -92,6 +92,7 @@ def story() -> Iterator[Story]:
         gone = Counter(owner for path, owner in before.items() if not path.exists())
         wang("audit", "verify", *ON)
         li("audit", "export", "export.json", *ON)
+        said["not alone"] = li("centre", "unshare", *ON, code=3).error
         yield Story(found, centre, batch, owners, wrong, gone, said)
 
 
@@ -253,6 +254,15 @@ def test_an_account_outside_reads_nothing_and_is_told_why(story: Story) -> None:
     files = [str(path) for path in root.rglob("*") if path.is_file()]
     assert len(files) > CARDS
     assert not outsider.may("sh", "-c", 'for file; do test -r "$file" && exit 0; done; exit 1', "sh", *files)
+
+
+def test_an_owner_does_not_take_what_others_made(story: Story) -> None:
+    """POSIX.1-2017, chown(): who is not the administrator gives no file another owner."""
+    told = story.said["not alone"]
+    assert (told["code"], parameters(told)["account"]) == ("centre-file-of-other", story.team.members[0].name)
+    foreign = story.team.members[2]("centre", "unshare", *ON, code=2).error
+    assert foreign["code"] == "centre-not-owner"
+    assert (story.centre.root / "group.toml").exists()
 
 
 def test_an_account_gives_nothing_to_a_group_that_it_is_not_of(story: Story) -> None:

@@ -15,11 +15,11 @@ import pytest
 
 from permitcard import centre_group
 from permitcard.centre import Centre
-from permitcard.centre_group import Fault, findings, give, require_access
+from permitcard.centre_group import Fault, findings, give, require_access, take_back
 from permitcard.commands.keys import make_keys
 from permitcard.system_accounts import account_name, group_name, whose
 from personalization.errors import PersonalizationError
-from personalization.folder_rights import GROUP_FILE
+from personalization.folder_rights import GROUP_FILE, file_lock
 from personalization.production.operators import Roster
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no groups of accounts")
@@ -82,6 +82,67 @@ def test_nobody_works_in_a_centre_that_is_half_given(
     assert refused(Centre(root).key_store) == ("centre-group-differs", 3)
     give(root, GROUP)
     assert findings(root) == []
+
+
+def test_a_centre_is_taken_back(root: Path) -> None:
+    give(root, GROUP)
+    assert take_back(root) == 7
+    assert not (root / GROUP_FILE).exists()
+    assert {mode(path) for path in (root, *root.rglob("*")) if path.is_dir()} == {0o700}
+    assert {mode(path) for path in root.rglob("*") if path.is_file() and not path.is_symlink()} == {0o600}
+    assert findings(root) == []
+    require_access(root)
+    assert refused(lambda: take_back(root)) == ("centre-not-shared", 2)
+    assert refused(lambda: take_back(root.parent / "missing")) == ("folder-missing", 2)
+
+
+@pytest.mark.parametrize("interrupted_after", range(8))
+def test_nobody_works_in_a_centre_that_is_half_taken_back(
+    root: Path, monkeypatch: pytest.MonkeyPatch, interrupted_after: int
+) -> None:
+    give(root, GROUP)
+    change, left = centre_group._set, [interrupted_after]
+
+    def interrupted(path: Path, mode: int, group: int, owner: int) -> None:
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        change(path, mode, group, owner)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(centre_group, "_set", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            take_back(root)
+    if interrupted_after:
+        assert refused(Centre(root).key_store) == ("centre-group-differs", 3)
+        assert findings(root), "what is still the group's is told"
+    take_back(root)
+    assert findings(root) == []
+
+
+@pytest.mark.parametrize("name", ["batches/.preparing.lock", "journal.sqlite.locks/batch-1.lock", "keys.lock"])
+def test_nothing_is_changed_while_somebody_works(root: Path, name: str) -> None:
+    (root / name).parent.mkdir(exist_ok=True)
+    lock = file_lock(root / name)
+    with lock:
+        assert refused(lambda: give(root, GROUP)) == ("centre-at-work", 3)
+    assert not (root / GROUP_FILE).exists()
+    give(root, GROUP)
+    before = {path: mode(path) for path in root.rglob("*")}
+    with lock:
+        assert give(root, GROUP) == 0, "nothing has to be changed"
+        assert refused(lambda: take_back(root)) == ("centre-at-work", 3)
+    assert {path: mode(path) for path in root.rglob("*")} == before
+    take_back(root)
+
+
+@pytest.mark.skipif(sys.platform == "win32" or os.geteuid() != 0, reason="only the administrator gives files away")
+def test_the_administrator_makes_files_of_others_the_owners(root: Path) -> None:
+    give(root, GROUP)
+    os.chown(root / "cards" / "0001" / "1.card", 65534, -1)
+    os.chown(root, 65533, -1)
+    take_back(root)
+    assert {path.lstat().st_uid for path in (root, *root.rglob("*")) if not path.is_symlink()} == {65533}
 
 
 def open_to_others(root: Path) -> None:
