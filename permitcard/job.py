@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime as dt
+import re
 import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -67,11 +68,15 @@ from personalization.production.remake import require_old_cards_dead, require_ro
 from personalization.production.results import Results
 from personalization.production.run import ProgressBar, RunResult, resume_batch, run_batch
 from personalization.production.states import BlankState
-from personalization.production.stock import count_stock, receive_blanks
+from personalization.production.stock import count_stock, places_beginning, receive_blanks
 from personalization.reports.words import catalogue
 
 _MAKING_KEYS: Final = (KeyName.FACTORY, KeyName.CARD, KeyName.DOCUMENT_SIGNER)
 """Keys that the audit trail names by check value when a batch is run."""
+
+_SERIES_LENGTH: Final = 5
+_SERIES: Final = re.compile(r"([0-9A-F]{4})-")
+"""How the file of a simulated blank is named at its beginning."""
 
 _SPARE_BLANKS: Final = 0.02
 """Blanks made beyond the rows of a simulated run, for spoiled ones."""
@@ -233,11 +238,16 @@ class Job:
         """
         self.operator.require(Role.RECEIVE)
         refuse_other_kind(production=self.keys.production, simulated=True, card=str(self.centre.cards))
-        taken = {int(path.name[:4], 16) for path in self.centre.cards.glob("????-*.card")}
-        number = max(taken, default=0) + 1
         today = dt.datetime.now(dt.UTC).date()
-        blanks = make_blanks(self.centre.cards, self.keys, number, count, today, chip=chip)
+        blanks = make_blanks(self.centre.cards, self.keys, self._next_series(), count, today, chip=chip)
         return receive_blanks(self.journal, blanks, lot=lot, who=self.operator.name, progress=progress)
+
+    def _next_series(self) -> int:
+        """Number of the next simulated cards: none whose card files are there, or are in the journal and gone."""
+        place = f"sim:{self.centre.cards.name}/"
+        names = places_beginning(self.journal, place, _SERIES_LENGTH)
+        names |= {path.name[:_SERIES_LENGTH] for path in self.centre.cards.glob("*.card")}
+        return max((int(found[1], 16) for name in names if (found := _SERIES.fullmatch(name))), default=0) + 1
 
     def stock_up(self, rows: int, *, chip: str = DEFAULT_CHIP, progress: Callable[[int], None] | None = None) -> int:
         """Make simulated blanks until there is one for each of ``rows`` rows and some to spare; returns how many."""

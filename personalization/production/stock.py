@@ -94,6 +94,17 @@ def _book(journal: Journal, group: Sequence[NewBlank], lot: str, who: str) -> No
         raise PersonalizationError("blank-known", exit_code=2, lot=lot, first=group[0].location) from None
 
 
+def places_beginning(journal: Journal, beginning: str, length: int) -> set[str]:
+    """How the places of blanks go on behind a beginning, for so many characters; of all blanks that ever came.
+
+    Cards that are gone count, too: what was numbered once is not numbered again.
+    """
+    part = func.substr(Blank.location, len(beginning) + 1, length)
+    with journal.reading() as connection:
+        found = select(part).where(Blank.location.startswith(beginning, autoescape=True)).distinct()
+        return {str(name) for name in connection.execute(found).scalars()}
+
+
 class StockCount(NamedTuple):
     """The stock in numbers.
 

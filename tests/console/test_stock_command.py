@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import shutil
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -181,3 +182,55 @@ def test_a_delivery_is_received_by_its_list_whole_or_not_at_all(small_centre: Sm
         assert prompt("stock", "receive", *line, code=2).error["code"] == "either-or"
     assert prompt("stock", "receive", "3", "--lot", "x" * 65, code=2).error["code"] == "text-length"
     prompt("stock", "account")
+
+
+def test_blanks_are_numbered_on_when_card_files_are_gone(small_centre: SmallCentre) -> None:
+    """No backup takes ``cards``: a centre that is brought back has a journal that knows them, and no files."""
+    centre = small_centre.centre
+    small_centre("stock", "receive", "3")
+    shutil.rmtree(centre.cards)
+    assert small_centre("stock", "receive", "6").document["received"] == 6
+    assert {path.name[:4] for path in centre.cards.glob("*.card")} == {"0002"}
+    places = {str(card["location"]) for card in cards_of(small_centre)}
+    assert len(places) == 9
+    small_centre("batch", "run", small_centre.delivered, "--stations", "1", code=1)
+    assert small_centre("batch", "resume").document["good"] == CARDS
+    gone = [card["reason"] for card in cards_of(small_centre) if card["state"] == "spoiled"]
+    assert gone == ["reader: image-missing"] * 3, "and each is accounted for"
+
+
+def test_blanks_are_numbered_on_when_all_of_a_batch_is_erased(small_centre: SmallCentre) -> None:
+    small_centre("stock", "receive", str(CARDS))
+    batch = str(small_centre("batch", "run", small_centre.delivered, "--stations", "1").document["batch"])
+    small_centre("batch", "erase", batch)
+    assert not list(small_centre.centre.cards.glob("*.card"))
+    assert small_centre("stock", "receive", "1").document["received"] == 1
+
+
+def cards_of(centre: SmallCentre) -> list[dict[str, Any]]:
+    document: Any = centre("stock", "cards").document
+    return list(document["cards"])
+
+
+def test_a_damaged_journal_is_told_and_what_to_do(small_centre: SmallCentre) -> None:
+    """SQLite finds damage where it reads: in a page of a table, or in the beginning of the file."""
+    small_centre("stock", "receive", "1")
+    journal = small_centre.centre.journal
+    with contextlib.closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as connection:
+        size = connection.execute("PRAGMA page_size").fetchone()[0]
+        pages = connection.execute("SELECT rootpage FROM sqlite_master WHERE tbl_name = 'blanks'").fetchall()
+    whole = journal.read_bytes()
+    torn = bytearray(whole)
+    for (page,) in pages:
+        torn[(page - 1) * size : page * size] = b"\xff" * size
+    for content in (bytes(torn), b"no database" * 100 + whole[1100:]):
+        journal.write_bytes(content)
+        for line in (("stock", "show"), ("stock", "receive", "1")):
+            told = small_centre(*line, code=3).error
+            assert told["code"] == "journal-damaged"
+            assert "backup" in str(told["text"])
+        chinese = small_centre.prompt("--lang", "zh", "stock", "show", "--centre", "centre", code=3).err
+        assert "备份" in chinese
+        assert "malformed" not in chinese
+    journal.write_bytes(whole)
+    assert small_centre("stock", "show").document["received"] == 1

@@ -19,10 +19,18 @@ from personalization.errors import PersonalizationError, unread
 from personalization.folder_rights import file_lock, make_file, make_folder
 from personalization.production.journal.chain import ChainEnd, append_entries, is_in_chain
 from personalization.production.journal.clock import elapsed_s, now_us
-from personalization.production.journal.engines import READ_ONLY, make_engine, passes
+from personalization.production.journal.engines import READ_ONLY, is_damage, make_engine, passes
 from personalization.production.journal.place import JournalPlace, SqliteFile
 
-__all__ = ["AUDIT_ENTRIES", "HEAD_REVISION", "Journal", "JournalUnavailable", "now_us", "open_journal"]
+__all__ = [
+    "AUDIT_ENTRIES",
+    "HEAD_REVISION",
+    "Journal",
+    "JournalDamaged",
+    "JournalUnavailable",
+    "now_us",
+    "open_journal",
+]
 
 HEAD_REVISION: Final = "0008"
 """Newest migration in `personalization.production.journal.migrations`; a test holds it there."""
@@ -54,6 +62,18 @@ class JournalUnavailable(PersonalizationError):
         super().__init__("journal-unavailable", exit_code=3, path=place, cause=cause)
 
 
+class JournalDamaged(PersonalizationError):
+    """The database found its own content damaged: a backup has to take its place.
+
+    Args:
+        place: where the journal is.
+        cause: the database's words.
+    """
+
+    def __init__(self, place: str, cause: str) -> None:
+        super().__init__("journal-damaged", exit_code=3, path=place, cause=cause)
+
+
 @dataclass(frozen=True, slots=True)
 class Journal:
     """The open journal; give it up with `close`.
@@ -77,6 +97,7 @@ class Journal:
 
         Raises:
             JournalUnavailable: the database is locked for too long, full or gone; nothing was written.
+            JournalDamaged: its content is damaged; nothing was written.
         """
         last: ChainEnd | None = None
         try:
@@ -86,10 +107,12 @@ class Journal:
                 yield connection
                 last = append_entries(connection, entries)
         except DBAPIError as error:
+            if is_damage(error):
+                raise _trouble(self.place, error) from error
             if not passes(error):
                 raise
             if last is None or not self._committed(last):
-                raise _unavailable(self.place, error) from error
+                raise _trouble(self.place, error) from error
 
     @contextmanager
     def reading(self) -> Generator[Connection]:
@@ -97,15 +120,16 @@ class Journal:
 
         Raises:
             JournalUnavailable: the database is gone.
+            JournalDamaged: its content is damaged.
         """
         options = {READ_ONLY: True} if self._sqlite else _SNAPSHOT
         try:
             with self.engine.connect().execution_options(**options) as connection:
                 yield connection
         except DBAPIError as error:
-            if not passes(error):
+            if not passes(error) and not is_damage(error):
                 raise
-            raise _unavailable(self.place, error) from error
+            raise _trouble(self.place, error) from error
 
     def write(self, work: Callable[[Connection], _T]) -> _T:
         """Do ``work`` in a transaction, again and again while the database is gone, for `patience_s` at most.
@@ -178,8 +202,10 @@ class Journal:
                 cursor.close()
             finally:
                 connection.close()
-        except (OperationalError, sqlite3.OperationalError) as error:
-            raise _unavailable(self.place, error) from error
+        except (DBAPIError, sqlite3.DatabaseError) as error:
+            if not is_damage(error) and not isinstance(error, OperationalError | sqlite3.OperationalError):
+                raise
+            raise _trouble(self.place, error) from error
 
     def close(self) -> None:
         """Close all connections."""
@@ -217,8 +243,8 @@ def open_journal(place: JournalPlace | Path, *, migrate: bool = True, patience_s
     except (OSError, DBAPIError) as error:
         journal.close()
         if isinstance(error, OSError) and error.filename is not None:  # a file beside the database, which is not asked
-            raise unread(error, Path(error.filename), _unavailable(place, error)) from error
-        raise _unavailable(place, error) from error
+            raise unread(error, Path(error.filename), _trouble(place, error)) from error
+        raise _trouble(place, error) from error
     except BaseException:
         journal.close()
         raise
@@ -253,6 +279,6 @@ def _revision(connection: Connection) -> str | None:
     return None if found is None else str(found)
 
 
-def _unavailable(place: JournalPlace, error: BaseException) -> JournalUnavailable:
+def _trouble(place: JournalPlace, error: BaseException) -> JournalUnavailable | JournalDamaged:
     cause = str(error.orig) if isinstance(error, DBAPIError) else str(error)
-    return JournalUnavailable(place.shown, cause.strip())
+    return (JournalDamaged if is_damage(error) else JournalUnavailable)(place.shown, cause.strip())

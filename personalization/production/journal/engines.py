@@ -31,6 +31,12 @@ _OPEN_SESSION: Final = (
     f"SET lock_timeout = '{_BUSY_TIMEOUT_S}s'",
 )
 _FORCED_COMMITS: Final = frozenset({"on", "remote_apply", "remote_write"})
+_DAMAGED_SQLITE: Final = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+"""Source: sqlite.org/rescode.html, 11 and 26, and the extended codes of 11."""
+
+_DAMAGED_POSTGRESQL: Final = frozenset({"XX001", "XX002"})
+"""Source: PostgreSQL 15, appendix A: data_corrupted, index_corrupted."""
+
 _PASSING: Final = frozenset({"25P03", "40001", "40P01", "55P03", "53100", "53200", "53300", "57P01", "57P02", "57P03"})
 """SQLSTATEs that pass: session ended while idle in its transaction, serialization, deadlock, lock timeout, disk full,
 memory, too many connections, shutdown, crash of another session, starting up."""
@@ -146,3 +152,10 @@ def passes(error: DBAPIError) -> bool:
     """Whether an error is the database's trouble, which may be over soon, and not a mistake in what was asked."""
     state = getattr(error.orig, "sqlstate", None)
     return error.connection_invalidated or isinstance(error, OperationalError) or state in _PASSING
+
+
+def is_damage(error: BaseException) -> bool:
+    """Whether the database found its own content damaged, which no waiting mends."""
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    name = getattr(cause, "sqlite_errorname", None) or ""
+    return name.startswith(_DAMAGED_SQLITE) or getattr(cause, "sqlstate", None) in _DAMAGED_POSTGRESQL
