@@ -205,7 +205,7 @@ def test_a_passphrase_that_does_not_open(here: Here, centre: Path, monkeypatch: 
 
 def test_a_damaged_key_store_and_a_damaged_journal(here: Here, centre: Path) -> None:
     (centre / "journal.sqlite").write_bytes(b"no database" * 500)
-    assert here("stock", "show", "--centre", centre) == (3, "journal-unavailable")
+    assert here("stock", "show", "--centre", centre) == (3, "journal-damaged")
     store = centre / "keys.json"
     store.write_text(store.read_text("utf-8").replace('"n": 32768', '"n": 16384'), "utf-8")
     assert here("keys", "show", "--centre", centre)[0] == 3

@@ -120,7 +120,7 @@ def test_a_journal_of_a_newer_release_is_refused(tmp_path: Path) -> None:
 
 def test_a_file_that_is_no_database_is_refused(tmp_path: Path) -> None:
     (tmp_path / "journal.sqlite").write_bytes(b"no database, only words" * 100)
-    with pytest.raises(PersonalizationError, match="journal-unavailable"):
+    with pytest.raises(PersonalizationError, match="journal-damaged"):
         open_journal(tmp_path / "journal.sqlite")
 
 
