@@ -43,7 +43,7 @@ ROOT = Path(__file__).parents[2]
 KILLS = 5
 MANY_KILLS = 20
 ROWS_A_KILL = 10
-MOST = 3
+MOST = 5
 
 
 @pytest.fixture
