@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import lzma
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -13,6 +12,7 @@ import pytest
 from card_os.hardware.chip import load_chips
 from card_os.hardware.image import ImageError, NvmImage
 from card_os.iso7816.apdu import CommandApdu
+from permitcard import __version__
 from permitcard.applets import BUILT_IN
 from permitcard.products import boot, permit_profile
 from permitcard.release_images import (
@@ -48,9 +48,8 @@ def case(path: Path) -> str:
 
 
 def test_versions_include_current() -> None:
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
-    assert version in {release.name for release in RELEASES}, (
-        f"make images of {version}: python -m permitcard.release_images test_vectors/nvm_images/{version}"
+    assert __version__ in {release.name for release in RELEASES}, (
+        f"make images of {__version__}: python -m permitcard.release_images test_vectors/nvm_images/{__version__}"
     )
 
 
