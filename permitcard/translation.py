@@ -17,6 +17,7 @@ _PARTS: Final = ("", "-reasons", "-said")
 _CAUSES: Final = frozenset({"cause", "meaning", "reason", "what"})
 """Facts that are words of their own: a code of the group ``reason``, or what somebody else said in English."""
 
+_PLACES: Final = "places"
 _LIST: Final = ", "
 
 
@@ -95,7 +96,7 @@ class Translator:
             return f"{code}: {shown}" if shown else code
         facts = _Facts(parameters)
         for name, fact in parameters.items():
-            told = self._told(fact) if name in _CAUSES else fact
+            told = self._told(fact) if name in _CAUSES else self._placed(fact) if name == _PLACES else fact
             facts[name] = _Coded(told, self.templates, parameters) if isinstance(told, str) else told
         return template.format_map(facts)
 
@@ -108,6 +109,11 @@ class Translator:
         from permitcard.foreign_words import in_own_words
 
         return in_own_words(cause, self)
+
+    def _placed(self, places: object) -> str:
+        """``WHERE: WHAT; …``, as the check of a file tells what is wrong with it."""
+        parts = (part.partition(": ") for part in str(places).split("; "))
+        return "; ".join(f"{where}{mark}{self._told(what)}" for where, mark, what in parts)
 
 
 def flatten(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:

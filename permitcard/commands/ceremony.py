@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from permitcard.commands.keys import make_hsm_keys, make_keys, refuse_second
-from permitcard.commands.options import CentreOption, GroupOption, console_of
+from permitcard.commands.options import CentreOption, GroupOption, console_of, report_words
 from personalization.errors import PersonalizationError
 from personalization.keys.keystore import KeyName
 
@@ -159,10 +159,12 @@ def verify(
 ) -> None:
     """Check the signature of a transcript, certificate or record, and show what it says."""
     from personalization.keys.signed_document import read_signed
+    from personalization.reports.signed_page import document_rows
 
     console = console_of(context)
     document = read_signed(file, None if authority is None else authority.read_bytes())
-    for name, value in document.items():
-        console.write(f"{name:<16} {value}")
+    console.write(console.translate(f"document.{str(document['kind']).replace(' ', '-')}"))
+    for name, value in document_rows(document, report_words(console)):
+        console.write(f"    {name}: {value}")
     console.say("ceremony.genuine" if authority else "ceremony.genuine-by-itself", path=file)
     console.result({"genuine": True, "trusted": authority is not None, "document": document})

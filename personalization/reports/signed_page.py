@@ -14,6 +14,10 @@ _BY_RULE: Final = frozenset({"refused_by_rule"})
 _IN_WORDS: Final[Mapping[str, Callable[[ReportWords, str], str]]] = {
     "reason": ReportWords.reason,
     "disposal": lambda words, value: words.label("disposals", value),
+    "change": lambda words, value: _worded(words, f"document.change.{value}", value),
+    "key": lambda words, value: _worded(words, f"key-name.{value}", value),
+    "with": lambda words, value: _worded(words, f"key-name.{value}", value),
+    "generated": lambda words, value: _worded(words, f"key-name.{value}", value),
 }
 
 
@@ -34,16 +38,17 @@ def signed_page(document: Mapping[str, object], translate: Translate, *, languag
     )
     words = ReportWords(translate, language)
     title = words(f"document.{str(document['kind']).replace(' ', '-')}")
-    rows = [row for row in _rows(document, words) if row[0]]
+    rows = list(document_rows(document, words))
     template = environment.get_template("signed.html.j2")
     return template.render(t=words, language=language, title=title, rows=rows, note=words("document.signed-beside"))
 
 
-def _rows(document: Mapping[str, object], words: ReportWords) -> Iterator[tuple[str, str]]:
+def document_rows(document: Mapping[str, object], words: ReportWords) -> Iterator[tuple[str, str]]:
+    """What a document says, each name and value in words."""
     for name, value in document.items():
         if name in {"kind", "version"}:
             continue
-        yield words(f"document.field.{name}"), _shown(name, value, words)
+        yield _worded(words, f"document.field.{name}", name), _shown(name, value, words)
 
 
 def _shown(name: str, value: object, words: ReportWords) -> str:
@@ -73,5 +78,10 @@ def _named(name: str, inner: str, words: ReportWords) -> str:
         return words.code(inner)
     else:
         code = f"document.field.{inner}"
+    return _worded(words, code, inner)
+
+
+def _worded(words: ReportWords, code: str, name: str) -> str:
+    """The words for a code; the name where there are none."""
     told = words(code)
-    return inner if told == code else told
+    return name if told == code else told

@@ -16,6 +16,7 @@ from personalization.intake.sample import write_sample
 from personalization.intake.words import words
 from personalization.keys.keystore import KeyName
 from personalization.production.acts import Act, Role
+from tests.console.command_line import ROOT
 from tests.console.conftest import SmallCentre
 
 WORD = re.compile(r"[A-Za-z]*[a-z]{3}[A-Za-z_-]*")
@@ -32,6 +33,8 @@ TYPED = (
     re.compile(r"\b[0-9a-f]{6,64}\b"),  # check values, hashes, a list of cards to be destroyed
     re.compile(r"\bstation-\d+"),
     re.compile(r"CN=.*"),  # what a certificate says
+    re.compile(r"(?<![a-z])[a-z]+-\d{4}(?![0-9])"),  # a policy
+    re.compile(r"[a-z_.]+(?=: )"),  # a field of a file
 )
 NAMES = frozenset(
     {
@@ -145,11 +148,13 @@ def test_making_a_batch(day: Day) -> None:
     day("stock", "destroy", str(day.at("stock", "list").document["list"]))
     day("stock", "discard", "4A5A0144000100000002", "--reason", "旧", code=2)
     day("batch", "report")
+    day("keys", "transcript", "verify", root / "certificates" / f"{batch_of(day)}-receipt.json", centre=False)
     day("journal", "show")
     day("audit", "verify")
     day("approve", "release", "nothing", code=2)
     day("keys", "rotate", "card")
     day("keys", "destroy", "card", "000000", code=2)
+    day("keys", "transcript", "verify", next((root / "certificates").glob("*-rotated.json")), centre=False)
     pages = [*(root / "reports").rglob("*.html"), *(root / "certificates").glob("*.html")]
     assert len(pages) > 8
     day.read |= {page.name: words_of(page) for page in pages}
@@ -196,7 +201,11 @@ def test_a_desk(day: Day) -> None:
     day("desk", "withdraw", "gone", "--card", card, *area, code=2)
     day("desk", "inspect", "--card", "sim:none.card", *area, code=2)
     day("desk", "platform", "platform.json", code=1)
+    applicant = ROOT / "examples" / "permit" / "case.toml"
+    day("case", "open", applicant, code=1)
+    day("case", "review", "1", code=2)
     day("case", "list")
+    day("permit", "check", applicant, code=1, centre=False)
     day("case", "deadlines")
     day("pass", "trust", "trust.pem")
     assert "citizen-card-form" not in "".join(day.read.values())

@@ -15,8 +15,10 @@ from card_os.iso7816.status import SW, StatusWord
 from card_os.transport.events import Failure
 from permitcard.foreign_words import SAID, in_own_words
 from permitcard.translation import Language, Translator
+from personalization.errors import PersonalizationError
 from personalization.intake.applicant import Column
 from personalization.intake.words import column_title, rule_title, words
+from personalization.permit.evidence import Application, read_application
 from personalization.production import making
 from personalization.production.hooks import Act as HookedAct
 from personalization.production.maker import FAULTS, REFUSALS
@@ -254,6 +256,40 @@ def test_causes_that_we_give_have_chinese_words() -> None:
     given = [(place, text) for place, text in told_causes() if LATIN.search(text)]
     assert len(given) > 30
     assert [(place, text) for place, text in given if left_in_english(text)] == []
+
+
+def test_what_is_wrong_with_an_application_is_told_in_chinese(tmp_path: Path) -> None:
+    """Whatever stands in a field: the library's check says what it is not, and our own checks what does not fit."""
+    wrong = tmp_path / "wrong.toml"
+    values = ("1", "1.5", '"x"', '""', "true", "[]", "[1]", "{ x = 1 }", "2026-01-01", "2026-01-01T10:00:00")
+    places: set[str] = set()
+    for field in Application.model_fields:
+        for value in values:
+            wrong.write_text(f"area = '330381'\napplied = 2026-01-01\nbirth_date = 2000-01-01\n{field} = {value}\n")
+            if field in {"area", "applied", "birth_date"}:
+                wrong.write_text(f"{field} = {value}\n")
+            try:
+                read_application(wrong)
+            except PersonalizationError as error:
+                places |= {part.partition(": ")[2] for part in str(error.parameters["places"]).split("; ")}
+    assert len(places) > 8
+    said = {text: in_own_words(text, CHINESE) for text in sorted(places)}
+    assert [text for text, own in said.items() if LATIN.search(NAMES.sub("", re.sub(r"'[^']*'", "", own)))] == []
+
+
+def test_our_own_checks_of_fields_have_chinese_words() -> None:
+    checked = ("spans.py", "evidence.py", "model.py", "case_file.py", "points.py")
+    own = [
+        text
+        for path, tree in sources()
+        if path.name in checked and "permit" in path.parts
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "ValueError"
+        for text in constants(node.args[0])
+        if text != "the span has not ended"
+    ]
+    assert len(own) > 8
+    assert [text for text in own if in_own_words(text, CHINESE) == text] == []
 
 
 def test_no_sentence_of_others_reads_as_another() -> None:
