@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from permitcard.commands.options import CentreOption, console_of
+from permitcard.commands.options import CentreOption, NewPinOption, UnblockingPinOption, asked, console_of
 from personalization.errors import PersonalizationError
 
 if TYPE_CHECKING:
@@ -223,23 +223,18 @@ def unlock_pin(
     context: typer.Context,
     card: CardOption,
     area: AreaOption,
-    unblocking: Annotated[
-        str, typer.Option(envvar="PERMITCARD_UNBLOCKING_PIN", prompt=True, hide_input=True, help="Unblocking PIN.")
-    ],
-    new: Annotated[
-        str,
-        typer.Option(
-            envvar="PERMITCARD_NEW_PIN", prompt=True, confirmation_prompt=True, hide_input=True, help="New PIN."
-        ),
-    ],
+    unblocking: UnblockingPinOption = None,
+    new: NewPinOption = None,
     centre: CentreOption = Path("centre"),
     on: DayOption = None,
     desk: NameOption = "DESK",
 ) -> None:
     """Give the holder a new PIN against the unblocking PIN of the PIN letter, on either interface."""
+    console = console_of(context)
+    unblocking = asked(console, unblocking, "ask.unblocking")
+    new = asked(console, new, "ask.new-pin", "ask.again")
     with _opened(centre, on, area, desk) as office, office.tap(card) as tap:
         outcome = office.desk.unlock(tap, office.today, unblocking, new)
-    console = console_of(context)
     console.say("desk.unlocked")
     _show(console, outcome)
 

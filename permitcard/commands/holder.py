@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from permitcard.commands.options import console_of
+from permitcard.commands.options import NewPinOption, asked, console_of
 from personalization.errors import PersonalizationError
 
 group = typer.Typer()
@@ -16,23 +16,22 @@ group = typer.Typer()
 def change_pin(
     context: typer.Context,
     card: Annotated[str, typer.Option("--card", help="The card: sim:FILE, pcsc:NAME or remote:HOST:PORT.")],
-    old: Annotated[str, typer.Option(envvar="PERMITCARD_PIN", prompt=True, hide_input=True, help="PIN until now.")],
-    new: Annotated[
-        str,
-        typer.Option(
-            envvar="PERMITCARD_NEW_PIN", prompt=True, confirmation_prompt=True, hide_input=True, help="New PIN."
-        ),
-    ],
+    old: Annotated[
+        str | None, typer.Option(envvar="PERMITCARD_PIN", help="PIN until now; asked for when absent.")
+    ] = None,
+    new: NewPinOption = None,
 ) -> None:
     """As the holder, over contact, change the PIN; that of the letter is of no use before."""
     from permitcard.products import permit_profile
     from permitcard.reaching import card_factory
     from personalization.terminal.holder import HolderSession, pin_block
 
+    console = console_of(context)
+    old = asked(console, old, "ask.pin")
+    new = asked(console, new, "ask.new-pin", "ask.again")
     if pin_block(old) == pin_block(new):  # a PIN of another form is refused before a card is looked for, too
         raise PersonalizationError("pin-same", exit_code=2)
     with card_factory().connect(card) as connection:
         HolderSession.open(connection, permit_profile()).change(old, new)
-    console = console_of(context)
     console.say("card.pin-changed")
     console.result({"card": card, "changed": True})

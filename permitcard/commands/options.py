@@ -67,12 +67,39 @@ ReaderModelOption = Annotated[
 ]
 
 
+UnblockingPinOption = Annotated[
+    str | None,
+    typer.Option("--unblocking", envvar="PERMITCARD_UNBLOCKING_PIN", help="Unblocking PIN; asked for when absent."),
+]
+
+NewPinOption = Annotated[
+    str | None, typer.Option("--new", envvar="PERMITCARD_NEW_PIN", help="New PIN; asked for, twice, when absent.")
+]
+
+
 def console_of(context: typer.Context) -> Console:
     """The console that the frame made for this command."""
     console = context.find_root().obj
     if not isinstance(console, Console):
         raise TypeError("the frame has made no console")
     return console
+
+
+def asked(console: Console, given: str | None, question: str, again: str = "") -> str:
+    """A secret as it was given, else as somebody types it at the terminal, unseen.
+
+    Args:
+        console: in whose language it is asked for; on standard error, for the output may be a document.
+        given: by an option or a variable.
+        question: code of the words.
+        again: code of the words for a second time, of what must not be mistyped.
+    """
+    while given is None:
+        typed = str(typer.prompt(console.translate(question), hide_input=True, err=True))
+        if not again or typer.prompt(console.translate(again), hide_input=True, err=True) == typed:
+            return typed
+        console.warn("ask.differ")
+    return given
 
 
 def report_words(console: Console) -> ReportWords:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from permitcard.specimen import HOLDER_PIN
 from tests.console.command_line import Prompt
 from tests.console.conftest import SmallCentre
 
@@ -50,6 +51,23 @@ def test_a_holder_changes_the_pin_of_the_letter_first(
     changed: Any = centre("card", "read", "--card", card).document
     assert changed["pin_to_change"] is False
     assert [view["seen_by"] for view in changed["views"]] == ["holder", "inspection"]
+
+
+@pytest.mark.parametrize(
+    ("language", "old", "again"), [("en", "PIN until now:", "once more:"), ("zh", "原密码:", "再次输入")]
+)
+def test_a_holder_is_asked_unseen_and_in_the_chosen_language(
+    prompt: Prompt, monkeypatch: pytest.MonkeyPatch, language: str, old: str, again: str
+) -> None:
+    """A new PIN that was mistyped is asked for again; what is asked does not stand in the document."""
+    prompt("card", "new", "letter.card", "--letter-pin")
+    typed = iter((HOLDER_PIN, "271828", "271829", "271828", "271828"))
+    monkeypatch.setattr("typer._click.termui.hidden_prompt_func", lambda _text: next(typed))
+    done = prompt("--lang", language, "--json", "card", "change-pin", "--card", "sim:letter.card")
+    assert done.document == {"card": "sim:letter.card", "changed": True}
+    assert next(typed, None) is None
+    assert (done.err.count(old), done.err.count(again)) == (1, 2)
+    assert not {"271828", HOLDER_PIN} & set(done.err.split())
 
 
 @pytest.mark.parametrize("other", ["--blank", "--sam", "--profile=default"])
