@@ -189,8 +189,7 @@ class RemoteServer:
                 link = tls = self._protect(link, self._tls)
                 tls.do_handshake()
             frames = Frames(link)
-            place = self._greet(frames)
-            del self._strangers[link]
+            place = self._greet(frames, link)
             if place is not None:
                 self._converse(frames, *self._offered[place])
         except (OSError, FrameError) as error:
@@ -229,7 +228,7 @@ class RemoteServer:
             if time.monotonic() >= until:
                 _shut(link)
 
-    def _greet(self, frames: Frames) -> int | None:
+    def _greet(self, frames: Frames, link: socket.socket) -> int | None:
         """Prove the client and give it a place; None when it gets none."""
         challenge = secrets.token_bytes(CHALLENGE_LENGTH)
         frames.send(VERSION, challenge)
@@ -249,6 +248,7 @@ class RemoteServer:
         if not free:
             _fail(frames, ReaderError("reader-in-use", interface=told))
             return None
+        del self._strangers[link]  # before it hears so: its time is over for nobody who has proved himself
         frames.send(Answer.OK, _describe(self._offered[place][0].description))
         return place
 

@@ -23,7 +23,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from reader_bridge.connection import Interface, ReaderError
+from reader_bridge import remote_server
+from reader_bridge.connection import ConnectionDescription, Interface, ReaderError
 from reader_bridge.remote import RemoteConnection, client_tls
 from reader_bridge.remote_protocol import new_token
 from reader_bridge.remote_server import RemoteServer, server_tls
@@ -202,6 +203,23 @@ def test_who_has_proved_the_token_may_take_his_time(server: RemoteServer, monkey
         assert connection.transmit(b"\0\1\2\3")
         with pytest.raises(ReaderError, match="reader-in-use"):  # and is no stranger: another one is let in
             RemoteConnection("127.0.0.1", server.port, TOKEN).power_on()
+
+
+def test_who_proves_the_token_at_the_last_moment_is_let_in(
+    server: RemoteServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """His time is over just when he is answered."""
+    describe = remote_server._describe
+
+    def late(description: ConnectionDescription) -> bytes:
+        strangers = server._strangers  # pyright: ignore[reportPrivateUsage]
+        strangers.update(dict.fromkeys(strangers, 0.0))
+        server._turn_away_the_slow()  # pyright: ignore[reportPrivateUsage]
+        return describe(description)
+
+    monkeypatch.setattr(remote_server, "_describe", late)
+    with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+        assert connection.transmit(b"\0\1\2\3")
 
 
 def test_both_interfaces_of_a_card_take_turns(recording: Any) -> None:
