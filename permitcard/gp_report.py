@@ -9,6 +9,7 @@ from typing import Final
 
 from card_os.iso7816.status import SW
 from permitcard.gp_access import GpAccess
+from permitcard.terminal_text import at_left, columns_of
 from personalization.errors import PersonalizationError
 from personalization.globalplatform import card_data, commands
 from personalization.globalplatform.card_data import KeyEntry, ProductionLifeCycle
@@ -43,8 +44,10 @@ class Report:
     def text(self, say: Say) -> str:
         """One line a row."""
         titles = [say(f"gp-title.{title}") if title else "" for title, _ in self.rows]
-        width = max((len(title) for title in titles), default=0)
-        return "\n".join(f"{title:<{width}}  {value}" for title, (_, value) in zip(titles, self.rows, strict=True))
+        width = max((columns_of(title) for title in titles), default=0)
+        return "\n".join(
+            f"{at_left(title, width)}  {value}" for title, (_, value) in zip(titles, self.rows, strict=True)
+        )
 
     def document(self) -> dict[str, object]:
         """For programs."""

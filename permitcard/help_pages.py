@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-import unicodedata
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 
 from typer.core import TyperCommand
 
+from permitcard.terminal_text import columns_of
 from permitcard.translation import Language
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def wrapped(text: str, columns: int) -> Iterator[str]:
     """Lines of at most so many columns: Chinese breaks at any character, Latin words and numbers stay whole."""
     line, used = "", 0
     for token in _TOKENS.findall(" ".join(text.split("\n"))):
-        wide = _columns_of(token)
+        wide = columns_of(token)
         if line and used + wide > columns and token not in _HELD_BACK:
             yield line.rstrip()
             line, used = "", 0
@@ -154,7 +154,3 @@ def wrapped(text: str, columns: int) -> Iterator[str]:
             line, used = line + token, used + wide
     if line:
         yield line.rstrip()
-
-
-def _columns_of(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(character) in "WFA" else 1 for character in text)

@@ -11,6 +11,8 @@ from enum import StrEnum
 from importlib.resources import files
 from typing import Final, Self
 
+from permitcard.terminal_text import at_left
+
 _PARTS: Final = ("", "-reasons", "-said")
 """Files of a catalogue."""
 
@@ -59,6 +61,8 @@ class _Coded:
     facts: Mapping[str, object]
 
     def __format__(self, group: str) -> str:
+        if (columns := group.removeprefix("<")).isdecimal():
+            return at_left(self.code, int(columns))
         if not group[:1].isalpha():
             return format(self.code, group)
         words = (self.templates.get(f"{group}.{code}", code) for code in self.code.split(_LIST))

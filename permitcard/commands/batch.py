@@ -21,6 +21,7 @@ from permitcard.commands.options import (
     recipient_of,
     report_words,
 )
+from permitcard.terminal_text import at_left
 
 if TYPE_CHECKING:
     from permitcard.console import Console
@@ -292,7 +293,7 @@ def _show_status(
     console.say("batch.title", name=found.batch.identifier, state=console.translate("state." + found.batch.state.value))
     for state, number in found.rows.items():
         if number:
-            console.write(f"    {console.translate('row.' + state.value):<28}{number:>8}")
+            console.write(f"    {at_left(console.translate('row.' + state.value), 28)}{number:>8}")
     said = report_words(console)
     for reason, number in reasons.items():
         console.say("batch.unfinished", number=number, reason=said.reason(reason))

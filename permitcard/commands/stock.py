@@ -10,6 +10,7 @@ import typer
 
 from card_os.hardware.chip import DEFAULT_CHIP
 from permitcard.commands.options import CentreOption, ChipOption, console_of, report_words
+from permitcard.terminal_text import at_left, at_right
 from personalization.errors import PersonalizationError
 from personalization.production.states import BlankState
 
@@ -25,6 +26,9 @@ SamplesOption = Annotated[bool, typer.Option("--with-samples", help="Samples too
 MomentFormats = ["%Y-%m-%d", "%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S"]
 
 _FAILURES = 1
+_NAME = 28
+_COUNT = 10
+"""Columns of a name and of a count."""
 _MICROSECONDS = 1_000_000
 _LONGEST_LOT = 64
 
@@ -80,8 +84,8 @@ def show(context: typer.Context, centre: CentreOption = Path("centre")) -> None:
     with look_at_journal(Centre(centre)) as journal:
         stock = count_stock(journal)
     for state, number in stock.by_state.items():
-        console.write(f"{console.translate('blank.' + state.value):<28}{number:>8}")
-    console.write(f"{console.translate('blank.received'):<28}{stock.received:>8}")
+        console.write(f"{at_left(console.translate('blank.' + state.value), _NAME)}{number:>8}")
+    console.write(f"{at_left(console.translate('blank.received'), _NAME)}{stock.received:>8}")
     console.result({"received": stock.received, **{state.value: number for state, number in stock.by_state.items()}})
 
 
@@ -253,7 +257,8 @@ def _show_cards(console: Console, cards: list[StockCard], name: str, *, states: 
 
 def _show_account(console: Console, found: Account) -> None:
     heads = [console.translate(f"account.{name}") for name in ("before", "came", "out", "reject", "back", "sample")]
-    console.write(f"{'':<28}" + "".join(f"{head:>10}" for head in (*heads, console.translate("account.after"))))
+    heads.append(console.translate("account.after"))
+    console.write(" " * _NAME + "".join(at_right(head, _COUNT) for head in heads))
     for place, count in found.steps.items():
         console.write(_account_line(console.translate(f"place.{place.value}"), count))
     for shift in found.shifts:
@@ -292,7 +297,7 @@ def _show_account(console: Console, found: Account) -> None:
 
 
 def _account_line(name: str, count: StepCount) -> str:
-    return f"{name:<28}" + "".join(f"{number:>10}" for number in count)
+    return at_left(name, _NAME) + "".join(f"{number:>{_COUNT}}" for number in count)
 
 
 def _microseconds(moment: dt.datetime | None) -> int | None:

@@ -10,7 +10,7 @@ import unicodedata
 import pytest
 
 from permitcard.console import Console
-from permitcard.terminal_text import printable
+from permitcard.terminal_text import at_left, at_right, columns_of, printable
 from permitcard.translation import Language, Translator
 
 ATTACKS = (
@@ -76,3 +76,12 @@ def test_a_json_document_says_the_same_and_is_no_more_obeyed(monkeypatch: pytest
 @pytest.mark.parametrize("text", ["张三 𠮷田", "naïve — “quoted”", "a\tb\nc", "\N{ZERO WIDTH JOINER}", "\\u001b"])
 def test_everything_that_is_text_is_printed_as_it_is(text: str) -> None:
     assert printable(text) == text
+
+
+def test_chinese_stands_in_its_column() -> None:
+    """Unicode Standard Annex #11: wide characters take two columns."""
+    assert [columns_of(text) for text in ("stock", "库存", "PIN（4 位）")] == [5, 4, 11]
+    assert [at_left(text, 6) + "|" for text in ("库存", "stock", "禁用待查")] == ["库存  |", "stock |", "禁用待查|"]
+    assert at_right("期初", 6) == "  期初"
+    row = Translator(Language.CHINESE, {"row": "{state:<8}|{order:<8}|"})
+    assert row("row", state="已结束", order="") == "已结束  |        |"
