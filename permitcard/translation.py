@@ -65,8 +65,11 @@ class _Coded:
             return at_left(self.code, int(columns))
         if not group[:1].isalpha():
             return format(self.code, group)
-        words = (self.templates.get(f"{group}.{code}", code) for code in self.code.split(_LIST))
-        return _LIST.join(word.format_map(_Facts(self.facts)) for word in words)
+        return _LIST.join(self._words(group, code) for code in self.code.split(_LIST))
+
+    def _words(self, group: str, code: str) -> str:
+        words = self.templates.get(f"{group}.{code}")
+        return code if words is None else words.format_map(_Facts(self.facts))
 
 
 @dataclass(frozen=True, slots=True)

@@ -123,6 +123,8 @@ PARTS = {
     },
     "document.change": {"rotated", "exported", "imported", "destroyed"},
     "permit.rule-name": judged_rules(),
+    "list-fault": {"no card", "twice", "card_number", "place", "reader"},
+    "platform.wrong": {"form", "version", "order", "counts", "faults"},
     "pass.fault": {fault.value for fault in PassFault},
 }
 """Codes that are put together from a group and a state."""
@@ -289,10 +291,11 @@ def test_codes_among_the_facts_have_words() -> None:
 def test_a_code_among_the_facts_is_told_in_words() -> None:
     chinese, english = (Translator.load(language) for language in (Language.CHINESE, Language.ENGLISH))
     told = {"card_id": "4A5A", "state": "barred", "wanted": "sample"}
-    assert chinese("card-not-so", **told) == "卡 4A5A 的状态为 禁用待查，不能由此变为 样卡。"
+    assert chinese("card-not-so", **told) == "卡 4A5A 的状态为禁用待查，不能由此变为样卡。"
     assert "is in doubt; it" in english("card-not-so", **told | {"state": "in doubt"})
     faults = english("linked-number-wrong", faults="account-alone, linked-twice")
     assert (faults.count("account"), faults.count(", ")) == (1, 1)
+    assert "{0.__class__}" in english("card-not-so", **told | {"state": "{0.__class__}"}), "a fact is no template"
     cut = english("checkpoint-not-of-trail", fault="cut", number=7)
     assert "entry 7" in cut
     assert english("reader-missing", location="x", reason="no-card").count("(there is no card") == 1
