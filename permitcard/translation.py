@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import locale
 import os
 import tomllib
@@ -87,9 +88,7 @@ class Translator:
     @classmethod
     def load(cls, language: Language) -> Self:
         """Read the catalogue of ``language``."""
-        folder = files("permitcard").joinpath("messages")
-        texts = (folder.joinpath(f"{language.value}{part}.toml").read_text("utf-8") for part in _PARTS)
-        return cls(language, dict(pair for text in texts for pair in flatten(tomllib.loads(text))))
+        return cls(language, _catalogue(language))
 
     def extended(self, templates: Mapping[str, str]) -> Self:
         """With further templates, which come before ours where both have a code."""
@@ -121,6 +120,14 @@ class Translator:
         """``WHERE: WHAT; …``, as the check of a file tells what is wrong with it."""
         parts = (part.partition(": ") for part in str(places).split("; "))
         return "; ".join(f"{where}{mark}{self._told(what)}" for where, mark, what in parts)
+
+
+@functools.cache
+def _catalogue(language: Language) -> Mapping[str, str]:
+    """Templates of a language; a command asks for them before and after its line was understood."""
+    folder = files("permitcard").joinpath("messages")
+    texts = (folder.joinpath(f"{language.value}{part}.toml").read_text("utf-8") for part in _PARTS)
+    return dict(pair for text in texts for pair in flatten(tomllib.loads(text)))
 
 
 def flatten(table: Mapping[str, object], prefix: str = "") -> list[tuple[str, str]]:
