@@ -111,8 +111,8 @@ def read_card(
 
     Raises:
         ReaderError: no card there; "no-pin-pad", the holder is to type and the reader has no keys.
-        PersonalizationError: not our card, other keys, or unknown to the centre; "pin-wrong" when the holder has
-            changed the PIN, and "pin-last-try" when that was seen twice.
+        PersonalizationError: not our card, other keys, or unknown to the centre; "pin-changed-since" when the
+            holder has changed the PIN, and "pin-last-try" when that was seen twice.
     """
     profile = permit_profile()
     with card_factory().connect(address) as connection:
@@ -154,7 +154,12 @@ def _prove_holder(session: HolderSession, pin: str, typed: Callable[[], None] | 
     elif tries == 1:  # holders change their PIN, and looking at a card must not block it: the last try is theirs
         raise PersonalizationError("pin-last-try")
     else:
-        session.verify(pin)
+        try:
+            session.verify(pin)
+        except PersonalizationError as error:
+            if error.code != "pin-wrong":
+                raise
+            raise PersonalizationError("pin-changed-since", tries=error.parameters["tries"]) from error
 
 
 def _in_hand(

@@ -90,7 +90,7 @@ def test_looking_at_a_card_whose_pin_was_changed_never_blocks_it(tmp_path: Path)
         with pytest.raises(PersonalizationError) as caught:
             read_card(f"sim:{path}", None, "en")
         codes.append(caught.value.code)
-    assert codes == ["pin-wrong", "pin-wrong", "pin-last-try", "pin-last-try"]
+    assert codes == ["pin-changed-since", "pin-changed-since", "pin-last-try", "pin-last-try"]
     with open_simulated(path) as again, again.connect() as connection:
         HolderSession.open(connection, permit_profile()).verify("975310")
 
