@@ -69,7 +69,6 @@ from personalization.production.results import Results
 from personalization.production.run import ProgressBar, RunResult, resume_batch, run_batch
 from personalization.production.states import BlankState
 from personalization.production.stock import count_stock, places_beginning, receive_blanks
-from personalization.reports.words import catalogue
 
 _MAKING_KEYS: Final = (KeyName.FACTORY, KeyName.CARD, KeyName.DOCUMENT_SIGNER)
 """Keys that the audit trail names by check value when a batch is run."""
@@ -438,11 +437,10 @@ class Job:
         language = translate.language.value
         from personalization.reports.writer import write_report  # its charts and templates are for the end of a batch
 
-        words = translate.extended(catalogue(language))
         folder = self.centre.report(identifier)
         results = Results.of_batch(self.keys, identifier)
         files = write_report(
-            self.journal, identifier, folder, words, results=results, language=language, wear=self._wear
+            self.journal, identifier, folder, translate, results=results, language=language, wear=self._wear
         )
         return files.page
 

@@ -7,7 +7,7 @@ import locale
 import os
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from importlib.resources import files
 from typing import Final, Self
@@ -89,10 +89,6 @@ class Translator:
     def load(cls, language: Language) -> Self:
         """Read the catalogue of ``language``."""
         return cls(language, _catalogue(language))
-
-    def extended(self, templates: Mapping[str, str]) -> Self:
-        """With further templates, which come before ours where both have a code."""
-        return replace(self, templates={**self.templates, **templates})
 
     def __call__(self, code: str, **parameters: object) -> str:
         """The sentence for ``code``; an unknown code is shown with its parameters."""
