@@ -189,8 +189,10 @@ class RemoteServer:
                 link = tls = self._protect(link, self._tls)
                 tls.do_handshake()
             frames = Frames(link)
-            place = self._greet(frames, link)
+            place = self._greet(frames)
             if place is not None:
+                del self._strangers[link]  # before it hears so: its time is over for nobody who has proved himself
+                frames.send(Answer.OK, _describe(self._offered[place][0].description))
                 self._converse(frames, *self._offered[place])
         except (OSError, FrameError) as error:
             _log.info("client left: %s", type(error).__name__)
@@ -228,8 +230,8 @@ class RemoteServer:
             if time.monotonic() >= until:
                 _shut(link)
 
-    def _greet(self, frames: Frames, link: socket.socket) -> int | None:
-        """Prove the client and give it a place; None when it gets none."""
+    def _greet(self, frames: Frames) -> int | None:
+        """Prove the client and give it a place, of which it is to be told; None when it gets none."""
         challenge = secrets.token_bytes(CHALLENGE_LENGTH)
         frames.send(VERSION, challenge)
         kind, payload = frames.receive(_MAX_GREETING)
@@ -248,8 +250,6 @@ class RemoteServer:
         if not free:
             _fail(frames, ReaderError("reader-in-use", interface=told))
             return None
-        del self._strangers[link]  # before it hears so: its time is over for nobody who has proved himself
-        frames.send(Answer.OK, _describe(self._offered[place][0].description))
         return place
 
     def _converse(self, frames: Frames, connection: CardConnection, turns: threading.Lock) -> None:

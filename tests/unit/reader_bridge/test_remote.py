@@ -222,6 +222,22 @@ def test_who_proves_the_token_at_the_last_moment_is_let_in(
         assert connection.transmit(b"\0\1\2\3")
 
 
+def test_who_is_gone_before_the_answer_keeps_no_place(server: RemoteServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(description: ConnectionDescription) -> bytes:
+        del description
+        raise ConnectionResetError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(remote_server, "_describe", gone)
+        connection = RemoteConnection("127.0.0.1", server.port, TOKEN)
+        with pytest.raises(ReaderError, match="unreachable"):
+            connection.power_on()
+    for client in tuple(server._clients):  # pyright: ignore[reportPrivateUsage]
+        client.join(60)
+    with RemoteConnection("127.0.0.1", server.port, TOKEN) as connection:
+        assert connection.transmit(b"\0\1\2\3")
+
+
 def test_both_interfaces_of_a_card_take_turns(recording: Any) -> None:
     """A card does one thing at a time, whoever asks over which interface."""
     working, met, both = threading.Lock(), list[bytes](), threading.Barrier(2)
