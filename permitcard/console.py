@@ -61,6 +61,13 @@ class Console:
         else:
             _put_error(f"permitcard: {self.translate(code, **parameters)}\n")
 
+    def teach(self, page: str) -> None:
+        """Print a help page on standard error, where a command is missing."""
+        if self.as_json:
+            self.complain("command-missing")
+        else:
+            _put_error(page + "\n")
+
     @contextmanager
     def progress(self) -> Generator[Progress]:
         """A live bar for each stage on a terminal; silent elsewhere and with ``--json``."""

@@ -1,4 +1,4 @@
-"""Help pages in the console's language.
+"""Help pages in the console's language, with whole sentences: the library cuts those of commands in lists.
 
 What a command or an option is for stands in English where it is defined. There it is the identifier of its words in
 other languages, as in gettext: ``messages/help/LANGUAGE-COMMAND.toml``, and ``frame`` and ``shared`` for what the
@@ -67,12 +67,9 @@ def help_pages(language: Language, line: Sequence[str]) -> Generator[None]:
     """Write the help pages of one command line in a language.
 
     Args:
-        language: English has the texts as they are.
+        language: English has no other words for the texts.
         line: the words of the command line; the first that is no option names the command.
     """
-    if language is Language.ENGLISH:
-        yield
-        return
     known = (word for word in line if not word.startswith("-") and word not in set(Language))
     parts = (*ALWAYS, next(known, ""))
 
@@ -110,7 +107,7 @@ class TranslatedPage(Page):
 
     def write_heading(self, heading: str) -> None:
         """Write the heading of a section."""
-        self.write(f"{self._words(heading)}：\n")
+        self.write(f"{self._words(heading)}{self._words(':')}\n")
 
     def write_text(self, text: str) -> None:
         """Write what a command is for."""
@@ -133,7 +130,7 @@ class TranslatedPage(Page):
         found = _REMARK.fullmatch(text)
         if found is None or found["remarks"] is None:
             return self._words(text)
-        remarks = "；".join(self._remark(one) for one in found["remarks"].split("; "))
+        remarks = self._words("; ").join(self._remark(one) for one in found["remarks"].split("; "))
         return f"{self._words(found['text'])}  [{remarks}]".strip()
 
     def _remark(self, remark: str) -> str:

@@ -16,6 +16,7 @@ from sqlalchemy import select
 
 from personalization.errors import PersonalizationError
 from personalization.folder_rights import file_lock
+from personalization.keys.changes import KeyChange
 from personalization.keys.keystore import KEY_LENGTHS
 from personalization.production.journal.events import Entry, What, record
 from personalization.production.journal.tables import Event
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 BEGUN: Final = "begun"
 _LOCK: Final = "keys.lock"
+_USAGE: Final = 2
 _ENVIRONMENT: Final = 3
 
 
@@ -63,11 +65,16 @@ def announce(job: Job, act: KeyAct) -> str | None:
     Returns:
         Check value of the key that was in use when the same act was announced before, if the key was replaced then and
         nobody told it; None when it is still to be done.
+
+    Raises:
+        PersonalizationError: "key-in-use", exit 2: the key that is about to be imported.
     """
     in_use = job.keys.check_value(act.key).hex().upper()
     last = _last_change(job.journal, act.key)
     if last.get("change") == BEGUN and last.get("act") == str(act) and not act.destroys:
         return None if last["in_use"] == in_use else str(last["in_use"])
+    if act.change is KeyChange.IMPORT and act.check_value.hex().upper() == in_use:
+        raise PersonalizationError("key-in-use", exit_code=_USAGE, key=act.key.value, check_value=in_use)
     if act.destroys and act.key in KEY_LENGTHS and act.check_value not in job.keys.check_values(act.key)[1:]:
         return None  # there is no such former key, which is about to be said
     facts = {"key": act.key.value, "change": BEGUN, "act": str(act), "in_use": in_use}

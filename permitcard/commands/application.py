@@ -78,6 +78,9 @@ _MISTYPED: Final = frozenset(
 """Reader errors that another command line mends."""
 
 _VALUED: Final = frozenset({"--lang"})
+_PAGE_IN_PLACE_OF_AN_ERROR: Final = "NoArgsIsHelpError"
+"""Where a command is missing; the library knows it by this name, too, and does not export it."""
+
 _INTERRUPTED: Final = 130
 """What newer parsers return in place of KeyboardInterrupt."""
 
@@ -139,7 +142,10 @@ def run(arguments: Sequence[str]) -> int:
         with help_pages(console.translate.language, line):
             result = cast("object", application(args=line, standalone_mode=False, prog_name="permitcard"))
     except typer.TyperException as error:
-        console.complain("usage", text=in_own_words(error.format_message(), console.translate))
+        if type(error).__name__ == _PAGE_IN_PLACE_OF_AN_ERROR:
+            console.teach(error.format_message())
+        else:
+            console.complain("usage", text=in_own_words(error.format_message(), console.translate))
         return ExitCode.USAGE
     except (typer.Abort, KeyboardInterrupt):
         console.complain("interrupted")

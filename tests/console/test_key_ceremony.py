@@ -137,6 +137,8 @@ def test_single_keys_are_changed_with_a_record_each(
     again = run("keys", "rotate", "issuer", "--centre", "centre", "--json").document
     taken = run("keys", "import", "issuer.json", "--centre", "centre", "--json").document
     assert taken["after"] == rotated["after"]
+    twice = run("keys", "import", "issuer.json", "--centre", "centre", "--json", code=2)
+    assert twice.error == "key-in-use"
     destroyed = run("keys", "destroy", "issuer", str(again["after"]), "--centre", "centre", "--json").document
     record: Any = run("keys", "transcript", "verify", tmp_path / str(destroyed["record"]), "--json").document[
         "document"

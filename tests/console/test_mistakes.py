@@ -100,6 +100,17 @@ def centre(here: Here, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Pa
     return tmp_path / "centre"
 
 
+@pytest.mark.parametrize("words", [(), ("batch",), ("gp",)], ids=" ".join)
+def test_where_a_command_is_missing_the_help_page_lists_them(
+    here: Here, words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here([*words, "--help"]) == 0
+    page = capsys.readouterr().out
+    assert run_here(words) == 2
+    assert capsys.readouterr() == ("", page)
+    assert here(*words) == (2, "command-missing" if words else "usage")
+
+
 @pytest.mark.parametrize("words", COMMANDS, ids=" ".join)
 def test_every_command_explains_itself(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_here([*words, "--help"]) == 0

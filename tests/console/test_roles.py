@@ -109,4 +109,5 @@ def test_a_key_that_is_not_what_its_file_says_is_not_put_in_use(run: CommandLine
     )
     assert run("--json", "keys", "import", "short.json", *ON, code=2).error["code"] == "document-malformed"
     assert run("--json", "keys", "show", *ON).document == shown, "nor is concealment replaced"
+    run("keys", "rotate", "bank_branch", *ON)
     assert run("--json", "keys", "import", "sent.json", *ON).document["after"] == value

@@ -20,7 +20,9 @@ from permitcard.help_pages import ALWAYS, HelpWords, wrapped
 from permitcard.translation import Language
 
 FOLDER = Path(__file__).parents[3] / "permitcard" / "messages" / "help"
-OF_THE_PAGES = frozenset({"Usage: ", "Options", "Arguments", "Commands", "required", "default: ", "env var: "})
+OF_THE_PAGES = frozenset(
+    {"Usage: ", "Options", "Arguments", "Commands", "required", "default: ", "env var: ", ":", "; "}
+)
 BY_THE_LIBRARY = "Show this message and exit."
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 NAMES_ALONE = re.compile(r"[A-Z][A-Za-z0-9-]*(?: [A-Z]+)*。|(?:[A-Za-z:/0-9*]+[、 ]?(?:或 )?)+")
@@ -105,7 +107,10 @@ def test_english_pages_stay_as_they_are(capsys: pytest.CaptureFixture[str]) -> N
     assert TyperCommand.context_class.formatter_class is before
     capsys.readouterr()
     assert run(["--lang", "en", "batch", "--help"]) == 0
-    assert BY_THE_LIBRARY in capsys.readouterr().out
+    page = capsys.readouterr().out
+    assert BY_THE_LIBRARY in page
+    assert "..." not in page.replace("[ARGS]...", ""), "sentences of commands are whole"
+    assert max(map(len, page.splitlines())) <= 80
 
 
 def test_lines_break_between_chinese_characters_and_not_in_words() -> None:
