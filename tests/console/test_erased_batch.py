@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import shutil
-import signal
 import sqlite3
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,11 +25,12 @@ from personalization.keys.signed_document import read_signed
 from personalization.preparation.mailer import MailerFile
 from personalization.preparation.sealed_file import Purpose, SealedReader
 from tests.console.command_line import CommandLine
+from tests.console.killed_demo import killed_demo
 from tests.console.needles import search
-from tests.console.test_no_leaks import made_cards, personal, portraits
+from tests.console.test_no_leaks import personal, portraits
 
 CARDS = 12
-PATIENCE_S = 600
+MADE_BEFORE_THE_KILL = 2
 BACKED_UP = ("journal.sqlite", "journal.sqlite-wal", "journal.sqlite-shm", "batches", "reports", "checkpoints")
 
 
@@ -61,15 +59,6 @@ class Erased:
     temporary: Path
 
 
-def is_begun(journal: Path) -> bool:
-    """Whether cards were made, and not all of them yet."""
-    if not journal.exists():
-        return False
-    with contextlib.closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as connection:
-        good = connection.execute("SELECT count(*) FROM rows WHERE state = 'good'").fetchone()[0]
-    return made_cards(journal) > 0 and good < CARDS
-
-
 @pytest.fixture(scope="module")
 def erased(tmp_path_factory: pytest.TempPathFactory) -> Erased:
     import datetime as dt
@@ -79,18 +68,7 @@ def erased(tmp_path_factory: pytest.TempPathFactory) -> Erased:
     temporary.mkdir()
     elsewhere.mkdir()
     command = CommandLine(folder, {"TMPDIR": str(temporary)})
-    for _ in range(5):  # on a machine that is busy it may be finished before it is killed
-        shutil.rmtree(centre.root, ignore_errors=True)
-        with command.start("demo", "--cards", str(CARDS), "--centre", centre.root) as process:
-            end = time.monotonic() + PATIENCE_S
-            while made_cards(centre.journal) < 2 and process.poll() is None and time.monotonic() < end:
-                time.sleep(0.01)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            _, errors = process.communicate(timeout=PATIENCE_S)
-        if is_begun(centre.journal):
-            break
-    assert (process.returncode, is_begun(centre.journal)) == (-signal.SIGKILL, True), errors
+    killed_demo(command, centre, CARDS, MADE_BEFORE_THE_KILL)
     command("batch", "resume", "--centre", centre.root)
     delivered = next((centre.root / "delivered").glob("*.zip"))
     shutil.copy(delivered, elsewhere / "renamed.bin")

@@ -77,7 +77,10 @@ class OnDisk:
             (folder / kind).mkdir(parents=True)
         for path in (data / "base" / mine).iterdir():
             twin = data / "base" / common / path.name
-            content = path.read_bytes()
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                continue  # the server makes some files under another name first
             if not twin.exists() or twin.read_bytes() != content:
                 (folder / "base" / path.name).write_bytes(content)
         for path in (data / "pg_wal").iterdir():

@@ -12,9 +12,7 @@ import contextlib
 import datetime as dt
 import os
 import shutil
-import signal
 import sqlite3
-import time
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable
@@ -35,11 +33,11 @@ from personalization.preparation.mailer import MailerFile
 from personalization.preparation.prepared_file import PreparedFile
 from personalization.terminal.holder import pin_block
 from tests.console.command_line import CommandLine
+from tests.console.killed_demo import killed_demo
 from tests.console.needles import PIN, forms, search
 
 CARDS = 40
 MADE_BEFORE_THE_KILL = 3
-PATIENCE_S = 600
 LONG = 12
 """Parts of shorter numbers are series of zeros in synthetic data."""
 ENCODINGS = ("utf-8", "utf-16-le", "gb18030")
@@ -67,17 +65,6 @@ class Run:
         return next((self.centre.root / "batches").iterdir()).name
 
 
-def made_cards(journal: Path) -> int:
-    if not journal.exists():
-        return 0
-    with (
-        contextlib.closing(sqlite3.connect(f"file:{journal}?mode=ro", uri=True)) as connection,
-        contextlib.suppress(sqlite3.OperationalError),
-    ):
-        return int(connection.execute("SELECT count(*) FROM events WHERE what = 'made'").fetchone()[0])
-    return 0
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     folder = tmp_path_factory.mktemp("leaks")
@@ -85,13 +72,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     temporary.mkdir()
     outputs.mkdir()
     command = CommandLine(folder, {"TMPDIR": str(temporary)})
-    with command.start("demo", "--cards", str(CARDS), "--centre", centre.root) as process:
-        end = time.monotonic() + PATIENCE_S
-        while made_cards(centre.journal) < MADE_BEFORE_THE_KILL and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.005)
-        os.killpg(process.pid, signal.SIGKILL)
-        written = process.communicate(timeout=PATIENCE_S)
-    assert process.returncode == -signal.SIGKILL
+    written = killed_demo(command, centre, CARDS, MADE_BEFORE_THE_KILL)
     (outputs / "demo").write_text("\n".join(written), "utf-8")
     crashed = folder / "crashed"
     shutil.copytree(centre.root, crashed, ignore=shutil.ignore_patterns("cards", "sams", "delivered"))
