@@ -113,8 +113,8 @@ class PhoenixConnection(SerialConnection):
             raise
 
     def _give_up(self, error: ReaderError) -> None:
-        """A port that failed is opened again by the next `power_on`."""
-        if error.code in {"reader-removed", "time-out", "no-echo"}:
+        """A port that failed, or is none for a reader, is given back; the next `power_on` opens it again."""
+        if error.code in {"reader-removed", "time-out", "no-echo", "no-serial-port"}:
             self.close()
 
     def _start_card(self, port: SerialPort) -> bytes:

@@ -197,8 +197,9 @@ def test_what_is_wrong_with_a_port_is_said_in_the_system_s_words(tmp_path: Path)
 
 def test_a_port_without_modem_lines_is_no_port_for_a_plain_reader(ccid: VirtualCcidReader) -> None:
     """A pseudo terminal has none, and one of them is the card's reset."""
+    plain = PhoenixConnection(ccid.path)
     with pytest.raises(ReaderError, match=r"no-serial-port: .*no modem lines"):
-        PhoenixConnection(ccid.path).power_on()
+        plain.power_on()
     with CcidSerialConnection(ccid.path) as connection:  # it was given back
         exchange(connection, 5)
 
